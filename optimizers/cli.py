@@ -1,0 +1,258 @@
+"""The command ``optimize``. Thin: each command loads what it needs and hands over."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimizers.errors import BudgetError, ParityError, UserError
+
+if TYPE_CHECKING:
+    from optimizers.frontier.report import FrontierReport
+    from optimizers.models.model import Model
+    from optimizers.records.folder import StudyFolder
+
+app = typer.Typer(
+    help="Find the cheapest model and prompt that does your task well enough, and prove it.\n\n"
+    "`optimize PROGRAM --budget N` searches; the commands below work on what it leaves behind.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+RunsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs", envvar="OPTIMIZE_RUNS", help="Folder of studies; runs/ of the project if left out."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+INTERRUPTED = 130
+
+
+@app.command("run")
+def run(
+    program: Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")],
+    budget: Annotated[str, typer.Option(envvar="OPTIMIZE_BUDGET", help="Trials to run.")] = "200",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model to search, in place of the task's: NAME[,kind=...,price=IN/OUT,api_base=...]. Repeatable."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(envvar="OPTIMIZE_SEED", help="Seed of every random choice.")] = 0,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study; an unfinished one is continued.")
+    ] = None,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for the best prompt of every model. `optimize PROGRAM` is short for `optimize run PROGRAM`."""
+    trials = parse_budget(budget)
+    _quiet()
+    from optimizers import console
+    from optimizers.models.resolve import parse_model
+    from optimizers.records.folder import valid_name
+    from optimizers.task import load_task, project_folder
+
+    if study is not None:
+        valid_name(study)
+    task = load_task(program, models=[parse_model(text) for text in model or ()])
+    name = study or f"{task.name}-{task.fingerprint[:6]}" + (f"-seed{seed}" if seed else "")
+    folder_of_runs = runs or project_folder(program) / "runs"
+    _pull(task.models)
+    from optimizers.search.study import open_folder, run_study
+
+    folder = open_folder(task, folder_of_runs, name, seed)
+    for note in task.dataset.notes:
+        console.say(f"note: {note}")
+    try:
+        with console.watching(name) as watch:
+            report = run_study(task, folder, trials=trials, watch=watch)
+    except KeyboardInterrupt:
+        console.say(
+            f"\nInterrupted. What was measured is kept in {folder.path}; the same command continues it."
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _show(report, folder, as_json)
+
+
+@app.command()
+def frontier(
+    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a finished study's frontier. Loads no model."""
+    folder = _study(study, runs)
+    _show(folder.read_report(), folder, as_json)
+
+
+@app.command()
+def export(
+    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    to: Annotated[str, typer.Option(help="What to export to: dspy or openai.")] = "dspy",
+    point: Annotated[
+        str | None, typer.Option(help="Candidate id of a frontier point; the best one if left out.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; runs/STUDY/exports/TARGET if left out.")
+    ] = None,
+    runs: RunsOption = None,
+) -> None:
+    """Write a point of the frontier as something an app can use, verified against the compiled program."""
+    _quiet()
+    from optimizers.export import export_point
+
+    folder = _study(study, runs)
+    for path in export_point(folder, target=to, point=point, out=out):
+        print(path)
+
+
+@app.command()
+def models(
+    pull: Annotated[list[str] | None, typer.Option(help="Pull this model's weights now. Repeatable.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models that run in this process, and pull their weights."""
+    from optimizers import console
+    from optimizers.models.catalogue import CATALOGUE, pulled
+    from optimizers.models.resolve import model as resolve_model
+
+    if pull:
+        _pull([resolve_model(name) for name in pull])
+    rows = [
+        {
+            "name": name,
+            "kind": entry.kind,
+            "billions": entry.size,
+            "megabytes": round(entry.asset.bytes / 1e6),
+            "licence": entry.asset.licence,
+            "pulled": pulled(name),
+        }
+        for name, entry in CATALOGUE.items()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        console.show_rows(rows)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path(".")) -> None:
+    """Start a workspace: programs, metrics and data cards to run and to change."""
+    from optimizers.workspace import write_workspace
+
+    written = write_workspace(folder)
+    for path in written:
+        print(path)
+    print(f"\nNext: cd {folder} && optimize programs/classify.py --budget 50", file=sys.stderr)
+
+
+@app.command()
+def dashboard(
+    runs: RunsOption = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Open MLflow on the store that studies are recorded in."""
+    from optimizers.tracking.dashboard import serve
+
+    raise typer.Exit(serve(_runs(runs), port))
+
+
+def parse_budget(text: str) -> int:
+    """A budget in trials.
+
+    Raises:
+        BudgetError: It is not a positive whole number.
+    """
+    try:
+        trials = int(text)
+    except ValueError:
+        trials = 0
+    if trials < 1:
+        raise BudgetError(
+            f"The budget {text!r} is no positive whole number of trials.",
+            where="--budget",
+            fix="for example --budget 200",
+        )
+    return trials
+
+
+def main() -> None:
+    """Entry point: a first argument that is no command is a program to run."""
+    arguments = sys.argv[1:]
+    commands = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+        arguments = ["run", *arguments]
+    try:
+        app(args=arguments)
+    except ParityError as error:
+        kind = "error" if isinstance(error, UserError) else "failed"
+        print(f"{kind}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _quiet() -> None:
+    """Keep third-party chatter off the terminal and the network: errors still reach the person."""
+    import logging
+    import os
+
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    for name in ("dspy", "LiteLLM", "mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _runs(runs: Path | None) -> Path:
+    if runs is not None:
+        return runs
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file():
+            return folder / "runs"
+    return here / "runs"
+
+
+def _study(name: str, runs: Path | None) -> StudyFolder:
+    from optimizers.records.folder import StudyFolder
+
+    return StudyFolder.load(_runs(runs), name)
+
+
+def _pull(models: list[Model] | tuple[Model, ...]) -> None:
+    from optimizers import console
+    from optimizers.assets import fetch, licence_notice
+    from optimizers.models.catalogue import CATALOGUE, pulled
+
+    for model in models:
+        if model.name not in CATALOGUE:
+            continue
+        asset = CATALOGUE[model.name].asset
+        if notice := licence_notice(asset):
+            console.say(notice)
+        if not pulled(model.name):
+            with console.pulling(asset.name) as progress:
+                fetch(asset, progress=progress)
+
+
+def _show(report: FrontierReport, folder: StudyFolder, as_json: bool) -> None:
+    from optimizers import console
+
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        console.show_report(report, folder.path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,373 @@
+"""Reading the user's data: files, data cards, Hub data sets and lists, all as plain rows.
+
+Text files are read with the standard library rather than through ``datasets``, whose
+readers change cells on the way: a date becomes a datetime, ``NA`` becomes null and
+``007`` becomes 7. Parquet and the Hub go through ``datasets``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, time
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from optimizers.errors import DataError
+from optimizers.records.rows import SplitSizes
+
+HUB = re.compile(r"hf://(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
+NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
+"""A cell that is a number and nothing else: no leading zero, which would mark a code."""
+
+Source = str | Path | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Data as it was found, before it is checked against a program.
+
+    Attributes:
+        rows: One mapping of column to value per row.
+        origin: Where each row stands, for messages: ``reviews.csv row 17``, the first row
+            below the header being row 1.
+        split: Sizes that a data card asks for.
+        notes: What a reader of the result must know about the data.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    origin: tuple[str, ...]
+    split: SplitSizes | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where the rows are from, as their origins name it."""
+        return re.sub(r" row \d+$|\[\d+\]$", "", self.origin[0]) if self.origin else "data"
+
+    def require(self, columns: Sequence[str]) -> None:
+        """Refuse rows none of which has a column that the program needs.
+
+        Raises:
+            DataError: A column is lacking.
+        """
+        there = list(dict.fromkeys(column for row in self.rows for column in row))
+        lacking = [column for column in dict.fromkeys(columns) if column not in there]
+        if lacking:
+            needs = f"{'a column' if len(lacking) == 1 else 'columns'} {', '.join(map(repr, lacking))}"
+            raise DataError(
+                f"The program needs {needs} that the data lacks.",
+                where=f"{self.source}, columns {', '.join(map(repr, there))}",
+                fix="rename the column in the data, or the field in the program",
+            )
+
+
+def load_rows(source: Source, *, base: Path) -> Rows:
+    """Read data from wherever a task says it is.
+
+    Args:
+        source: A path to a .csv, .tsv, .json, .jsonl or .parquet file or to a data card
+            (.toml); ``hf://owner/name[:config][@split]``; or a list of ``dspy.Example`` or
+            mappings.
+        base: Folder that relative paths count from.
+
+    Raises:
+        DataError: The data is missing, empty, cannot be decoded or has no columns.
+        AssetError: The data behind a card cannot be pulled.
+    """
+    if isinstance(source, str) and source.startswith("hf:"):
+        return _from_hub(source)
+    if isinstance(source, (str, Path)):
+        return _from_path(base / Path(source).expanduser())
+    return _from_list(source)
+
+
+def json_value(value: Any) -> Any:
+    """A field's value as plain JSON: enum members by value, models as objects.
+
+    Raises:
+        DataError: The value has no JSON form.
+    """
+    if isinstance(value, Enum):
+        return json_value(value.value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(json_value(name)): json_value(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((json_value(item) for item in value), key=repr)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, as Parquet readers give them
+        return json_value(value.tolist())
+    fix = "use text, numbers, booleans, lists, mappings or pydantic models"
+    raise DataError(f"A value of type {type(value).__name__} has no JSON form.", fix=fix)
+
+
+def _from_path(path: Path) -> Rows:
+    extension = path.suffix.lower()
+    if extension not in (".toml", ".parquet", *TEXT_READERS):
+        known = ", ".join(sorted((".toml", ".parquet", *TEXT_READERS)))
+        kind = f"{extension} files are" if extension else "A file without an extension is"
+        raise DataError(f"{kind} not read as data.", where=str(path), fix=f"use one of {known}")
+    if not path.is_file():
+        what = "This is a folder, not a data file." if path.is_dir() else "There is no data file here."
+        raise DataError(
+            what, where=str(path), fix="give the path of the file, counted from the project's folder"
+        )
+    if extension == ".toml":
+        return _from_card(path)
+    if extension == ".parquet":
+        return _located(_parquet(path), str(path), path.name)
+    records, notes = TEXT_READERS[extension](_text(path), path)
+    return _located(records, str(path), path.name, notes)
+
+
+def _located(records: Iterable[dict[str, Any]], where: str, name: str, notes: Sequence[str] = ()) -> Rows:
+    """Rows with their origin, refused when there are none or none has a column."""
+    rows = tuple(records)
+    if not rows:
+        raise DataError("The data holds no rows.", where=where, fix="give at least 40 labelled rows")
+    if not any(rows):
+        raise DataError("The rows have no columns.", where=where, fix="name each field, as in a header line")
+    return Rows(rows, tuple(f"{name} row {number}" for number in range(1, len(rows) + 1)), notes=tuple(notes))
+
+
+def _from_list(source: Sequence[Any]) -> Rows:
+    import dspy
+
+    rows = []
+    for index, entry in enumerate(source):
+        if not isinstance(entry, (dspy.Example, Mapping)):
+            raise DataError(
+                f"An entry of the data is a {type(entry).__name__}.",
+                where=f"data[{index}]",
+                fix="give a dspy.Example or a mapping of column to value",
+            )
+        rows.append({str(column): value for column, value in entry.items()})
+    checked = _located(rows, "data", "data")
+    return Rows(checked.rows, tuple(f"data[{index}]" for index in range(len(rows))))
+
+
+def _from_card(path: Path) -> Rows:
+    from optimizers.packaged_data import card_rows, read_card
+
+    card = read_card(path)
+    found = _located([dict(row) for row in card_rows(card)], str(path), card.name)
+    asked = card.split
+    sizes = None if asked is None else SplitSizes(train=asked.train, dev=asked.dev, test=asked.test)
+    note = getattr(card, "contamination", None)
+    return Rows(found.rows, found.origin, split=sizes, notes=(str(note),) if note else ())
+
+
+def _text(path: Path) -> str:
+    """A whole text file, UTF-8 with or without a byte order mark."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
+    if b"\0" in content:
+        fix = "save it as UTF-8 text; spreadsheets call it CSV UTF-8"
+        raise DataError("The file holds NUL bytes: it is binary or UTF-16.", where=str(path), fix=fix)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        where = f"{path}, line {line}"
+        raise DataError("The file is not UTF-8 text.", where=where, fix="save it as UTF-8") from error
+    if not text.strip():
+        raise DataError("The file is empty.", where=str(path), fix="give at least 40 labelled rows")
+    return text
+
+
+Found = tuple[list[dict[str, Any]], list[str]]
+"""Records, and notes about how they were read."""
+
+
+def _csv(text: str, path: Path) -> Found:
+    return _table(text, path, ",")
+
+
+def _tsv(text: str, path: Path) -> Found:
+    return _table(text, path, "\t")
+
+
+def _table(text: str, path: Path, delimiter: str) -> Found:
+    header, *lines = _cells(text, path, delimiter)
+    names = [name.strip() for name in header]
+    repeated = next((name for name in names if name and names.count(name) > 1), None)
+    if repeated is not None:
+        raise DataError(
+            f"Two columns are called {repeated!r}.", where=str(path), fix="give each its own name"
+        )
+    if not any(names):
+        raise DataError(
+            "The header names no column.", where=str(path), fix="begin the file with a line of names"
+        )
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(names):
+            raise DataError(
+                f"A row has {len(line)} cells, the header {len(names)}.",
+                where=f"{path}, row {number}",
+                fix="quote the cells that hold a delimiter, a quote or a line break",
+            )
+    columns = {name: _typed([line[i] for line in lines]) for i, name in enumerate(names) if name}
+    notes = [] if all(names) else [f"{path.name}: a column without a name is left out"]
+    return [{name: cells[i] for name, cells in columns.items()} for i in range(len(lines))], notes
+
+
+def _cells(text: str, path: Path, delimiter: str) -> list[list[str]]:
+    """The rows of a delimited file as text, blank lines left out."""
+    former = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return [line for line in reader if line]
+    except csv.Error as error:
+        where = f"{path}, line {reader.line_num}"
+        raise DataError(f"The quoting is broken: {error}.", where=where, fix='write a quote as ""') from error
+    finally:
+        csv.field_size_limit(former)
+
+
+def _typed(cells: list[str]) -> list[Any]:
+    """A column of numbers as numbers, blanks as None; any other column as it is written."""
+    written = [cell.strip() for cell in cells]
+    if not any(written) or not all(NUMBER.fullmatch(cell) for cell in written if cell):
+        return list(cells)
+    return [None if not cell else float(cell) if "." in cell else int(cell) for cell in written]
+
+
+def _json(text: str, path: Path) -> Found:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Many files called .json hold one object per line.
+        if "Extra data" in str(error):
+            return _jsonl(text, path)
+        raise DataError(f"This is not JSON: {error}.", where=str(path), fix="correct it there") from error
+    if not isinstance(content, list):
+        fix = "give a list of objects, or one object per line in a .jsonl file"
+        raise DataError(f"The file holds one {_kind(content)}, not a list of rows.", where=str(path), fix=fix)
+    return [_record(entry, f"{path}, row {number}") for number, entry in enumerate(content, 1)], []
+
+
+def _jsonl(text: str, path: Path) -> Found:
+    records = []
+    # Not splitlines(): JSON text may hold U+2028 and the like unescaped.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            fix = "write one complete object per line"
+            raise DataError(f"The line is not JSON: {error}.", where=where, fix=fix) from error
+        records.append(_record(entry, where))
+    return records, []
+
+
+def _record(entry: Any, where: str) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise DataError(
+            f"A row is a {_kind(entry)}, not an object.", where=where, fix='write {"column": value}'
+        )
+    try:
+        json.dumps(entry, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        fix = "write the character whole, or leave it out"
+        raise DataError("A row holds half a character (a lone surrogate).", where=where, fix=fix) from error
+    return entry
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+TEXT_READERS = {".csv": _csv, ".tsv": _tsv, ".json": _json, ".jsonl": _jsonl}
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    from datasets import Dataset
+    from datasets.exceptions import DatasetsError
+
+    # Dataset.from_parquet rather than load_dataset("parquet"), which reports each use to the Hub.
+    with tempfile.TemporaryDirectory() as scratch, _without_progress():
+        try:
+            table = Dataset.from_parquet(str(path), cache_dir=str(_cache() or scratch), keep_in_memory=True)
+        except (DatasetsError, OSError, ValueError) as error:
+            cause = error.__cause__ or error
+            fix = "write it again, for example with pandas.DataFrame.to_parquet"
+            raise DataError(f"This is no readable Parquet file: {cause}", where=str(path), fix=fix) from error
+        return _records(table)
+
+
+def _from_hub(source: str) -> Rows:
+    match = HUB.fullmatch(source)
+    if match is None:
+        raise DataError("This is no Hub address.", where=source, fix="write hf://owner/name[:config][@split]")
+    from datasets import DatasetDict, load_dataset
+    from datasets.exceptions import DatasetsError
+
+    with _without_progress():
+        try:
+            found = load_dataset(match["name"], match["config"], split=match["split"], cache_dir=_cache())
+        except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+            fix = "check the name, the config and the split, and the connection; HF_TOKEN opens gated data"
+            raise DataError(f"The Hub data set cannot be loaded: {error}", where=source, fix=fix) from error
+    notes = []
+    if isinstance(found, DatasetDict):
+        split = "train" if "train" in found else next(iter(found))
+        if len(found) > 1:
+            notes.append(f"{source}: only its split {split!r} is used, of {', '.join(map(str, found))}")
+        found = found[split]
+    return _located(_records(found), source, match["name"], notes)
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """A ``datasets`` table as rows, class numbers as the names they stand for."""
+    from datasets import ClassLabel
+
+    classes = {column: kind.names for column, kind in table.features.items() if isinstance(kind, ClassLabel)}
+
+    def named(column: str, value: Any) -> Any:
+        if column not in classes or value is None:
+            return value
+        return classes[column][value] if value >= 0 else None
+
+    return [{column: named(column, value) for column, value in row.items()} for row in table]
+
+
+def _cache() -> str | None:
+    """Where ``datasets`` keeps what it prepares; None is its own default."""
+    folder = os.environ.get("OPTIMIZE_CACHE")
+    return str(Path(folder).expanduser() / "datasets") if folder else None
+
+
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    disabled = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not disabled:
+            enable_progress_bars()

@@ -1,0 +1,86 @@
+"""The exceptions Parity raises on purpose, and the exit code each one means.
+
+::
+
+    ParityError                exit 1  something failed that is not the user's input
+    ├── AssetError             exit 1  weights or example data cannot be had or do not verify
+    ├── EngineError            exit 1  a model cannot be loaded or served
+    ├── MetricError            exit 1  the task's metric raised, or returned something that is no score
+    ├── ExportError            exit 1  an export does not behave as the compiled program does
+    └── UserError              exit 2  bad input: named, located, with its fix; nothing was written
+        ├── TaskError          a program file that is missing, broken, or declares no task
+        ├── DataError          a data file that is missing, empty, mis-shaped or too small
+        ├── ModelError         an unknown or misdeclared model
+        ├── PriceError         a model whose price nobody has stated
+        ├── BudgetError        a budget that is no positive amount of a known unit
+        └── StudyError         a study that does not exist or belongs to another task
+"""
+
+from __future__ import annotations
+
+
+class ParityError(Exception):
+    """A failure with a message meant for the person at the terminal.
+
+    Args:
+        what: What is wrong, one sentence.
+        where: The file, row, column, model or option it is about.
+        fix: What to do about it, one sentence.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        self.what, self.where, self.fix = what, where, fix
+        lines = [what]
+        if where is not None:
+            lines.append(f"  where: {where}")
+        if fix is not None:
+            lines.append(f"  fix:   {fix}")
+        super().__init__("\n".join(lines))
+
+
+class AssetError(ParityError):
+    """Weights or example data cannot be pulled, or their hash does not match."""
+
+
+class EngineError(ParityError):
+    """A model's engine cannot load the weights or failed to answer."""
+
+
+class MetricError(ParityError):
+    """The metric raised, or returned NaN or something that is no number."""
+
+
+class ExportError(ParityError):
+    """An export was refused because it does not match the compiled program."""
+
+
+class UserError(ParityError):
+    """Bad input from the person at the terminal."""
+
+    exit_code = 2
+
+
+class TaskError(UserError):
+    """The program file cannot be used as a task."""
+
+
+class DataError(UserError):
+    """The data cannot be used for this task."""
+
+
+class ModelError(UserError):
+    """The model is unknown or its declaration contradicts itself."""
+
+
+class PriceError(UserError):
+    """The model has no known price, and unknown is never taken for zero."""
+
+
+class BudgetError(UserError):
+    """The budget is not a positive amount of a known unit."""
+
+
+class StudyError(UserError):
+    """The study is missing, or its name is taken by another task."""

@@ -1,0 +1,195 @@
+"""Running candidates on examples: one rollout each, scored, metered and priced."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMError,
+    LMRateLimitError,
+    LMServerError,
+    LMTimeoutError,
+    LMTransportError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
+)
+
+from optimizers.errors import EngineError, MetricError, ParityError
+from optimizers.models.lm import Meter, metered
+from optimizers.records.rows import Failure, Rollout, Split
+from optimizers.splits import example_id
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.compiled import CompiledProgram
+    from optimizers.models.model import Model
+
+_FATAL = (
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMUnsupportedModelError,
+    LMUnsupportedFeatureError,
+)
+"""Errors that every further call would meet again: the study stops rather than record them."""
+
+_FAILURES: tuple[tuple[type[Exception], Failure], ...] = (
+    (ContextWindowExceededError, "context_overflow"),
+    (LMTimeoutError, "timeout"),
+    (LMRateLimitError, "rate_limit"),
+    (LMServerError, "server"),
+    (LMTransportError, "server"),
+    (LMError, "provider"),
+)
+
+_MESSAGE_LIMIT = 500
+
+
+def run_rollouts(
+    compiled: CompiledProgram,
+    examples: Sequence[dspy.Example],
+    *,
+    model: Model,
+    metric: Callable[..., float],
+    split: Split,
+    number: int = 0,
+) -> Iterator[Rollout]:
+    """Run one candidate on some examples, as many at once as its model takes.
+
+    The examples share the candidate's prefix, so the engine decodes it once.
+
+    Args:
+        compiled: The candidate, compiled.
+        examples: What to run it on.
+        model: The candidate's model, for its price and concurrency.
+        metric: The task's metric.
+        split: Which part of the data the examples are.
+        number: Rollout number: 0, or 1, 2, ... for repeats.
+
+    Yields:
+        Rollouts in the order of the examples.
+
+    Raises:
+        MetricError: The metric raised or returned no score in [0, 1].
+        EngineError: The model refuses every call: no key, no credit, no such model.
+    """
+
+    def run(example: dspy.Example) -> Rollout:
+        return _run(compiled, example, model=model, metric=metric, split=split, number=number)
+
+    with ThreadPoolExecutor(max_workers=model.concurrency) as pool:
+        futures = [pool.submit(copy_context().run, run, example) for example in examples]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _run(
+    compiled: CompiledProgram,
+    example: dspy.Example,
+    *,
+    model: Model,
+    metric: Callable[..., float],
+    split: Split,
+    number: int,
+) -> Rollout:
+    failure: Failure | None = None
+    parsed, error, prediction = True, None, None
+    identity = example_id(example)
+    start = time.perf_counter()
+    with metered() as meter:
+        try:
+            prediction = compiled(example.inputs().toDict(), seed=_seed(identity, number))
+        except AdapterParseError as problem:
+            parsed, error = False, f"unparsed reply: {problem.lm_response}"
+        except ParityError:
+            raise
+        except _FATAL as problem:
+            raise EngineError(f"The model refuses every call: {problem}", where=model.name) from problem
+        except Exception as problem:
+            # Anything else the user's program lets through is recorded by kind, never dropped.
+            failure, error = _failure(problem), f"{type(problem).__name__}: {problem}"
+    latency = time.perf_counter() - start
+    prompt, cached, completion = _tokens(meter, model)
+    score = None
+    if failure is None:
+        score = _score(metric, example, prediction) if parsed else 0.0
+    return Rollout(
+        candidate=compiled.candidate.id,
+        example=identity,
+        number=number,
+        split=split,
+        score=score,
+        failure=failure,
+        parsed=parsed,
+        error=error[:_MESSAGE_LIMIT] if error else None,
+        output=_output(prediction),
+        calls=len(meter.calls),
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=completion,
+        cost=model.price.cost(prompt, completion),
+        latency=latency,
+        created=datetime.now(UTC),
+    )
+
+
+def _seed(example: str, number: int) -> int:
+    """A seed of its own for every (example, rollout number), within 31 bits."""
+    return (int(example[:8], 16) + 7919 * number) % 2**31
+
+
+def _failure(problem: Exception) -> Failure:
+    return next((kind for error, kind in _FAILURES if isinstance(problem, error)), "program")
+
+
+def _tokens(meter: Meter, model: Model) -> tuple[int, int, int]:
+    prompt = cached = completion = 0
+    for call in meter.calls:
+        if call.prompt is None or call.completion is None:
+            raise EngineError(
+                "The server reports no token usage, so a call's cost is unknown.",
+                where=model.name,
+                fix="turn usage reporting on at the server, or search another model",
+            )
+        prompt, cached, completion = prompt + call.prompt, cached + call.cached, completion + call.completion
+    return prompt, cached, completion
+
+
+def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any) -> float:
+    where = f"example {example_id(example)}: {str(example.toDict())[:200]}"
+    try:
+        value = metric(example, prediction)
+    except Exception as error:
+        raise MetricError(f"The metric raises {type(error).__name__}: {error}", where=where) from error
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        raise MetricError(f"The metric returned {value!r}, which is no number.", where=where) from None
+    if not (math.isfinite(score) and 0 <= score <= 1):
+        raise MetricError(f"The metric returned {score}, outside [0, 1].", where=where)
+    return score
+
+
+def _output(prediction: Any) -> dict[str, Any]:
+    """The prediction's fields as JSON values."""
+    from dspy.adapters.utils import serialize_for_json
+
+    if prediction is None or not hasattr(prediction, "items"):
+        return {}
+    return {str(name): serialize_for_json(value) for name, value in prediction.items()}

@@ -1,0 +1,142 @@
+"""Export to DSPy: the program's own JSON, and beside it what that JSON leaves out.
+
+DSPy's ``save`` keeps signatures, demos and the language model, but neither the adapter nor
+the fields a technique adds. The manifest keeps those, and :func:`load_program` puts all of
+it back together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+from pydantic import BaseModel, ConfigDict
+
+from optimizers.candidate import Candidate
+from optimizers.errors import ExportError, UserError
+from optimizers.export.point import Exported, samples
+from optimizers.models.lm import language_model
+from optimizers.models.model import Model
+from optimizers.renderings import rendering
+from optimizers.task import load_task
+from optimizers.techniques import TECHNIQUES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM, MANIFEST = "program.json", "manifest.json"
+
+
+class ExportManifest(BaseModel):
+    """What a saved DSPy program needs beside its JSON to behave as measured.
+
+    Attributes:
+        study: The study it comes from.
+        program: The program file, as the study was given it.
+        candidate: The candidate, in full.
+        model: Its model and price.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    study: str
+    program: str
+    candidate: Candidate
+    model: Model
+
+
+class ExportedProgram(dspy.Module):  # type: ignore[misc]
+    """A loaded export: an ordinary DSPy module that brings its own adapter.
+
+    Args:
+        program: The user's module with prompts, demos and language model restored.
+        adapter: The rendering it was measured with.
+    """
+
+    def __init__(self, program: dspy.Module, adapter: dspy.Adapter) -> None:
+        super().__init__()
+        self.program = program
+        self._adapter = adapter
+
+    def forward(self, **inputs: Any) -> Any:
+        """Run the program under its adapter."""
+        with dspy.context(adapter=self._adapter):
+            return self.program(**inputs)
+
+
+def write_dspy(exported: Exported, folder: Path) -> list[Path]:
+    """Write ``program.json`` and ``manifest.json``, and check that loading them restores the program.
+
+    Raises:
+        ExportError: The loaded program would send other messages than the measured one.
+    """
+    program, manifest = folder / PROGRAM, folder / MANIFEST
+    candidate = exported.point.candidate
+    content = ExportManifest(
+        study=exported.manifest.name,
+        program=exported.manifest.program,
+        candidate=candidate,
+        model=exported.model,
+    )
+    exported.compiled.module.save(str(program))
+    manifest.write_text(content.model_dump_json(indent=2), encoding="utf-8")
+    try:
+        _verify(exported, load_program(folder, exported.task.program.deepcopy()))
+    except ExportError:
+        program.unlink()
+        manifest.unlink()
+        raise
+    return [program, manifest]
+
+
+def load_program(folder: str | Path, program: dspy.Module | None = None) -> ExportedProgram:
+    """Load an export into a module that is ready to call.
+
+    Args:
+        folder: The export's folder.
+        program: A fresh instance of the user's module; read from the program file if left out.
+
+    Raises:
+        UserError: The folder holds no export.
+    """
+    place = Path(folder)
+    if not (place / MANIFEST).is_file():
+        raise UserError(
+            "There is no export here.",
+            where=str(place),
+            fix="write one with `optimize export STUDY --to dspy`",
+        )
+    manifest = ExportManifest.model_validate_json((place / MANIFEST).read_text(encoding="utf-8"))
+    if program is None:
+        program = load_task(Path(manifest.program), models=[manifest.model]).program.deepcopy()
+    technique = TECHNIQUES[manifest.candidate.technique]
+    lm = language_model(manifest.model, manifest.candidate.sampling, measured=False)
+    for predictor in program.predictors():
+        if technique.applies(predictor.signature):
+            predictor.signature = technique.transform(predictor.signature)
+    program.load(str(place / PROGRAM), allow_unsafe_lm_state=True)
+    # The process's own engine, rather than a second copy of the weights per saved predictor.
+    program.set_lm(lm)
+    return ExportedProgram(program, rendering(manifest.candidate.rendering))
+
+
+def _verify(exported: Exported, loaded: ExportedProgram) -> None:
+    adapter = exported.compiled.adapter()
+    again = dict(loaded.program.named_predictors())
+    for name, predictor in exported.compiled.module.named_predictors():
+        restored = again[name]
+        for inputs in samples(exported, predictor.signature):
+            measured = adapter.format(predictor.signature, predictor.demos, inputs)
+            if measured != loaded._adapter.format(restored.signature, _plain(restored.demos), inputs):
+                raise ExportError(
+                    "The loaded program would send other messages than the measured one.",
+                    where=f"{name}: {inputs}",
+                )
+        if restored.lm.kwargs != predictor.lm.kwargs:
+            raise ExportError("The loaded program would sample otherwise than the measured one.", where=name)
+
+
+def _plain(demos: Iterator[Any]) -> list[dict[str, Any]]:
+    return [dict(demo) for demo in demos]

@@ -1,0 +1,112 @@
+"""Export to OpenAI's wire format: a request template per predictor, for any client in any language.
+
+Placeholders are ``{{field}}``, replaced once and never again inside a replaced value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizers.errors import ExportError
+from optimizers.export.point import Exported, samples
+from optimizers.renderings.constraints import output_schema
+from optimizers.renderings.fields import format_value, one_line
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.candidate import Sampling
+
+_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+
+
+def write_openai(exported: Exported, folder: Path) -> list[Path]:
+    """Write one ``PREDICTOR.json`` per predictor: endpoint, template, parameters, output schema.
+
+    Raises:
+        ExportError: A template does not give the messages that were measured; nothing is written.
+    """
+    contents = {
+        name: _template(exported, name, predictor)
+        for name, predictor in exported.compiled.module.named_predictors()
+    }
+    written = []
+    for name, content in contents.items():
+        path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.json"
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def render(template: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Fill a template in: what a client must do, in a few lines.
+
+    Args:
+        template: The content of an exported file.
+        inputs: Values of the input fields.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        text = format_value(inputs[found[1]])
+        return one_line(text) if template["inputs"]["line_breaks"] == "space" else text
+
+    names = set(template["inputs"]["fields"])
+    return [
+        {
+            "role": message["role"],
+            "content": _PLACEHOLDER.sub(lambda m: fill(m) if m[1] in names else m[0], message["content"]),
+        }
+        for message in template["messages"]
+    ]
+
+
+def _template(exported: Exported, name: str, predictor: dspy.Predict) -> dict[str, Any]:
+    adapter, signature = exported.compiled.adapter(), predictor.signature
+    fields = list(signature.input_fields)
+    demos = [dict(demo) for demo in predictor.demos]
+    prompt = adapter.prompt(signature, demos, dict.fromkeys(fields, ""))
+    messages = adapter.format(signature, demos, {field: f"{{{{{field}}}}}" for field in fields})
+    content: dict[str, Any] = {
+        "schema_version": 1,
+        "task": exported.manifest.task,
+        "study": exported.manifest.name,
+        "candidate": exported.point.candidate.id,
+        "endpoint": "/completions" if prompt.raw else "/chat/completions",
+        "inputs": {"fields": fields, "line_breaks": "keep"},
+        "messages": messages,
+        "parameters": _parameters(exported.model.name, exported.point.candidate.sampling, prompt),
+        "output_schema": output_schema(signature),
+    }
+    inputs = [values for values in samples(exported, signature) if None not in values.values()]
+    for line_breaks in ("keep", "space"):
+        content["inputs"]["line_breaks"] = line_breaks
+        wrong = next((v for v in inputs if render(content, v) != adapter.format(signature, demos, v)), None)
+        if wrong is None:
+            return content
+    raise ExportError(
+        "A template cannot give the messages that were measured.",
+        where=f"{name}: {str(wrong)[:200]}",
+        fix="export to dspy, which carries the program itself",
+    )
+
+
+def _parameters(model: str, sampling: Sampling, prompt: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "model": model.partition("/")[2],
+        "temperature": sampling.temperature,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.temperature > 0:
+        parameters["top_p"] = sampling.top_p
+    if prompt.stop:
+        parameters["stop"] = list(prompt.stop)
+    if prompt.grammar:
+        parameters["grammar"] = prompt.grammar
+    if prompt.schema:
+        json_schema = {"name": "outputs", "schema": prompt.schema}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+    return parameters

@@ -1,0 +1,61 @@
+"""Which candidates are not dominated, and how much of the quality-cost plane they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+
+def non_dominated(quality: Sequence[float], cost: Sequence[float]) -> NDArray[np.bool_]:
+    """Which points no other point beats in one objective without losing in the other.
+
+    Of points equal in both, the first is kept.
+
+    Args:
+        quality: Higher is better.
+        cost: Lower is better, as many as qualities.
+
+    Returns:
+        One flag per point.
+    """
+    if len(quality) != len(cost):
+        raise ValueError(f"{len(quality)} qualities and {len(cost)} costs")
+    if len(quality) == 0:
+        return np.zeros(0, dtype=bool)
+    points = np.column_stack([np.asarray(quality, dtype=float), np.asarray(cost, dtype=float)])
+    kept: NDArray[np.bool_] = moocore.is_nondominated(points, maximise=[True, False], keep_weakly=False)
+    return kept
+
+
+def select_frontier(quality: Mapping[str, float], cost: Mapping[str, float]) -> list[str]:
+    """Ids of the points that are not dominated, cheapest first."""
+    ids = list(quality)
+    kept = non_dominated([quality[i] for i in ids], [cost[i] for i in ids])
+    return sorted((i for i, keep in zip(ids, kept, strict=True) if keep), key=lambda i: cost[i])
+
+
+def hypervolume(
+    quality: Sequence[float], cost: Sequence[float], *, best_cost: float, worst_cost: float
+) -> float:
+    """Share of the quality-cost plane that the points dominate, in [0, 1].
+
+    Cost is taken on a log scale between ``best_cost`` (1) and ``worst_cost`` (0), so that
+    halving a cost counts the same anywhere; quality between 0 and 1.
+
+    Args:
+        quality: Qualities in [0, 1].
+        cost: Costs above 0, as many as qualities.
+        best_cost: Cost that counts as free.
+        worst_cost: Cost at which a point covers nothing.
+    """
+    if len(quality) == 0:
+        return 0.0
+    span = np.log(worst_cost) - np.log(best_cost)
+    if span <= 0:
+        return float(max(quality))
+    cheapness = np.clip((np.log(worst_cost) - np.log(np.asarray(cost, dtype=float))) / span, 0.0, 1.0)
+    points = np.column_stack([np.asarray(quality, dtype=float), cheapness])
+    return float(moocore.hypervolume(points, ref=[0.0, 0.0], maximise=True))

@@ -1,0 +1,78 @@
+"""What a language model is to Parity: a name, a kind, a size, a price and a way to reach it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["base", "instruct", "chat"]
+"""How a model was trained to be addressed.
+
+``base`` continues text and never sees a chat template; ``instruct`` follows one
+turn of instructions; ``chat`` also holds a conversation, so demos can be turns.
+"""
+
+Engine = Literal["llama", "auto", "lm15", "litellm"]
+"""Who serves the model: ``llama`` in this process, the others over HTTP through DSPy."""
+
+LOCAL_PREFIX = "local/"
+
+
+class Price(BaseModel):
+    """What a provider charges, in US dollars per million tokens.
+
+    Attributes:
+        input: Price of a million prompt tokens, caches ignored.
+        output: Price of a million generated tokens, reasoning included.
+        source: Where the figures come from, shown in reports.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    source: str
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Serving cost in US dollars of one call's tokens."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
+
+
+class Model(BaseModel):
+    """One servable language model, with nothing left to guess.
+
+    Build it with :func:`optimizers.models.resolve.model`, which fills in what the
+    catalogue and the cost map know.
+
+    Attributes:
+        name: ``local/NAME``, ``local//path/to/file.gguf`` or a DSPy/LiteLLM model string.
+        kind: How the model is addressed.
+        size: Billions of parameters, when known.
+        price: What its tokens cost.
+        engine: Who serves it.
+        api_base: Address of an OpenAI-compatible server, for models served over HTTP.
+        context: Tokens that fit in one call, prompt and reply together.
+        concurrency: Calls that may be in flight at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    kind: Kind
+    size: float | None = Field(default=None, gt=0)
+    price: Price
+    engine: Engine = "auto"
+    api_base: str | None = None
+    context: int = Field(default=4096, ge=256)
+    concurrency: int = Field(default=8, ge=1)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model runs inside this process."""
+        return self.name.startswith(LOCAL_PREFIX)
+
+    @property
+    def label(self) -> str:
+        """The short name for tables and charts: what follows the last slash, without ``.gguf``."""
+        return self.name.rsplit("/", 1)[-1].removesuffix(".gguf")

@@ -1,0 +1,90 @@
+"""What a model's tokens cost. Unknown is an error, never zero."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from optimizers.errors import PriceError
+from optimizers.models.model import LOCAL_PREFIX, Price
+
+BY_SIZE = "by-size"
+
+INPUT_PER_BILLION = 0.01
+"""US dollars per million prompt tokens and billion parameters: near what hosts ask for open models."""
+
+OUTPUT_PER_BILLION = 0.02
+"""US dollars per million generated tokens and billion parameters."""
+
+DeclaredPrice = Price | tuple[float, float] | str | None
+
+
+def price_of(name: str, *, size: float | None, declared: DeclaredPrice) -> Price:
+    """The price of a model: as declared, else by size when local, else from LiteLLM's cost map.
+
+    Args:
+        name: The model's name.
+        size: Billions of parameters, when known.
+        declared: A Price, (input, output) in US dollars per million tokens, ``"by-size"``, or None.
+
+    Raises:
+        PriceError: Nobody has stated a price.
+    """
+    if isinstance(declared, Price):
+        return declared
+    if isinstance(declared, tuple):
+        if min(declared) < 0:
+            raise PriceError("A price cannot be negative.", where=name, fix="give (input, output) per million tokens")
+        return Price(input=float(declared[0]), output=float(declared[1]), source="declared")
+    if declared == BY_SIZE or name.startswith(LOCAL_PREFIX):
+        return _by_size(name, size)
+    listed = _listed(name)
+    if listed is not None:
+        return listed
+    raise PriceError(
+        "This model has no known price, and unknown is never taken for zero.",
+        where=name,
+        fix=(
+            f'declare it in the task: model("{name}", price=(INPUT, OUTPUT)) in US dollars per million tokens; '
+            f"or on the command line: --model {name},price=INPUT/OUTPUT; "
+            f'or, for a model you serve yourself, price="{BY_SIZE}" with its size in billions'
+        ),
+    )
+
+
+def _by_size(name: str, size: float | None) -> Price:
+    if size is None:
+        raise PriceError(
+            "A price by size needs the model's size.", where=name, fix="declare size= in billions, or price=(INPUT, OUTPUT)"
+        )
+    return Price(
+        input=round(INPUT_PER_BILLION * size, 9),
+        output=round(OUTPUT_PER_BILLION * size, 9),
+        source=f"by size: {INPUT_PER_BILLION:g} in, {OUTPUT_PER_BILLION:g} out per billion parameters",
+    )
+
+
+def _listed(name: str) -> Price | None:
+    """The cost map's price, under the name as given or without its provider."""
+    entries = _cost_map()
+    for key in (name, name.partition("/")[2]):
+        entry = entries.get(key, {})
+        prices = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+        if None not in prices and max(prices) > 0:
+            per_million = [round(1e6 * float(price), 9) for price in prices]
+            return Price(input=per_million[0], output=per_million[1], source=f"LiteLLM's cost map, {key}")
+    return None
+
+
+@cache
+def _cost_map() -> dict[str, Any]:
+    """LiteLLM's cost map as shipped: read from its file, since importing LiteLLM takes seconds."""
+    spec = find_spec("litellm")
+    if spec is None or spec.origin is None:
+        return {}
+    file = Path(spec.origin).parent / "model_prices_and_context_window_backup.json"
+    entries: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return entries

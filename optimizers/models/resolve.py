@@ -1,0 +1,164 @@
+"""From what a user writes about a model to a Model with nothing left to guess."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from optimizers.errors import ModelError
+from optimizers.models.model import LOCAL_PREFIX, Engine, Kind, Model
+from optimizers.models.pricing import BY_SIZE, DeclaredPrice, price_of
+
+LOCAL_CONTEXT = 4096
+"""Tokens a local model is given room for, when it is not said: demos fit, and memory stays small."""
+
+LOCAL_CONCURRENCY = 4
+"""Rollouts of a local model that run together: as many as its engine has slots."""
+
+KEYS = ("kind", "size", "price", "api_base", "engine", "context", "concurrency")
+
+
+def model(
+    name: str,
+    *,
+    kind: Kind | None = None,
+    size: float | None = None,
+    price: DeclaredPrice = None,
+    api_base: str | None = None,
+    engine: Engine = "auto",
+    context: int | None = None,
+    concurrency: int | None = None,
+) -> Model:
+    """Declare a model.
+
+    Args:
+        name: ``local/NAME``, ``local//path/to/file.gguf``, or a DSPy/LiteLLM model string.
+        kind: ``base``, ``instruct`` or ``chat``; chat for models over HTTP if left out.
+        size: Billions of parameters.
+        price: (input, output) in US dollars per million tokens, or ``"by-size"``.
+        api_base: Address of your own OpenAI-compatible server.
+        engine: DSPy backend of a model over HTTP: ``auto``, ``lm15`` or ``litellm``.
+        context: Tokens that fit in one call.
+        concurrency: Calls in flight at once.
+
+    Raises:
+        ModelError: The model is unknown, or the declaration is not complete.
+        PriceError: No price is known.
+    """
+    if kind is not None and kind not in get_args(Kind):
+        raise ModelError(f"There is no model kind {kind!r}.", where=name, fix=f"one of {', '.join(get_args(Kind))}")
+    if engine not in ("auto", "lm15", "litellm"):
+        raise ModelError(f"There is no engine {engine!r}.", where=name, fix="one of auto, lm15, litellm")
+    if name.startswith(LOCAL_PREFIX):
+        return _local(name, kind, size, price, context, concurrency)
+    if "/" not in name:
+        raise ModelError(
+            "A model needs its provider in front.", where=name, fix=f"for example openai/{name}, or local/{name}"
+        )
+    return Model(
+        name=name,
+        kind=kind or "chat",
+        size=size,
+        price=price_of(name, size=size, declared=price),
+        engine=engine,
+        api_base=api_base,
+        context=context or 8192,
+        concurrency=concurrency or 8,
+    )
+
+
+def parse_model(text: str) -> Model:
+    """A model from the command line: ``NAME[,key=value...]``.
+
+    Keys are kind, size, price (``IN/OUT`` or ``by-size``), api_base, engine, context and concurrency.
+
+    Raises:
+        ModelError: A key is unknown or a value is not of its type.
+    """
+    name, *parts = text.split(",")
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, found, value = part.partition("=")
+        if not found or key not in KEYS:
+            raise ModelError(f"{part!r} is no setting of a model.", where=text, fix=f"settings are {', '.join(KEYS)}")
+        try:
+            options[key] = _value(key, value)
+        except ValueError:
+            raise ModelError(f"{value!r} is no {key}.", where=text, fix="for example price=0.1/0.4,size=7") from None
+    return model(name, **options)
+
+
+def _value(key: str, value: str) -> Any:
+    if key == "price":
+        if value == BY_SIZE:
+            return value
+        given, found, generated = value.partition("/")
+        return float(given), float(generated if found else given)
+    if key == "size":
+        return float(value)
+    return int(value) if key in ("context", "concurrency") else value
+
+
+def _local(
+    name: str,
+    kind: Kind | None,
+    size: float | None,
+    price: DeclaredPrice,
+    context: int | None,
+    concurrency: int | None,
+) -> Model:
+    from optimizers.models.catalogue import CATALOGUE
+
+    known = CATALOGUE.get(name)
+    rest = name.removeprefix(LOCAL_PREFIX)
+    if known is None and not (rest.startswith(("/", ".", "~")) or rest.endswith(".gguf")):
+        close = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.6)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise ModelError(
+            "There is no local model of this name.",
+            where=name,
+            fix=f"{meant}there are {', '.join(CATALOGUE)}; your own weights are local//path/to/file.gguf",
+        )
+    if known is None and not Path(rest).expanduser().is_file():
+        raise ModelError("There are no weights at this path.", where=name, fix="give local//path of a GGUF file")
+    kind = kind or (known.kind if known else _guessed_kind(name))
+    size = size or (known.size if known else _size_in(name))
+    return Model(
+        name=name,
+        kind=kind,
+        size=size,
+        price=price_of(name, size=size, declared=price),
+        engine="llama",
+        context=context or LOCAL_CONTEXT,
+        concurrency=concurrency or LOCAL_CONCURRENCY,
+    )
+
+
+def _guessed_kind(name: str) -> Kind:
+    """The kind a file's name gives away.
+
+    Raises:
+        ModelError: It gives nothing away.
+    """
+    words = set(re.split(r"[^a-z0-9]+", Path(name).name.lower()))
+    if words & {"chat", "it"}:
+        return "chat"
+    if "instruct" in words:
+        return "instruct"
+    if "base" in words:
+        return "base"
+    raise ModelError(
+        "The file's name does not say what kind of model it is.",
+        where=name,
+        fix='declare it: model("local//path", kind="base"), or instruct, or chat',
+    )
+
+
+def _size_in(name: str) -> float | None:
+    """Billions of parameters, from a part of the name such as ``0.5b`` or ``135m``."""
+    found = re.search(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(b|m)(?![a-z0-9])", Path(name).name.lower())
+    if found is None:
+        return None
+    return float(found[1]) / (1000 if found[2] == "m" else 1)

@@ -1,0 +1,90 @@
+"""Base models served over HTTP: the text-completion endpoint, through LiteLLM.
+
+DSPy's own engines speak chat, and its text mode appends words of its own to the
+prompt. A base model must see exactly the rendering's text, so this engine sends it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+from dspy.lm15 import Message, Request, Response, Usage, response_to_events
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+
+class TextCompletionEngine:
+    """Serves a base model behind an OpenAI-compatible ``/completions`` endpoint.
+
+    Args:
+        model: LiteLLM model string, e.g. ``openai/NAME``.
+        api_base: Address of the server, or None for the provider's own.
+        timeout: Seconds to wait for one reply.
+    """
+
+    abilities: ClassVar[frozenset[str]] = frozenset({"raw"})
+
+    def __init__(self, model: str, api_base: str | None = None, timeout: float = 120.0) -> None:
+        self.model, self.api_base, self.timeout = model, api_base, timeout
+
+    def complete(self, request: Request) -> Response:
+        """Send the prompt as it stands and return the continuation.
+
+        Raises:
+            lm15 errors: As LiteLLM reports them, translated by DSPy's own table.
+        """
+        import litellm
+        from dspy.clients.engines.litellm_errors import litellm_errors
+
+        config = request.config
+        options = {
+            "max_tokens": config.max_tokens,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "seed": config.seed,
+            "stop": list(config.stop) or None,
+        }
+        provider, _, name = self.model.partition("/")
+        model = f"text-completion-openai/{name}" if provider == "openai" else self.model
+        with litellm_errors(model=self.model, provider=provider):
+            reply = litellm.text_completion(
+                model=model,
+                prompt=request.messages[0].text or "",
+                api_base=self.api_base,
+                # Servers on one's own machine ask for no key, but the client insists on one.
+                api_key=os.environ.get(f"{provider.upper()}_API_KEY", "none"),
+                timeout=self.timeout,
+                num_retries=0,
+                **{key: value for key, value in options.items() if value is not None},
+            )
+        return _response(reply, request.model)
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """The whole reply as events."""
+        return iter(response_to_events(self.complete(request)))
+
+    def close(self) -> None:
+        """Nothing is held open between calls."""
+
+    def dump_state(self) -> dict[str, Any]:
+        """What a saved DSPy program needs to find this engine again, without keys."""
+        return {"model": self.model, "api_base": self.api_base, "timeout": self.timeout}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> Self:
+        """The engine a saved DSPy program names."""
+        return cls(**state)
+
+
+def _response(reply: Any, model: str) -> Response:
+    choice = reply.choices[0]
+    usage = reply.usage
+    return Response(
+        id=reply.id or None,
+        model=model,
+        message=Message.assistant(choice.text or ""),
+        finish_reason="length" if choice.finish_reason == "length" else "stop",
+        usage=Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens),
+    )

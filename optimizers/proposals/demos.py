@@ -1,0 +1,133 @@
+"""Few-shot examples drawn from the train split, balanced over the labels."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from optimizers.data import json_value
+from optimizers.renderings.fields import closed_values, format_value, without_none
+from optimizers.renderings.fields import json_value as output_value
+
+if TYPE_CHECKING:
+    import dspy
+
+SIZES = (0, 1, 2, 4, 8)
+"""Demos per label to choose from."""
+
+CHARACTERS_PER_TOKEN = 3.5
+"""Rough, and on the careful side for English."""
+
+LONGEST_SHARE = 0.1
+"""Share of the longest examples that are passed over: they cost much and show no more."""
+
+Demo = dict[str, Any]
+
+
+def labelled_demos(
+    train: Sequence[dspy.Example], signature: type[dspy.Signature], *, per_label: int, seed: int
+) -> tuple[Demo, ...]:
+    """Draw demos, as many of each label as of any other.
+
+    The demos come in rounds, each with one demo per label in its own random order, so that a
+    draw of ``k`` per label is how a draw of ``2 k`` with the same seed begins. A label with
+    too few examples sits out the later rounds.
+
+    Args:
+        train: Where to draw from; its order does not matter.
+        signature: Whose fields the demos fill. Its first closed output is balanced.
+        per_label: Demos per label, or half the demos when no output is closed.
+        seed: The same seed is the same draw.
+
+    Returns:
+        Field name -> JSON value, one mapping per demo, none repeated. Empty when ``train``
+        has not all of the signature's fields.
+    """
+    pools = _pools(train, signature)
+    rounds = islice(_rounds(pools, seed), 2 * per_label if "" in pools else per_label)
+    return tuple(demo for demos in rounds for demo in demos)
+
+
+def demo_sizes(
+    train: Sequence[dspy.Example], signature: type[dspy.Signature], *, max_tokens: int
+) -> tuple[int, ...]:
+    """The demos per label that fit a model, 0 first.
+
+    Args:
+        train: Where the demos will be drawn from.
+        signature: Whose fields they fill.
+        max_tokens: The model's context; demos may take half of it, by a rough estimate.
+
+    Returns:
+        Those of 0, 1, 2, 4 and 8 that fit, and for which there are examples enough to make a
+        larger draw than the size before.
+    """
+    pools = _pools(train, signature)
+    lengths = [_length(demo) for pool in pools.values() for demo in pool]
+    if not lengths:
+        return (0,)
+    tokens = sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN
+    sizes, former = [0], 0
+    for size in SIZES[1:]:
+        count = len(labelled_demos(train, signature, per_label=size, seed=0))
+        if count > former and count * tokens <= max_tokens / 2:
+            sizes.append(size)
+        former = count
+    return tuple(sizes)
+
+
+def _rounds(pools: dict[str, list[Demo]], seed: int) -> Iterator[list[Demo]]:
+    """Rounds of one demo per label, until every pool is used up."""
+    # One generator per pool and one for the order, so that a label more changes no other's draw.
+    shuffled = {
+        label: random.Random(f"{seed} {label}").sample(pool, len(pool)) for label, pool in pools.items()
+    }
+    order = random.Random(seed)
+    for number in range(max(map(len, shuffled.values()), default=0)):
+        demos = [pool[number] for pool in shuffled.values() if number < len(pool)]
+        order.shuffle(demos)
+        yield demos
+
+
+def _pools(train: Sequence[dspy.Example], signature: type[dspy.Signature]) -> dict[str, list[Demo]]:
+    """Label -> its distinct demos, the longest left out; one pool called "" without a closed output."""
+    closed = {name: _labels(info.annotation) for name, info in signature.output_fields.items()}
+    balanced = next((name for name, labels in closed.items() if labels), None)
+    found: dict[str, dict[str, Demo]] = {label: {} for label in (closed[balanced] if balanced else ("",))}
+    for example in train:
+        if any(name not in example for name in signature.fields):
+            return {}
+        demo = _demo(example, signature)
+        label = format_value(demo[balanced], signature.fields[balanced].annotation) if balanced else ""
+        if label in found:
+            found[label][json.dumps(demo, sort_keys=True)] = demo
+    pools = {}
+    for label, demos in found.items():
+        by_length = sorted(demos, key=lambda text: (len(text), text))
+        shorter = sorted(by_length[: len(by_length) - int(len(by_length) * LONGEST_SHARE)])
+        if shorter:
+            pools[label] = [demos[text] for text in shorter]
+    return pools
+
+
+def _labels(annotation: Any) -> tuple[str, ...]:
+    """The labels of a closed output as they are written; empty when it is open."""
+    inner, nullable = without_none(annotation)
+    labels = closed_values(inner) or ()
+    return (*labels, "none") if labels and nullable else labels
+
+
+def _demo(example: dspy.Example, signature: type[dspy.Signature]) -> Demo:
+    inputs = {name: json_value(example[name]) for name in signature.input_fields}
+    outputs = {
+        name: output_value(example[name], info.annotation) for name, info in signature.output_fields.items()
+    }
+    return {**inputs, **outputs}
+
+
+def _length(demo: Demo) -> int:
+    """Characters of a demo written as ``field: value`` lines."""
+    return sum(len(name) + len(str(value)) + 3 for name, value in demo.items())

@@ -1,0 +1,153 @@
+"""A study's folder under ``runs/``: where each of its files is, and how the small ones are written."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from optimizers.errors import StudyError
+from optimizers.frontier.report import FrontierReport
+from optimizers.records.rows import StudyManifest
+
+Record = TypeVar("Record", bound=BaseModel)
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
+
+
+def valid_name(name: str) -> str:
+    """The name, when it can name a study's folder.
+
+    Raises:
+        StudyError: It is empty, too long, hidden, or holds anything but letters, digits, ``.``, ``_`` and ``-``.
+    """
+    if _NAME.fullmatch(name):
+        return name
+    raise StudyError(
+        f"{name!r} cannot name a study.",
+        where="--study",
+        fix="use up to 80 letters, digits, '.', '_' and '-', with no dot in front",
+    )
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of one study.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What the study is about."""
+        return self.path / "study.json"
+
+    @property
+    def ledger(self) -> Path:
+        """Its rollouts."""
+        return self.path / "ledger.db"
+
+    @property
+    def optuna(self) -> Path:
+        """Its trials, as Optuna keeps them."""
+        return self.path / "optuna.db"
+
+    @property
+    def report(self) -> Path:
+        """Its result."""
+        return self.path / "frontier.json"
+
+    @property
+    def picture(self) -> Path:
+        """Its frontier, drawn."""
+        return self.path / "frontier.png"
+
+    @property
+    def exports(self) -> Path:
+        """What was exported from it."""
+        return self.path / "exports"
+
+    @classmethod
+    def at(cls, runs: Path, name: str) -> Self:
+        """The folder of the study of this name, whether it exists or not.
+
+        Raises:
+            StudyError: The name cannot name a study.
+        """
+        return cls(runs / valid_name(name))
+
+    @classmethod
+    def create(cls, runs: Path, manifest: StudyManifest) -> Self:
+        """Make the folder of a new study and write its manifest."""
+        folder = cls.at(runs, manifest.name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        _write(folder.manifest, manifest)
+        return folder
+
+    @classmethod
+    def load(cls, runs: Path, name: str) -> Self:
+        """The folder of a study that exists.
+
+        Raises:
+            StudyError: There is no such study; the ones there are, are named.
+        """
+        folder = cls.at(runs, name)
+        if folder.manifest.is_file():
+            return folder
+        known = list_studies(runs)
+        raise StudyError(
+            f"There is no study {name}.",
+            where=str(runs),
+            fix=f"there are {', '.join(known)}" if known else "run one first: optimize PROGRAM",
+        )
+
+    def read_manifest(self) -> StudyManifest:
+        """The study's manifest."""
+        return _read(self.manifest, StudyManifest)
+
+    def read_report(self) -> FrontierReport:
+        """The study's result.
+
+        Raises:
+            StudyError: The study has not finished.
+        """
+        if not self.report.is_file():
+            raise StudyError(
+                "The study has not finished, so it has no result yet.",
+                where=str(self.path),
+                fix="run its command again: it goes on where it stopped",
+            )
+        return _read(self.report, FrontierReport)
+
+    def write_report(self, report: FrontierReport) -> None:
+        """Write the study's result."""
+        _write(self.report, report)
+
+
+def list_studies(runs: Path) -> list[str]:
+    """Names of the studies in a folder of studies."""
+    return sorted(path.parent.name for path in runs.glob("*/study.json"))
+
+
+def _write(path: Path, content: BaseModel) -> None:
+    """Write beside the file and move into place, so that a reader never sees half of it."""
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    beside.write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def _read(path: Path, record: type[Record]) -> Record:
+    try:
+        return record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise StudyError(
+            f"The file cannot be read: {first}", where=str(path), fix="restore it, or run a new study"
+        ) from error

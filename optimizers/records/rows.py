@@ -1,0 +1,121 @@
+"""The rows of Parity's durable record: one rollout each, and the study they belong to.
+
+Everything past this point (frontier, reports, exports) reads these and nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from optimizers.models.model import Model
+
+Split = Literal["dev", "test"]
+Failure = Literal["timeout", "rate_limit", "server", "context_overflow", "provider", "program"]
+"""Why a rollout has no score: the infrastructure failed it, not the model's answer.
+
+``program`` is the user's own code raising on a reply that parsed.
+"""
+
+
+class Rollout(BaseModel):
+    """One run of one candidate on one example.
+
+    Attributes:
+        candidate: Content hash of the candidate.
+        example: Content hash of the example.
+        number: 0 for the first rollout of the pair, 1, 2, ... for repeats.
+        split: Which part of the data the example belongs to.
+        score: The metric's value in [0, 1]; None exactly when ``failure`` is set.
+        failure: What kept the rollout from being scored.
+        parsed: False when the reply did not keep the output format (score 0, not a failure).
+        error: The message behind a failure or an unparsed reply.
+        output: The program's output fields, as JSON values.
+        calls: Model calls made.
+        prompt_tokens: Tokens read, cached ones included.
+        cached_tokens: Of those, tokens served from the engine's prefix cache.
+        completion_tokens: Tokens generated.
+        cost: Serving cost in US dollars: tokens x price, whatever was cached.
+        latency: Seconds from start to end of the rollout.
+        created: When it ended, UTC.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidate: str
+    example: str
+    number: int = Field(default=0, ge=0)
+    split: Split
+    score: float | None = Field(ge=0, le=1, allow_inf_nan=False)
+    failure: Failure | None = None
+    parsed: bool = True
+    error: str | None = None
+    output: dict[str, Any] = Field(default_factory=dict)
+    calls: int = Field(ge=0)
+    prompt_tokens: int = Field(ge=0)
+    cached_tokens: int = Field(default=0, ge=0)
+    completion_tokens: int = Field(ge=0)
+    cost: float = Field(ge=0, allow_inf_nan=False)
+    latency: float = Field(ge=0, allow_inf_nan=False)
+    created: datetime
+
+    @model_validator(mode="after")
+    def _scored_or_failed(self) -> Self:
+        if (self.score is None) != (self.failure is not None):
+            raise ValueError("a rollout has either a score or a failure")
+        return self
+
+
+class SplitSizes(BaseModel):
+    """How many examples each part of the data holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int = Field(ge=0)
+    dev: int = Field(ge=1)
+    test: int = Field(ge=1)
+
+
+class StudyManifest(BaseModel):
+    """What a study is about, written once when it starts (``study.json``).
+
+    Attributes:
+        name: The study's name, also its folder under ``runs/``.
+        task: The task's name.
+        program: Path of the program file, as given.
+        fingerprint: Hash of program source, metric and data: a study is resumed only by its equal.
+        program_hash: Hash of the program file's text.
+        data_hash: Hash of the examples and their split.
+        metric: The metric's name.
+        models: The models searched, with the prices used.
+        reference: Name of the model the others are measured against.
+        margin: How much quality the user accepts to lose, in score units.
+        seed: Seed of every random choice.
+        sizes: Examples per split.
+        duplicates: Rows dropped because another row says the same.
+        notes: Warnings about the data that a reader of the result must know.
+        versions: Versions of the packages that decide results.
+        created: When the study began, UTC.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    name: str
+    task: str
+    program: str
+    fingerprint: str
+    program_hash: str
+    data_hash: str
+    metric: str
+    models: tuple[Model, ...]
+    reference: str
+    margin: float = Field(ge=0, le=1)
+    seed: int
+    sizes: SplitSizes
+    duplicates: int = Field(default=0, ge=0)
+    notes: tuple[str, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    created: datetime

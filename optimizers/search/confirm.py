@@ -1,0 +1,97 @@
+"""Confirmation: freeze the frontier, then open the sealed test set, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optimizers.space import default_candidate
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.candidate import Candidate
+    from optimizers.evaluation.measure import Measurer
+    from optimizers.frontier.report import Role
+    from optimizers.records.rows import Rollout
+    from optimizers.search.board import Board
+    from optimizers.space import SearchSpace
+    from optimizers.task import LoadedTask
+
+TEST_BLOCK = 50
+"""Test examples each point runs in its turn: interleaved, so that no point meets another hour's machine."""
+
+DEFAULT_ROWS = 100
+"""Test examples for a plain default that is on no frontier: it is often far off, and slow."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What the test is opened for, decided on dev alone.
+
+    Attributes:
+        candidates: Candidate id -> candidate, cheapest first.
+        roles: Candidate id -> why it is tested.
+    """
+
+    candidates: dict[str, Candidate]
+    roles: dict[str, tuple[Role, ...]]
+
+
+def freeze(board: Board, space: SearchSpace, task: LoadedTask) -> Frozen:
+    """Decide what is tested: the frontier, each model's best, the reference's best, the plain defaults."""
+    roles: dict[str, list[Role]] = {}
+    frontier = sorted(board.frontier(), key=lambda standing: standing.cost)
+    for standing in frontier:
+        roles.setdefault(standing.candidate.id, []).append("frontier")
+    for model in task.models:
+        best = board.best_of(model.name)
+        if best is not None:
+            roles.setdefault(best.candidate.id, []).append("best")
+            if model.name == task.reference.name:
+                roles[best.candidate.id].append("reference")
+        default = default_candidate(space, model)
+        board.enter(default)
+        roles.setdefault(default.id, []).append("default")
+    candidates = {identity: board.standings[identity].candidate for identity in roles}
+    return Frozen(candidates, {identity: tuple(found) for identity, found in roles.items()})
+
+
+def run_test(
+    frozen: Frozen,
+    examples: Sequence[dspy.Example],
+    measurer: Measurer,
+    *,
+    on_share: Callable[[float], None] = lambda share: None,
+) -> list[Rollout]:
+    """Run every frozen candidate on the sealed test set, interleaved block by block.
+
+    Args:
+        frozen: What to run.
+        examples: The test set.
+        measurer: Runs and records; rollouts of an interrupted test are not run again.
+        on_share: Told the share that is done, in [0, 1].
+
+    Returns:
+        The test rollouts.
+    """
+    turns = list(_turns(frozen, examples))
+    rollouts: list[Rollout] = []
+    for done, (candidate, block) in enumerate(turns):
+        on_share(done / len(turns))
+        rollouts += measurer.measure(candidate, block, "test")
+    on_share(1.0)
+    return rollouts
+
+
+def _turns(
+    frozen: Frozen, examples: Sequence[dspy.Example]
+) -> Iterable[tuple[Candidate, Sequence[dspy.Example]]]:
+    # Grouped by model within a block: switching weights is what costs time.
+    order = sorted(frozen.candidates.values(), key=lambda candidate: candidate.model)
+    for start in range(0, len(examples), TEST_BLOCK):
+        for candidate in order:
+            if frozen.roles[candidate.id] == ("default",) and start >= DEFAULT_ROWS:
+                continue
+            yield candidate, examples[start : start + TEST_BLOCK]

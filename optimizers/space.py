@@ -1,0 +1,211 @@
+"""The search space: every legal candidate of a task, as conditional categorical choices.
+
+Each choice is named ``MODEL.part``, so that what is learnt about one model is not
+taken for another: the best demos of a 0.1 B base model say little about a chat model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from optimizers.candidate import Candidate, PredictorPrompt, Sampling
+from optimizers.proposals.demos import demo_sizes, labelled_demos
+from optimizers.proposals.instructions import Instruction, compose_instructions
+from optimizers.renderings import renderings_for
+from optimizers.techniques import TECHNIQUES
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.models.model import Model
+    from optimizers.task import LoadedTask
+
+DRAWS = 6
+"""Random draws per demo-set size: which examples are shown matters as much as how many."""
+
+TEMPERATURES = (0.0, 0.3, 0.7)
+TOP_PS = (1.0, 0.9)
+
+FORMAT_TOKENS = {"json_object": 24, "dspy_chat": 48}
+"""Tokens a rendering's own format adds to the reply, per output field."""
+
+DEFAULT_RENDERING = {"base": "completion", "instruct": "dspy_chat", "chat": "dspy_chat"}
+"""How a model is called by someone who does nothing special: plain DSPy, or plain text for a base model."""
+
+
+class Chooser(Protocol):
+    """Whoever makes the choices: an Optuna trial, or a fixed assignment."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Pick one of the choices for the parameter called ``name``."""
+
+
+@dataclass(frozen=True)
+class FixedChoices:
+    """A chooser that takes what it is given, and the first choice where nothing is given."""
+
+    values: Mapping[str, Any]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """The given value, or the first choice."""
+        value = self.values.get(name, choices[0])
+        if value not in choices:
+            raise ValueError(f"{name} has no choice {value!r}; it has {list(choices)}")
+        return value
+
+
+@dataclass(frozen=True)
+class PredictorSpace:
+    """What may vary for one predictor.
+
+    Attributes:
+        signature: The user's signature.
+        instructions: The instruction pool, the user's own first.
+        sizes: Model name -> demos per label that fit its context, 0 first.
+    """
+
+    signature: type[dspy.Signature]
+    instructions: tuple[Instruction, ...]
+    sizes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Every legal candidate of a task.
+
+    Attributes:
+        models: The models, in the order declared.
+        predictors: Predictor name -> what may vary for it.
+        train: Examples that demos are drawn from.
+    """
+
+    models: tuple[Model, ...]
+    predictors: Mapping[str, PredictorSpace]
+    train: tuple[dspy.Example, ...]
+
+    def choose(self, chooser: Chooser) -> Candidate:
+        """One candidate, every part chosen by ``chooser``."""
+        name = chooser.suggest_categorical("model", [model.name for model in self.models])
+        model = next(model for model in self.models if model.name == name)
+        label = model.label
+        rendering = chooser.suggest_categorical(f"{label}.rendering", _renderings(model))
+        technique = chooser.suggest_categorical(f"{label}.technique", self.techniques())
+        prompts = {
+            predictor: self._prompt(chooser, model, predictor, space)
+            for predictor, space in self.predictors.items()
+        }
+        return Candidate(
+            model=name,
+            rendering=rendering,
+            technique=technique,
+            predictors=prompts,
+            sampling=self._sampling(chooser, label, rendering, technique),
+        )
+
+    def techniques(self) -> tuple[str, ...]:
+        """The techniques that apply to at least one predictor, direct first."""
+        signatures = [space.signature for space in self.predictors.values()]
+        names = (
+            name for name, t in TECHNIQUES.items() if any(t.applies(signature) for signature in signatures)
+        )
+        return tuple(sorted(names, key=lambda name: name != "direct"))
+
+    def reply_limits(self, rendering: str, technique: str) -> tuple[int, ...]:
+        """Choices of ``max_tokens``: long enough for every predictor's reply in this format."""
+        limits: set[int] = set()
+        floor = 0
+        for space in self.predictors.values():
+            applied = TECHNIQUES[technique]
+            chosen = applied if applied.applies(space.signature) else TECHNIQUES["direct"]
+            signature = chosen.transform(space.signature)
+            extra = FORMAT_TOKENS.get(rendering, 0) * len(signature.output_fields)
+            choices = [tokens + extra for tokens in chosen.reply_tokens(space.signature)]
+            floor = max(floor, min(choices))
+            limits.update(choices)
+        return tuple(sorted(limit for limit in limits if limit >= floor))
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Assignments every study begins with: each model's plain default, then good few-shot starts."""
+        defaults = [self.default_choices(model) for model in self.models]
+        return defaults + [start for model in self.models for start in self._few_shot(model)]
+
+    def default_choices(self, model: Model) -> dict[str, Any]:
+        """The plain default: the user's own instruction, no demos, greedy, nothing special."""
+        label = model.label
+        rendering = DEFAULT_RENDERING[model.kind]
+        choices: dict[str, Any] = {
+            "model": model.name,
+            f"{label}.rendering": rendering,
+            f"{label}.technique": "direct",
+        }
+        for predictor, space in self.predictors.items():
+            choices[f"{label}.{predictor}.instruction"] = space.instructions[0].name
+            choices[f"{label}.{predictor}.demos"] = 0
+        choices[f"{label}.{rendering}.direct.max_tokens"] = self.reply_limits(rendering, "direct")[-1]
+        choices[f"{label}.temperature"] = 0.0
+        return choices
+
+    def _few_shot(self, model: Model) -> list[dict[str, Any]]:
+        """Plain text with the user's instruction and a few balanced demos: what small models read best."""
+        rendering = _renderings(model)[0]
+        starts = []
+        for per_label in (1, 4):
+            choices = {**self.default_choices(model), f"{model.label}.rendering": rendering}
+            choices[f"{model.label}.{rendering}.direct.max_tokens"] = self.reply_limits(rendering, "direct")[
+                0
+            ]
+            for predictor, space in self.predictors.items():
+                sizes = space.sizes[model.name]
+                choices[f"{model.label}.{predictor}.demos"] = max(size for size in sizes if size <= per_label)
+                choices[f"{model.label}.{predictor}.draw"] = 0
+            starts.append(choices)
+        return starts
+
+    def _prompt(
+        self, chooser: Chooser, model: Model, predictor: str, space: PredictorSpace
+    ) -> PredictorPrompt:
+        prefix = f"{model.label}.{predictor}"
+        by_name = {instruction.name: instruction for instruction in space.instructions}
+        instruction = by_name[chooser.suggest_categorical(f"{prefix}.instruction", list(by_name))]
+        per_label = chooser.suggest_categorical(f"{prefix}.demos", space.sizes[model.name])
+        if per_label == 0:
+            return PredictorPrompt(instruction=instruction.text, instruction_name=instruction.name)
+        draw = chooser.suggest_categorical(f"{prefix}.draw", list(range(DRAWS)))
+        return PredictorPrompt(
+            instruction=instruction.text,
+            instruction_name=instruction.name,
+            demos=labelled_demos(self.train, space.signature, per_label=per_label, seed=draw),
+            demos_name=f"{per_label} per label, draw {draw}",
+        )
+
+    def _sampling(self, chooser: Chooser, label: str, rendering: str, technique: str) -> Sampling:
+        limits = self.reply_limits(rendering, technique)
+        max_tokens = chooser.suggest_categorical(f"{label}.{rendering}.{technique}.max_tokens", limits)
+        temperature = chooser.suggest_categorical(f"{label}.temperature", TEMPERATURES)
+        top_p = chooser.suggest_categorical(f"{label}.top_p", TOP_PS) if temperature > 0 else 1.0
+        return Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+
+
+def _renderings(model: Model) -> tuple[str, ...]:
+    """The model's legal renderings; chat endpoints over HTTP take no text without a template."""
+    return renderings_for(model.kind, raw=model.engine == "llama" or model.kind == "base")
+
+
+def search_space(task: LoadedTask) -> SearchSpace:
+    """The search space of a task, its pools composed from the program and the train split."""
+    predictors = {}
+    for name, predictor in task.program.named_predictors():
+        signature = predictor.signature
+        sizes = {
+            model.name: demo_sizes(task.dataset.train, signature, max_tokens=model.context)
+            for model in task.models
+        }
+        predictors[name] = PredictorSpace(signature, compose_instructions(signature), sizes)
+    return SearchSpace(models=task.models, predictors=predictors, train=task.dataset.train)
+
+
+def default_candidate(space: SearchSpace, model: Model) -> Candidate:
+    """A model's plain default as a candidate."""
+    return space.choose(FixedChoices(space.default_choices(model)))

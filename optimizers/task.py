@@ -1,0 +1,292 @@
+"""The task: a program, a metric, data and models, declared in one Python file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizers.errors import TaskError
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.models.model import Model
+    from optimizers.splits import Dataset
+
+Metric = Callable[..., float]
+"""``metric(example, prediction, trace=None)`` -> a score in [0, 1]."""
+
+DEFAULT_MODELS = ("local/smollm2-135m-instruct", "local/gemma-3-270m")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to optimize, as a program file declares it.
+
+    Args:
+        program: The DSPy module, with the user's own instructions as its signatures' text.
+        metric: ``metric(example, prediction, trace=None)`` returning a score in [0, 1].
+        data: A path (CSV, TSV, JSON, JSONL, Parquet or a data card), ``hf://owner/name``, or a
+            list of ``dspy.Example``; relative paths count from the project's folder.
+        models: Model names or :func:`optimizers.model` declarations.
+        reference: Name of the model a smaller one must match; the largest one if left out.
+        margin: Quality the user accepts to lose against the reference, in score units.
+        name: Name of the task; the program file's name if left out.
+    """
+
+    program: dspy.Module
+    metric: Metric
+    data: str | Path | Sequence[Any]
+    models: Sequence[str | Model] = DEFAULT_MODELS
+    reference: str | None = None
+    margin: float = 0.02
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task with everything resolved: what the search works on.
+
+    Attributes:
+        name: The task's name.
+        program: The user's module, never modified.
+        metric: The user's metric.
+        metric_name: What the metric is called in reports.
+        models: Every model of the task, resolved and priced.
+        reference: The model the others are measured against.
+        margin: Non-inferiority margin, in score units.
+        dataset: Train, dev and test.
+        path: The program file.
+        program_hash: Hash of the program file's text.
+    """
+
+    name: str
+    program: dspy.Module
+    metric: Metric
+    metric_name: str
+    models: tuple[Model, ...]
+    reference: Model
+    margin: float
+    dataset: Dataset
+    path: str
+    program_hash: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What must be equal for two studies to be of the same task: program, metric, data, prices."""
+        parts = [self.program_hash, self.metric_name, self.dataset.fingerprint, f"{self.margin}"]
+        parts += sorted(model.model_dump_json() for model in self.models)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def with_models(self, models: Sequence[Model]) -> LoadedTask:
+        """The same task on other models; the reference stays when it is among them."""
+        kept = next((model for model in models if model.name == self.reference.name), None)
+        return replace(self, models=tuple(models), reference=kept or _largest(models))
+
+
+def project_folder(program: Path) -> Path:
+    """The nearest folder above a program file with a pyproject.toml, else the file's own folder."""
+    for folder in program.resolve().parents:
+        if (folder / "pyproject.toml").is_file():
+            return folder
+    return program.resolve().parent
+
+
+def load_task(path: Path, *, models: Sequence[Model] = ()) -> LoadedTask:
+    """Load a program file and resolve everything it declares.
+
+    Args:
+        path: The program file.
+        models: Models to use in place of the declared ones.
+
+    Raises:
+        TaskError: The file is missing, raises on import, or declares no usable task.
+        DataError: The data does not fit the program.
+        ModelError: A model is unknown.
+        PriceError: A model has no known price.
+    """
+    if not path.is_file():
+        raise TaskError(
+            "There is no program file here.", where=str(path), fix="give the path of a Python file"
+        )
+    task = _declared(_import(path), path)
+    return resolve(task, base=project_folder(path), source=path, models=models)
+
+
+def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = ()) -> LoadedTask:
+    """Resolve a declared task: read its data, look its models up, split.
+
+    Args:
+        task: The declaration.
+        base: Folder that relative data paths count from.
+        source: The program file, for names and messages.
+        models: Models to use in place of the declared ones.
+    """
+    from optimizers.data import load_rows
+    from optimizers.splits import make_dataset
+
+    _check(task, source)
+    resolved = tuple(models) or tuple(_model(entry) for entry in task.models)
+    names = [model.name for model in resolved]
+    if len(set(names)) < len(names):
+        raise TaskError("A model is declared twice.", where=f"{source}: models", fix="name each model once")
+    inputs, outputs, labels = fields_of(task.program)
+    rows = load_rows(task.data, base=base)
+    dataset = make_dataset(rows, inputs=inputs, outputs=outputs, labels=labels, sizes=rows.split)
+    return LoadedTask(
+        name=task.name or source.stem,
+        program=task.program,
+        metric=task.metric,
+        metric_name=getattr(task.metric, "__name__", type(task.metric).__name__),
+        models=resolved,
+        reference=_reference(task, resolved, source, replaced=bool(models)),
+        margin=task.margin,
+        dataset=dataset,
+        path=str(source),
+        program_hash=hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source.is_file() else "",
+    )
+
+
+def fields_of(
+    program: dspy.Module, metric: Metric
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
+    """The columns a program needs: inputs, outputs, and the allowed values of closed outputs.
+
+    Inputs are the parameters of ``forward``. Outputs are the output fields of the last
+    predictor, which is what the metric reads, the reasoning of a chain of thought left out.
+    """
+    from optimizers.renderings.fields import closed_values, parse_value
+
+    predictors = [predictor for _, predictor in program.named_predictors()]
+    # Read off the class: DSPy warns whoever reaches for an instance's forward.
+    _, *parameters = inspect.signature(type(program).forward).parameters.values()
+    named = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    inputs = named or tuple(predictors[0].signature.input_fields)
+    outputs, labels = [], {}
+    for name, info in predictors[-1].signature.output_fields.items():
+        if name in ("reasoning", *inputs):
+            continue
+        outputs.append(name)
+        values = closed_values(info.annotation)
+        if values is not None:
+            labels[name] = tuple(parse_value(text, info.annotation) for text in values)
+    return inputs, tuple(outputs), labels
+
+
+def _import(path: Path) -> Any:
+    """Run a program file under a private module name, its project's folder first on sys.path."""
+    folder = str(project_folder(path))
+    if folder in sys.path:
+        sys.path.remove(folder)
+    sys.path.insert(0, folder)
+    name = f"_parity_program_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TaskError("This is no Python file.", where=str(path), fix="give the path of a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = _line_in(error, path)
+        raise TaskError(
+            f"The program file raises {type(error).__name__}: {error}",
+            where=f"{path}, line {line}" if line else str(path),
+            fix=f"make `python {path}` run without an error first",
+        ) from error
+    return module
+
+
+def _line_in(error: Exception, path: Path) -> int | None:
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    lines = (
+        [
+            frame.lineno
+            for frame in inspect.getinnerframes(error.__traceback__)
+            if Path(frame.filename) == path
+        ]
+        if (error.__traceback__)
+        else []
+    )
+    return lines[-1] if lines else None
+
+
+def _declared(module: Any, path: Path) -> Task:
+    import dspy
+
+    task = getattr(module, "task", None)
+    if isinstance(task, Task):
+        return task
+    plain = {name: getattr(module, name, None) for name in ("program", "metric", "trainset")}
+    if (
+        task is None
+        and isinstance(plain["program"], dspy.Module)
+        and callable(plain["metric"])
+        and plain["trainset"]
+    ):
+        return Task(program=plain["program"], metric=plain["metric"], data=plain["trainset"])
+    found = f"; `task` is a {type(task).__name__}" if task is not None else ""
+    raise TaskError(
+        f"The program file declares no task{found}.",
+        where=str(path),
+        fix="end it with `task = Task(program=..., metric=..., data=...)`, or define `program`, `metric`, `trainset`",
+    )
+
+
+def _check(task: Task, source: Path) -> None:
+    import dspy
+
+    where = f"{source}: task"
+    if not isinstance(task.program, dspy.Module):
+        kind = type(task.program).__name__
+        raise TaskError(
+            f"The task's program is a {kind}.", where=where, fix="give an instance of a dspy.Module"
+        )
+    if not task.program.named_predictors():
+        raise TaskError(
+            "The program has no predictor to optimize.", where=where, fix="use dspy.Predict inside it"
+        )
+    if not callable(task.metric):
+        raise TaskError(
+            "The task's metric cannot be called.", where=where, fix="give metric(example, pred, trace=None)"
+        )
+    if not task.models:
+        raise TaskError(
+            "The task names no model.", where=where, fix="give models=[...]; `optimize models` lists some"
+        )
+    if not 0 <= task.margin < 1:
+        raise TaskError(f"The margin {task.margin} is out of range.", where=where, fix="give 0 <= margin < 1")
+
+
+def _model(entry: str | Model) -> Model:
+    from optimizers.models.resolve import parse_model
+
+    return parse_model(entry) if isinstance(entry, str) else entry
+
+
+def _reference(task: Task, models: Sequence[Model], source: Path, *, replaced: bool) -> Model:
+    if task.reference is None:
+        return _largest(models)
+    for model in models:
+        if model.name == task.reference:
+            return model
+    if replaced:
+        return _largest(models)
+    names = ", ".join(model.name for model in models)
+    raise TaskError(
+        f"The reference {task.reference} is not among the models.",
+        where=f"{source}: reference",
+        fix=f"one of {names}",
+    )
+
+
+def _largest(models: Sequence[Model]) -> Model:
+    """The biggest model; where sizes are unknown, the dearest one."""
+    return max(models, key=lambda model: (model.price.output, model.size or 0.0))

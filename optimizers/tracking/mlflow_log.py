@@ -1,0 +1,205 @@
+"""A study in MLflow: a run for the study, a nested run for each trial.
+
+One thread writes behind the search, which never waits for it. What that thread could not
+write is raised when the study's record is closed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from optimizers.tracking.mlflow_store import experiment_of, open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from optimizers.candidate import Candidate
+    from optimizers.frontier.report import Estimate, FrontierReport
+    from optimizers.records.folder import StudyFolder
+    from optimizers.records.rows import StudyManifest
+
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+STUDY = "parity.study"
+KIND = "parity.kind"
+
+TAG_LIMIT = 7_900
+PARAM_LIMIT = 5_900
+
+
+class StudyRun:
+    """The study's run and the trials nested in it.
+
+    Args:
+        client: The store.
+        experiment: Id of the task's experiment.
+        run_id: Id of the study's run.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, run_id: str) -> None:
+        self._client, self._experiment, self.run_id = client, experiment, run_id
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
+        self._pending: list[Future[None]] = []
+        self._status = "KILLED"
+
+    @classmethod
+    def open(cls, manifest: StudyManifest, folder: StudyFolder) -> Self:
+        """The run of a study, made when it has none yet.
+
+        Raises:
+            ParityError: The store cannot be used.
+        """
+        runs = folder.path.parent
+        client = open_store(runs)
+        experiment = experiment_of(client, manifest.task, runs)
+        identity = f"{manifest.name} {manifest.created.isoformat()}"
+        known = client.search_runs([experiment], filter_string=f"tags.`{STUDY}` = '{identity}'", max_results=1)
+        if known:
+            run_id = known[0].info.run_id
+            client.update_run(run_id, status="RUNNING")
+            return cls(client, experiment, run_id)
+        tags = {STUDY: identity, KIND: "study", "mlflow.runName": manifest.name}
+        run = client.create_run(experiment, tags=tags)
+        opened = cls(client, experiment, run.info.run_id)
+        opened._behind(lambda: opened._batch(run.info.run_id, {}, _study_parameters(manifest)))
+        return opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._behind(lambda: self._client.set_terminated(self.run_id, status=self._status))
+        self._writer.shutdown(wait=True)
+        if error is None:
+            for written in self._pending:
+                written.result()
+
+    def trial(
+        self,
+        number: int,
+        candidate: Candidate,
+        quality: Estimate,
+        *,
+        cost: float,
+        rollouts: int,
+        seconds: float,
+        eliminated: bool,
+    ) -> None:
+        """Record a finished trial as a run nested in the study's.
+
+        Args:
+            number: The trial's number in Optuna.
+            candidate: What was measured.
+            quality: Its quality on the dev examples it ran.
+            cost: Mean serving cost of a rollout, US dollars.
+            rollouts: Rollouts this trial ran, a leader's further block included.
+            seconds: Wall-clock seconds it took.
+            eliminated: Whether racing stopped it.
+        """
+        ended = int(time.time() * 1000)
+        metrics = {
+            "quality": quality.mean,
+            "quality_low": quality.low,
+            "quality_high": quality.high,
+            "quality_se": (quality.high - quality.low) / (2 * 1.96),
+            "n": float(quality.n),
+            "failures": float(quality.failures),
+            "cost_per_1000": 1000 * cost,
+            "rollouts": float(rollouts),
+            "seconds": seconds,
+        }
+        tags = {PARENT: self.run_id, KIND: "trial", "parity.candidate": candidate.id}
+        tags["parity.eliminated"] = str(eliminated).lower()
+
+        def write() -> None:
+            run = self._client.create_run(
+                self._experiment,
+                start_time=ended - int(seconds * 1000),
+                tags=tags | {"mlflow.runName": f"trial {number}: {candidate.model.rsplit('/', 1)[-1]}"},
+            )
+            self._batch(run.info.run_id, metrics, _parameters(candidate))
+            self._client.log_text(run.info.run_id, _prompt(candidate), "prompt.txt")
+            self._client.log_text(run.info.run_id, candidate.model_dump_json(indent=2), "candidate.json")
+            self._client.set_terminated(run.info.run_id, end_time=ended)
+
+        self._behind(write)
+
+    def finish(self, report: FrontierReport, picture: Path, content: Path) -> None:
+        """Put the result on the study's run: the answer as its note, the frontier as picture and JSON."""
+        metrics = {
+            "hypervolume": report.hypervolume,
+            "trials": float(report.trials),
+            "rollouts": float(report.rollouts),
+            "frontier_points": float(len(report.with_role("frontier"))),
+        }
+        tested = [point.test.mean for point in report.with_role("frontier") if point.test]
+        if tested:
+            metrics["best_test_quality"] = max(tested)
+
+        def write() -> None:
+            self._batch(self.run_id, metrics, {})
+            self._client.set_tag(self.run_id, NOTE, report.answer[:TAG_LIMIT])
+            self._client.log_artifact(self.run_id, str(picture))
+            self._client.log_artifact(self.run_id, str(content))
+
+        self._behind(write)
+        self._status = "FINISHED"
+
+    def _behind(self, write: Callable[[], Any]) -> None:
+        self._pending.append(self._writer.submit(write))
+
+    def _batch(self, run_id: str, metrics: dict[str, float], parameters: dict[str, str]) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+            params=[Param(name, value[:PARAM_LIMIT]) for name, value in parameters.items()],
+        )
+
+
+def _study_parameters(manifest: StudyManifest) -> dict[str, str]:
+    return {
+        "program": manifest.program,
+        "metric": manifest.metric,
+        "models": ", ".join(model.name for model in manifest.models),
+        "reference": manifest.reference,
+        "margin": f"{manifest.margin:g}",
+        "seed": str(manifest.seed),
+        "train": str(manifest.sizes.train),
+        "dev": str(manifest.sizes.dev),
+        "test": str(manifest.sizes.test),
+    }
+
+
+def _parameters(candidate: Candidate) -> dict[str, str]:
+    parameters = {
+        "model": candidate.model,
+        "rendering": candidate.rendering,
+        "technique": candidate.technique,
+        "temperature": f"{candidate.sampling.temperature:g}",
+        "top_p": f"{candidate.sampling.top_p:g}",
+        "max_tokens": str(candidate.sampling.max_tokens),
+    }
+    for name, prompt in candidate.predictors.items():
+        parameters[f"{name}.instruction"] = prompt.instruction_name
+        parameters[f"{name}.demos"] = prompt.demos_name
+    return parameters
+
+
+def _prompt(candidate: Candidate) -> str:
+    """The candidate's prompts as text to read."""
+    parts = [f"{candidate.model}: {candidate.summary}"]
+    for name, prompt in candidate.predictors.items():
+        parts.append(f"== {name}\n{prompt.instruction}")
+        for demo in prompt.demos:
+            parts.append("\n".join(f"{field}: {value}" for field, value in demo.items()))
+    return "\n\n".join(parts) + "\n"

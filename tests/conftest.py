@@ -1,0 +1,34 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import LARGE, SMALL, Classify, FakeEngine, sentiment_dataset, sentiment_matches
+
+from optimizers.task import LoadedTask
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeEngine]:
+    """Fake engines for the small and the large model, in place of llama.cpp."""
+    made = {"local/small": FakeEngine(skill=0.6), "local/large": FakeEngine(skill=0.85)}
+    monkeypatch.setattr("optimizers.models.lm.llama_engine", lambda model: made[model.name])
+    monkeypatch.setattr("optimizers.search.study.llama_engine", lambda model: made[model.name])
+    return made
+
+
+@pytest.fixture
+def task() -> LoadedTask:
+    """The review task on the two fake models, the large one as reference."""
+    return LoadedTask(
+        name="reviews",
+        program=Classify(),
+        metric=sentiment_matches,
+        metric_name="sentiment_matches",
+        models=(SMALL, LARGE),
+        reference=LARGE,
+        margin=0.02,
+        dataset=sentiment_dataset(),
+        path="reviews.py",
+        program_hash="0" * 16,
+    )

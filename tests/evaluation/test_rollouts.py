@@ -1,0 +1,129 @@
+"""Rollouts: what is scored, what is a failure, what a call costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dspy.lm15 import RateLimitError, Request
+from fakes import LARGE, SMALL, FakeEngine
+
+from optimizers.candidate import Candidate, PredictorPrompt, Sampling
+from optimizers.compiled import compile_candidate
+from optimizers.errors import MetricError
+from optimizers.evaluation.rollouts import run_rollouts
+from optimizers.records.rows import Rollout
+from optimizers.task import LoadedTask
+
+
+def run(
+    task: LoadedTask, rendering: str, *, metric: Any = None, count: int = 12, model: str = "local/large"
+) -> list[Rollout]:
+    candidate = Candidate(
+        model=model,
+        rendering=rendering,
+        technique="direct",
+        predictors={"predict": PredictorPrompt(instruction="Classify.")},
+        sampling=Sampling(max_tokens=12),
+    )
+    compiled = compile_candidate(task.program, candidate, task.models)
+    served = LARGE if model == LARGE.name else SMALL
+    examples = task.dataset.dev[:count]
+    return list(run_rollouts(compiled, examples, model=served, metric=metric or task.metric, split="dev"))
+
+
+@pytest.mark.parametrize("rendering", ["completion", "compact", "turns", "json_object", "dspy_chat"])
+def test_every_rendering_scores_and_meters_one_call(
+    task: LoadedTask, engines: dict[str, FakeEngine], rendering: str
+) -> None:
+    rollouts = run(task, rendering)
+    assert [rollout.calls for rollout in rollouts] == [1] * 12
+    assert sum(rollout.score or 0.0 for rollout in rollouts) > 6
+    first = rollouts[0]
+    assert first.cost == pytest.approx(LARGE.price.cost(first.prompt_tokens, first.completion_tokens))
+    assert first.prompt_tokens > 0
+    assert first.output["sentiment"] in ("positive", "negative")
+
+
+def test_a_reply_out_of_format_is_a_wrong_answer_and_one_call(
+    task: LoadedTask, engines: dict[str, FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from dspy.lm15 import Message
+
+    answer = FakeEngine.complete
+    monkeypatch.setattr(
+        FakeEngine,
+        "complete",
+        lambda self, request: replace(answer(self, request), message=Message.assistant("dunno")),
+    )
+    rollouts = run(task, "dspy_chat")
+    assert all(r.score == 0.0 and not r.parsed and r.failure is None and r.calls == 1 for r in rollouts)
+    assert "dunno" in (rollouts[0].error or "")
+
+
+def test_a_provider_error_is_a_failure_not_a_wrong_answer(
+    task: LoadedTask, engines: dict[str, FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dspy.clients.execution._delay", lambda exc, attempt: 0.0)
+
+    def refuse(request: Request) -> None:
+        raise RateLimitError("slow down")
+
+    engines["local/large"].fail = refuse
+    rollouts = run(task, "compact", count=3)
+    assert {(r.failure, r.score) for r in rollouts} == {("rate_limit", None)}
+    assert len(engines["local/large"].requests) == 9
+
+
+def test_a_metric_that_raises_stops_with_the_example_named(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    def broken(example: Any, prediction: Any, trace: Any = None) -> float:
+        raise KeyError("gold")
+
+    with pytest.raises(MetricError, match=r"(?s)KeyError.*example [0-9a-f]{16}"):
+        run(task, "compact", metric=broken)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 7, "yes", None])
+def test_a_metric_must_return_a_score(task: LoadedTask, engines: dict[str, FakeEngine], value: Any) -> None:
+    with pytest.raises(MetricError):
+        run(task, "compact", metric=lambda example, prediction, trace=None: value)
+
+
+def test_a_program_that_raises_is_recorded_as_its_own_failure(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    class Fragile(type(task.program)):  # type: ignore[misc]
+        def forward(self, review: str) -> Any:
+            super().forward(review=review)
+            raise IndexError("no second line")
+
+    from dataclasses import replace
+
+    rollouts = run(replace(task, program=Fragile()), "compact", count=2)
+    assert {r.failure for r in rollouts} == {"program"}
+    assert rollouts[0].calls == 1
+
+
+def test_repeats_at_a_temperature_carry_their_own_seeds(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    candidate = Candidate(
+        model="local/large",
+        rendering="compact",
+        technique="direct",
+        predictors={"predict": PredictorPrompt(instruction="Classify.")},
+        sampling=Sampling(temperature=0.7, max_tokens=12),
+    )
+    compiled = compile_candidate(task.program, candidate, task.models)
+    for number in (0, 0, 1):
+        list(
+            run_rollouts(
+                compiled, task.dataset.dev[:1], model=LARGE, metric=task.metric, split="dev", number=number
+            )
+        )
+    seeds = [request.config.seed for request in engines["local/large"].requests]
+    assert seeds[0] == seeds[1] != seeds[2]

@@ -1,0 +1,149 @@
+"""A fake engine behind DSPy's own LM, a small task that runs on it, and made-up measurements."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import dspy
+from dspy.lm15 import Message, Request, Response, Usage
+
+from optimizers.candidate import Candidate, PredictorPrompt
+from optimizers.data import load_rows
+from optimizers.models.model import Model, Price
+from optimizers.records.rows import Rollout
+from optimizers.search.board import Board, Standing
+from optimizers.splits import Dataset, make_dataset
+
+
+class FakeEngine:
+    """Answers ``positive`` or ``negative`` by the word ``good`` in the text, right as often as its skill.
+
+    Demos raise its skill, so that a search has something to find. Deterministic.
+    """
+
+    abilities: ClassVar[frozenset[str]] = frozenset({"raw", "grammar", "schema"})
+
+    def __init__(self, skill: float = 0.6, per_demo: float = 0.04) -> None:
+        self.skill, self.per_demo = skill, per_demo
+        self.requests: list[Request] = []
+        self.fail: Callable[[Request], None] = lambda request: None
+
+    def complete(self, request: Request) -> Response:
+        self.requests.append(request)
+        self.fail(request)
+        text = "\n".join(message.text or "" for message in request.messages)
+        last = text.rsplit("view", 1)[-1]
+        truth = "positive" if "good" in last else "negative"
+        demos = len(re.findall(r"positive|negative", text)) // 2
+        luck = int(hashlib.sha256(last.encode()).hexdigest()[:6], 16) / 16**6
+        wrong = {"positive": "negative", "negative": "positive"}[truth]
+        answer = truth if luck < self.skill + self.per_demo * min(demos, 8) else wrong
+        if request.config.response_format:
+            answer = f'{{"sentiment": "{answer}"}}'
+        elif "[[ ##" in text:
+            answer = f"[[ ## sentiment ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant(answer),
+            finish_reason="stop",
+            usage=Usage(input_tokens=len(text) // 4, output_tokens=2, cache_read_tokens=0),
+        )
+
+    def warm_up(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class ClassifySentiment(dspy.Signature):
+    """Say whether a review is positive or negative."""
+
+    review: str = dspy.InputField()
+    sentiment: Literal["positive", "negative"] = dspy.OutputField()
+
+
+class Classify(dspy.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(ClassifySentiment)
+
+    def forward(self, review: str) -> dspy.Prediction:
+        return self.predict(review=review)
+
+
+def sentiment_matches(example: dspy.Example, prediction: Any, trace: Any = None) -> float:
+    return float(example.sentiment == prediction.sentiment)
+
+
+def reviews(count: int) -> list[dict[str, str]]:
+    """Made-up reviews, half of them good."""
+    nouns = ["lamp", "chair", "phone", "kettle", "radio", "book", "bag", "clock", "pen", "cup", "rug"]
+    rows = []
+    for index in range(count):
+        word, label = ("good", "positive") if index % 2 else ("poor", "negative")
+        noun = nouns[index % len(nouns)]
+        rows.append(
+            {"review": f"order {index * 7919}: the {noun} number {index} is {word}", "sentiment": label}
+        )
+    return rows
+
+
+def sentiment_dataset(count: int = 240) -> Dataset:
+    rows = load_rows(reviews(count), base=Path())
+    return make_dataset(
+        rows, inputs=("review",), outputs=("sentiment",), labels={"sentiment": ("positive", "negative")}
+    )
+
+
+SMALL = Model(
+    name="local/small",
+    kind="base",
+    size=0.1,
+    price=Price(input=0.01, output=0.02, source="test"),
+    engine="llama",
+)
+LARGE = Model(
+    name="local/large",
+    kind="instruct",
+    size=1.0,
+    price=Price(input=0.1, output=0.2, source="test"),
+    engine="llama",
+)
+
+
+def candidate(model: str, name: str) -> Candidate:
+    return Candidate(
+        model=model,
+        rendering="completion",
+        technique="direct",
+        predictors={"p": PredictorPrompt(instruction=name)},
+    )
+
+
+def fill(board: Board, entered: Candidate, scores: Iterable[float | None], cost: float) -> Standing:
+    """Enter a candidate and give it a rollout per score; None is a failed one."""
+    standing = board.enter(entered)
+    board.add(
+        Rollout(
+            candidate=entered.id,
+            example=f"e{index}",
+            split="dev",
+            score=score,
+            failure="timeout" if score is None else None,
+            calls=1,
+            prompt_tokens=10,
+            completion_tokens=1,
+            cost=cost,
+            latency=0.1,
+            created=datetime.now(UTC),
+        )
+        for index, score in enumerate(scores)
+    )
+    return standing

@@ -1,0 +1,123 @@
+"""The instruction pool: the user's own text first, and enough distinct, sensible others."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Literal, Optional
+
+import dspy
+import pytest
+from pydantic import BaseModel
+
+from optimizers.proposals.instructions import compose_instructions
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+class Urgency(Enum):
+    LOW = "low"
+    HIGH = "high"
+
+
+class Sentiment(dspy.Signature):
+    """Tell how the writer feels.
+
+    Mind irony.
+    """
+
+    review: str = dspy.InputField(desc="one sentence from a product review.")
+    sentiment: Literal["positive", "negative"] = dspy.OutputField()
+
+
+class Mail(dspy.Signature):
+    """Sort the mail."""
+
+    mailText: str = dspy.InputField()
+    source_URL: str = dspy.InputField()
+    is_spam: bool = dspy.OutputField(desc="whether it advertises")
+    urgency: Optional[Urgency] = dspy.OutputField()  # noqa: UP045 - the older spelling must work too
+    sender: Person = dspy.OutputField()
+    keywords: list[str] = dspy.OutputField()
+    price: float = dspy.OutputField()
+
+
+SIGNATURES = [
+    Sentiment,
+    Mail,
+    dspy.Signature("question -> answer"),
+    dspy.Signature("question, context -> reasoning, answer: int"),
+    dspy.Signature("a -> b: dict[str, float]", "Do it."),
+    dspy.Signature("text -> label: Literal['x']"),
+    dspy.Signature("text -> label", " "),
+]
+
+
+def pool(signature: type[dspy.Signature], **options: dict[str, str]) -> dict[str, str]:
+    return {one.name: one.text for one in compose_instructions(signature, **options)}
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_the_pool_of_any_signature(signature: type[dspy.Signature]) -> None:
+    instructions = compose_instructions(signature)
+    assert instructions[0].name == "own"
+    assert instructions[0].text == signature.instructions
+    names, texts = [one.name for one in instructions], [one.text for one in instructions]
+    assert len(instructions) >= 9
+    assert len(set(names)) == len(set(texts)) == len(instructions)
+    assert instructions == compose_instructions(signature)
+    for one in instructions[1:]:
+        assert one.text == one.text.strip()
+        assert not re.search(r"\$\{|\bthe the\b|,,|\.\.|None|<class", one.text)
+        for name in signature.output_fields if one.name != "own-criteria" else ():
+            words = re.sub(r"[_A-Z]", " ", name).split()
+            assert words[0].lower() in one.text.lower()
+
+
+def test_the_task_is_said_in_one_sentence() -> None:
+    assert pool(Sentiment)["task"] == (
+        "Read the review (one sentence from a product review) and decide the sentiment: positive or negative."
+    )
+    assert pool(SIGNATURES[2])["task"] == "Read the question and give the answer."
+    assert pool(Mail)["task"] == (
+        'Read the mail text and the source URL and give "is spam" (whether it advertises), true or false; '
+        "the urgency, low, high or none; the sender; the keywords; and the price."
+    )
+
+
+def test_label_parts_are_only_for_closed_outputs() -> None:
+    about_labels = {"labels", "criteria", "own-criteria"}
+    assert about_labels <= pool(Sentiment).keys()
+    assert not about_labels & pool(SIGNATURES[2]).keys()
+    assert "- positive\n- negative" in pool(Sentiment)["labels"]
+
+
+def test_criteria_use_the_descriptions_given() -> None:
+    described = pool(Sentiment, description_of_labels={"negative": "the writer regrets buying it"})
+    assert "- negative: the writer regrets buying it" in described["criteria"]
+    assert "- negative: the writer regrets buying it" in described["full"]
+    assert re.search(r"^- positive: \S", described["criteria"], re.MULTILINE)
+
+
+def test_many_labels_get_no_criteria_that_only_repeat_them() -> None:
+    kinds = Literal[tuple(f"kind {number}" for number in range(40))]  # type: ignore[valid-type]
+    signature = dspy.Signature({"text": (str, dspy.InputField()), "kind": (kinds, dspy.OutputField())})
+    assert "criteria" not in pool(signature)
+    assert "criteria" in pool(signature, description_of_labels={"kind 3": "the third"})
+
+
+def test_output_rules_fit_the_type() -> None:
+    rule = pool(Mail)["own-rule"]
+    assert 'Write "is spam" as exactly one of these, with no other words: true, false.' in rule
+    assert "Write the sender in full, with every part filled in: name, age." in rule
+    assert "Write the keywords as a list" in rule
+    assert "Write the price as a plain number" in rule
+
+
+def test_pseudo_code_names_the_fields_as_the_signature_does() -> None:
+    code = pool(Mail)["pseudo-code"]
+    assert "def run(mailText, source_URL):" in code
+    assert "return is_spam, urgency, sender, keywords, price" in code

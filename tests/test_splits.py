@@ -1,0 +1,268 @@
+"""Splits: nothing leaks, nothing moves without cause, and bad data is refused by row."""
+
+from __future__ import annotations
+
+import random
+import time
+from enum import Enum
+from typing import Any
+
+import dspy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizers.data import Rows
+from optimizers.errors import DataError
+from optimizers.records.rows import SplitSizes
+from optimizers.splits import Dataset, detectable_difference, example_id, make_dataset
+
+NOUNS = ["lamp", "chair", "phone", "kettle", "radio", "book", "bag", "clock", "pen", "cup", "rug", "desk"]
+WORDS = [f"{noun}{number}" for noun in NOUNS for number in range(200)]
+SENTIMENTS = {"y": ("pos", "neg")}
+
+
+def rows_of(records: list[dict[str, Any]]) -> Rows:
+    return Rows(tuple(records), tuple(f"a.csv row {number}" for number in range(1, len(records) + 1)))
+
+
+def texts(count: int, *, seed: int = 0, positive: float = 0.5) -> list[dict[str, Any]]:
+    draw = random.Random(seed)
+    return [
+        {"x": " ".join(draw.sample(WORDS, 12)), "y": "pos" if draw.random() < positive else "neg"}
+        for _ in range(count)
+    ]
+
+
+def split(records: list[dict[str, Any]], **options: Any) -> Dataset:
+    return make_dataset(rows_of(records), inputs=("x",), outputs=("y",), labels=SENTIMENTS, **options)
+
+
+def places(dataset: Dataset) -> dict[str, str]:
+    parts = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
+    return {example_id(example): name for name, part in parts.items() for example in part}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(60, 300),
+    seed=st.integers(0, 50),
+    sizes=st.none()
+    | st.builds(SplitSizes, train=st.integers(0, 15), dev=st.integers(1, 20), test=st.integers(1, 25)),
+    order=st.randoms(use_true_random=False),
+)
+def test_parts_are_disjoint_and_do_not_depend_on_row_order(
+    count: int, seed: int, sizes: SplitSizes | None, order: random.Random
+) -> None:
+    records = texts(count, seed=seed) + texts(count // 4, seed=seed)
+    dataset = split(records, sizes=sizes, seed=seed)
+    assert len(places(dataset)) == len(dataset.train) + len(dataset.dev) + len(dataset.test)
+    assert dataset.duplicates == count // 4
+    if sizes is None:
+        assert len(places(dataset)) == count
+    else:
+        assert (len(dataset.train), len(dataset.dev), len(dataset.test)) == (
+            sizes.train,
+            sizes.dev,
+            sizes.test,
+        )
+    order.shuffle(records)
+    assert split(records, sizes=sizes, seed=seed) == dataset
+
+
+@settings(max_examples=15, deadline=None)
+@given(count=st.integers(60, 600), more=st.integers(1, 300), seed=st.integers(0, 20))
+def test_added_rows_leave_the_others_where_they_are(count: int, more: int, seed: int) -> None:
+    before = places(split(texts(count, seed=seed)))
+    after = places(split(texts(count, seed=seed) + texts(more, seed=seed + 1000)))
+    assert {id: after[id] for id in before} == before
+
+
+def test_shares_and_caps() -> None:
+    dataset = split(texts(1000))
+    assert 300 <= len(dataset.test) <= 400
+    assert 200 <= len(dataset.dev) <= 300
+    large = split(texts(4000))
+    assert (len(large.dev), len(large.test), len(large.train)) == (400, 600, 3000)
+
+
+@settings(max_examples=15, deadline=None)
+@given(positive=st.floats(0.1, 0.9), seed=st.integers(0, 50))
+def test_labels_keep_their_proportion(positive: float, seed: int) -> None:
+    records = texts(400, seed=seed, positive=positive)
+    share = sum(row["y"] == "pos" for row in records) / 400
+    sized = split(records, sizes=SplitSizes(train=100, dev=100, test=100))
+    for part in (sized.train, sized.dev, sized.test):
+        assert sum(example.y == "pos" for example in part) == pytest.approx(100 * share, abs=2)
+    hashed = split(records)
+    for part in (hashed.train, hashed.dev, hashed.test):
+        # Four standard errors of a share, and one row.
+        tolerance = 4 * (share * (1 - share) / len(part)) ** 0.5 + 1 / len(part)
+        assert sum(example.y == "pos" for example in part) / len(part) == pytest.approx(share, abs=tolerance)
+
+
+def test_another_seed_is_another_split() -> None:
+    one, other = split(texts(200), seed=0), split(texts(200), seed=1)
+    assert places(one) != places(other)
+    assert one.fingerprint != other.fingerprint
+
+
+def test_duplicates_are_dropped_whatever_their_case_spaces_and_punctuation() -> None:
+    records = texts(60)
+    again = {"x": records[0]["x"].upper().replace(" ", " , ") + "!", "y": records[0]["y"]}
+    assert split([*records, again]).duplicates == 1
+    assert split([again, *records]).fingerprint == split([*records, again]).fingerprint
+
+
+def test_signs_alone_tell_short_inputs_apart() -> None:
+    signs = [
+        {"x": "3 * 4", "y": "pos"},
+        {"x": "3 - 4", "y": "neg"},
+        {"x": ":)", "y": "pos"},
+        {"x": ":(", "y": "neg"},
+    ]
+    dataset = split(texts(60) + signs)
+    assert dataset.duplicates == 0
+    by_text = {
+        example.x: places(dataset)[example_id(example)]
+        for part in (dataset.train, dataset.dev, dataset.test)
+        for example in part
+    }
+    assert by_text["3 * 4"] == by_text["3 - 4"]
+
+
+def test_conflicting_labels_are_noted_and_the_commonest_is_kept() -> None:
+    same = [{"x": "the lamp is fine", "y": label} for label in ("pos", "neg", "pos")]
+    dataset = split(texts(60) + same)
+    assert dataset.duplicates == 2
+    assert any(note.startswith("inputs that appear with different outputs: 1;") for note in dataset.notes)
+    [kept] = [
+        e for part in (dataset.train, dataset.dev, dataset.test) for e in part if e.x == "the lamp is fine"
+    ]
+    assert kept.y == "pos"
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 100), sized=st.booleans())
+def test_near_duplicates_stay_together(seed: int, sized: bool) -> None:
+    draw = random.Random(seed)
+    records = texts(120, seed=seed)
+    copies = []
+    for row in draw.sample(records, 30):
+        words = row["x"].split()
+        copies.append({"x": " ".join([*words[1:], words[0], "really"]), "y": row["y"]})
+    dataset = split(records + copies, sizes=SplitSizes(train=50, dev=45, test=55) if sized else None)
+    place = {
+        frozenset(example.x.split()) - {"really"}: name
+        for name, part in (("train", dataset.train), ("dev", dataset.dev), ("test", dataset.test))
+        for example in part
+        if "really" not in example.x
+    }
+    for name, part in (("train", dataset.train), ("dev", dataset.dev), ("test", dataset.test)):
+        for example in part:
+            assert place.get(frozenset(example.x.split()) - {"really"}, name) == name
+
+
+def test_a_shared_template_does_not_make_rows_near_duplicates() -> None:
+    preamble = " ".join(f"rule{number}" for number in range(400))
+    records = [{"x": f"{preamble} what about {row['x']}", "y": row["y"]} for row in texts(200)]
+    dataset = split(records)
+    assert min(len(dataset.train), len(dataset.dev), len(dataset.test)) >= 30
+
+
+def test_thirty_thousand_rows_take_seconds() -> None:
+    records = texts(30_000)
+    start = time.process_time()
+    split(records)
+    assert time.process_time() - start < 15
+
+
+def test_ids_depend_on_content_only() -> None:
+    one = dspy.Example(x="a", y="pos").with_inputs("x")
+    assert example_id(one) == example_id(dspy.Example(y="pos", x="a"))
+    assert example_id(one) != example_id(dspy.Example(x="a", y="neg"))
+    assert len(example_id(one)) == 16
+
+
+class Mood(Enum):
+    GOOD = "pos"
+    BAD = "neg"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cells"),
+    [
+        (("pos", "neg"), ("Pos", " NEG ")),
+        ((Mood.GOOD, Mood.BAD), ("pos", "neg")),
+        ((True, False), ("TRUE", "0")),
+        ((1, 2), ("1", 2.0)),
+        (("1", "2"), (1, 2)),
+        (("US", "us"), ("US", "us")),
+        (("pos", None), ("pos", "")),
+    ],
+)
+def test_labels_become_the_declared_values(allowed: tuple[Any, ...], cells: tuple[Any, ...]) -> None:
+    records = [{**row, "y": cells[index % 2]} for index, row in enumerate(texts(60))]
+    dataset = make_dataset(rows_of(records), inputs=("x",), outputs=("y",), labels={"y": allowed})
+    found = {repr(example.y) for part in (dataset.train, dataset.dev, dataset.test) for example in part}
+    assert found == {repr(value) for value in allowed}
+
+
+def test_a_foreign_label_names_its_row_and_what_is_allowed() -> None:
+    records = texts(60)
+    records[16]["y"] = records[20]["y"] = "neutral"
+    with pytest.raises(DataError) as caught:
+        split(records)
+    assert "'neutral'" in caught.value.what
+    assert "rows like it: 2" in caught.value.what
+    assert caught.value.where == "a.csv row 17"
+    assert caught.value.fix is not None
+    assert "'pos', 'neg'" in caught.value.fix
+
+
+def test_a_lacking_column_is_named_with_those_there_are() -> None:
+    records = [{"text": row["x"], "y": row["y"]} for row in texts(60)]
+    with pytest.raises(DataError) as caught:
+        split(records)
+    assert "'x'" in caught.value.what
+    assert caught.value.where == "a.csv, columns 'text', 'y'"
+
+
+def test_rows_without_a_label_are_left_out_with_a_note() -> None:
+    records = texts(60)
+    records[3]["y"] = ""
+    records[5]["x"] = None
+    del records[7]["y"]
+    dataset = split(records)
+    assert len(places(dataset)) == 57
+    assert any(note.endswith("output: 3, the first a.csv row 4") for note in dataset.notes)
+
+
+def test_too_few_rows_are_refused_after_duplicates_are_dropped() -> None:
+    assert len(places(split(texts(40)))) == 40
+    with pytest.raises(DataError, match="39 usable rows once 5 duplicates are dropped"):
+        split(texts(39) + texts(5))
+    with pytest.raises(DataError, match="need at least 120"):
+        split(texts(100), sizes=SplitSizes(train=10, dev=60, test=60))
+
+
+def test_a_short_train_part_is_noted() -> None:
+    dataset = split(texts(100), sizes=SplitSizes(train=50, dev=40, test=40))
+    assert len(dataset.train) == 20
+    assert "train has 20 rows, not the 50 asked for" in dataset.notes
+
+
+def test_a_small_test_set_comes_with_what_it_can_show() -> None:
+    small = split(texts(100))
+    assert any(f"about {detectable_difference(len(small.test)):.2f}" in note for note in small.notes)
+    assert split(texts(1000)).notes == ()
+    # (1.645 + 0.842) * sqrt(0.2 / 100)
+    assert detectable_difference(100) == pytest.approx(0.1112, abs=1e-4)
+
+
+def test_columns_beyond_the_signature_stay_for_the_metric() -> None:
+    records = [{**row, "weight": 2, "base": "b"} for row in texts(60)]
+    example = split(records).train[0]
+    assert example.weight == 2
+    assert example["base"] == "b"
+    assert example.inputs().keys() == ["x"]
