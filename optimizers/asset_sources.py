@@ -209,7 +209,9 @@ def _data_of(package: bytes) -> bytes:
 
 def _run(command: list[str], cwd: str | None = None) -> None:
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PULL_SECONDS, check=False)
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, text=True, timeout=PULL_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise SourceFailed(f"no answer in {PULL_SECONDS} s") from error
     if done.returncode != 0:

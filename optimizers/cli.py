@@ -43,7 +43,7 @@ def run(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Model to search, in place of the task's: NAME[,kind=...,price=IN/OUT,api_base=...]. Repeatable."
+            help="Model to search in place of the task's: NAME[,kind=...,price=IN/OUT,...]. Repeatable."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(envvar="OPTIMIZE_SEED", help="Seed of every random choice.")] = 0,
@@ -208,8 +208,10 @@ def _quiet() -> None:
 
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    for name in ("dspy", "LiteLLM", "mlflow", "alembic"):
+    # A cut reply is counted by its rollout; a warning for each would bury the view.
+    for name in ("dspy.clients.lm", "dspy.predict.predict", "LiteLLM", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

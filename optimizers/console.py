@@ -58,7 +58,7 @@ def _plain_watcher() -> Watcher:
         if progress.phase == last["phase"] and now - float(last["at"]) < PLAIN_EVERY:
             return
         last["at"], last["phase"] = now, progress.phase
-        stderr.print(_status(progress), highlight=False)
+        stderr.print(_status(progress), highlight=False, soft_wrap=True)
 
     return watch
 
@@ -76,7 +76,8 @@ def _left(progress: StudyProgress) -> str:
         return f"{_clock(progress.seconds)} in all"
     if progress.phase != "search" or progress.share < 0.05:
         return f"{_clock(progress.seconds)} so far"
-    return f"{_clock(progress.seconds)} so far, about {_clock(progress.seconds * (1 / progress.share - 1))} of search left"
+    left = progress.seconds * (1 / progress.share - 1)
+    return f"{_clock(progress.seconds)} so far, about {_clock(left)} of search left"
 
 
 def _clock(seconds: float) -> str:
@@ -103,7 +104,7 @@ def pulling(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def say(message: str) -> None:
     """Tell the person something that is no result."""
-    stderr.print(message, highlight=False, markup=False)
+    stderr.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_rows(rows: Sequence[Mapping[str, object]]) -> None:

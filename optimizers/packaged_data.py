@@ -83,7 +83,9 @@ def read_card(path: Path) -> DataCard:
         DataError: It is missing, no TOML, or lacks something.
     """
     if not path.is_file():
-        raise DataError("There is no data card here.", where=str(path), fix="give the path of a .toml data card")
+        raise DataError(
+            "There is no data card here.", where=str(path), fix="give the path of a .toml data card"
+        )
     try:
         card = DataCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -94,7 +96,9 @@ def read_card(path: Path) -> DataCard:
         raise DataError(f"The data card is not complete: {first['msg']}", where=f"{path}: {place}") from error
     if card.reader.name not in READERS:
         raise DataError(
-            f"There is no reader {card.reader.name!r}.", where=f"{path}: reader.name", fix=f"one of {', '.join(READERS)}"
+            f"There is no reader {card.reader.name!r}.",
+            where=f"{path}: reader.name",
+            fix=f"one of {', '.join(READERS)}",
         )
     return card
 
@@ -109,7 +113,7 @@ def card_rows(card: DataCard) -> list[dict[str, str]]:
 
 
 def _rated_sentences(path: Path, reader: Reader) -> Rows:
-    """Lines of id, mean human rating from -4 to 4, and text; sentences in between the classes are left out."""
+    """Lines of id, mean human rating from -4 to 4, and text; what lies between the classes is left out."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         fields = line.split("\t", 2)
         if len(fields) < 3:

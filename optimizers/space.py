@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
@@ -27,6 +28,12 @@ DRAWS = 6
 
 TEMPERATURES = (0.0, 0.3, 0.7)
 TOP_PS = (1.0, 0.9)
+
+DESIGN = 8
+"""Drawn starts per model, before the sampler learns from what was measured."""
+
+PLAIN_SHARE = 0.7
+"""Share of drawn starts that answer directly, and of those that are greedy, whatever else they draw."""
 
 FORMAT_TOKENS = {"json_object": 24, "dspy_chat": 48}
 """Tokens a rendering's own format adds to the reply, per output field."""
@@ -54,6 +61,18 @@ class FixedChoices:
         if value not in choices:
             raise ValueError(f"{name} has no choice {value!r}; it has {list(choices)}")
         return value
+
+
+class _Drawn:
+    """A chooser that draws at random, plain choices more often than dear ones, and remembers."""
+
+    def __init__(self, random: Random, model: str) -> None:
+        self.random, self.values = random, {"model": model}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        plain = name.endswith((".technique", ".temperature")) and self.random.random() < PLAIN_SHARE
+        value = choices[0] if plain else self.random.choice(list(choices))
+        return self.values.setdefault(name, value)
 
 
 @dataclass(frozen=True)
@@ -126,10 +145,25 @@ class SearchSpace:
             limits.update(choices)
         return tuple(sorted(limit for limit in limits if limit >= floor))
 
-    def starts(self) -> list[dict[str, Any]]:
-        """Assignments every study begins with: each model's plain default, then good few-shot starts."""
-        defaults = [self.default_choices(model) for model in self.models]
-        return defaults + [start for model in self.models for start in self._few_shot(model)]
+    def starts(self, seed: int) -> list[dict[str, Any]]:
+        """Assignments every study begins with.
+
+        Good few-shot starts first, so that racing has rivals; then each model's plain default;
+        then a design that gives every model its turn and tries dear choices, such as reasoning
+        and sampling at a temperature, less often than cheap ones.
+
+        Args:
+            seed: Seed of the design.
+        """
+        random = Random(seed)
+        known = [start for model in self.models for start in self._few_shot(model)]
+        known += [self.default_choices(model) for model in self.models]
+        return known + [self._draw(model, random) for _ in range(DESIGN) for model in self.models]
+
+    def _draw(self, model: Model, random: Random) -> dict[str, Any]:
+        drawn = _Drawn(random, model.name)
+        self.choose(drawn)
+        return drawn.values
 
     def default_choices(self, model: Model) -> dict[str, Any]:
         """The plain default: the user's own instruction, no demos, greedy, nothing special."""

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +99,29 @@ def project_folder(program: Path) -> Path:
     return program.resolve().parent
 
 
+def relative_program(path: str) -> str:
+    """A program file's path from its project's folder, which holds wherever the project is moved to."""
+    program = Path(path).resolve()
+    return program.relative_to(project_folder(program)).as_posix()
+
+
+def find_program(program: str, near: Path) -> Path:
+    """A program file by its path from the project's folder, looked for upwards from a folder and from here.
+
+    Raises:
+        TaskError: No folder above has it.
+    """
+    for start in (near.resolve(), Path.cwd()):
+        for folder in (start, *start.parents):
+            if (folder / program).is_file():
+                return folder / program
+    raise TaskError(
+        "The program file of this study is gone.",
+        where=program,
+        fix="run this inside its project, or restore the file",
+    )
+
+
 def load_task(path: Path, *, models: Sequence[Model] = ()) -> LoadedTask:
     """Load a program file and resolve everything it declares.
 
@@ -117,6 +141,19 @@ def load_task(path: Path, *, models: Sequence[Model] = ()) -> LoadedTask:
         )
     task = _declared(_import(path), path)
     return resolve(task, base=project_folder(path), source=path, models=models)
+
+
+def declared_task(path: Path) -> Task:
+    """Run a program file and return the task it declares, its data and models not looked at.
+
+    Raises:
+        TaskError: The file is missing, raises on import, or declares no task.
+    """
+    if not path.is_file():
+        raise TaskError(
+            "There is no program file here.", where=str(path), fix="give the path of a Python file"
+        )
+    return _declared(_import(path), path)
 
 
 def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = ()) -> LoadedTask:
@@ -153,9 +190,7 @@ def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = (
     )
 
 
-def fields_of(
-    program: dspy.Module, metric: Metric
-) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
+def fields_of(program: dspy.Module) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
     """The columns a program needs: inputs, outputs, and the allowed values of closed outputs.
 
     Inputs are the parameters of ``forward``. Outputs are the output fields of the last
@@ -204,17 +239,11 @@ def _import(path: Path) -> Any:
 
 
 def _line_in(error: Exception, path: Path) -> int | None:
+    """The line of the program file that an error came from."""
     if isinstance(error, SyntaxError):
         return error.lineno
-    lines = (
-        [
-            frame.lineno
-            for frame in inspect.getinnerframes(error.__traceback__)
-            if Path(frame.filename) == path
-        ]
-        if (error.__traceback__)
-        else []
-    )
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     return lines[-1] if lines else None
 
 
@@ -236,7 +265,8 @@ def _declared(module: Any, path: Path) -> Task:
     raise TaskError(
         f"The program file declares no task{found}.",
         where=str(path),
-        fix="end it with `task = Task(program=..., metric=..., data=...)`, or define `program`, `metric`, `trainset`",
+        fix="end it with `task = Task(program=..., metric=..., data=...)`, "
+        "or define `program`, `metric` and `trainset`",
     )
 
 

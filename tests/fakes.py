@@ -15,7 +15,7 @@ from dspy.lm15 import Message, Request, Response, Usage
 from optimizers.candidate import Candidate, PredictorPrompt
 from optimizers.data import load_rows
 from optimizers.models.model import Model, Price
-from optimizers.records.rows import Rollout
+from optimizers.records.rows import Rollout, Split, SplitSizes, StudyManifest
 from optimizers.search.board import Board, Standing
 from optimizers.splits import Dataset, make_dataset
 
@@ -127,14 +127,15 @@ def candidate(model: str, name: str) -> Candidate:
     )
 
 
-def fill(board: Board, entered: Candidate, scores: Iterable[float | None], cost: float) -> Standing:
-    """Enter a candidate and give it a rollout per score; None is a failed one."""
-    standing = board.enter(entered)
-    board.add(
+def rollouts(
+    of: Candidate, scores: Iterable[float | None], *, cost: float, split: Split = "dev"
+) -> list[Rollout]:
+    """A rollout per score; None is a failed one."""
+    return [
         Rollout(
-            candidate=entered.id,
-            example=f"e{index}",
-            split="dev",
+            candidate=of.id,
+            example=f"{split}{index}",
+            split=split,
             score=score,
             failure="timeout" if score is None else None,
             calls=1,
@@ -145,5 +146,31 @@ def fill(board: Board, entered: Candidate, scores: Iterable[float | None], cost:
             created=datetime.now(UTC),
         )
         for index, score in enumerate(scores)
-    )
+    ]
+
+
+def fill(board: Board, entered: Candidate, scores: Iterable[float | None], cost: float) -> Standing:
+    """Enter a candidate and give it a rollout per score."""
+    standing = board.enter(entered)
+    board.add(rollouts(entered, scores, cost=cost))
     return standing
+
+
+def manifest(**changes: Any) -> StudyManifest:
+    """The manifest of a made-up study."""
+    content: dict[str, Any] = {
+        "name": "study",
+        "task": "reviews",
+        "program": "reviews.py",
+        "fingerprint": "f" * 16,
+        "program_hash": "0" * 16,
+        "data_hash": "1" * 16,
+        "metric": "exact",
+        "models": (SMALL, LARGE),
+        "reference": LARGE.name,
+        "margin": 0.02,
+        "seed": 0,
+        "sizes": SplitSizes(train=10, dev=20, test=30),
+        "created": datetime(2026, 1, 2, tzinfo=UTC),
+    }
+    return StudyManifest(**content | changes)

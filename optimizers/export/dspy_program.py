@@ -19,7 +19,7 @@ from optimizers.export.point import Exported, samples
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
 from optimizers.renderings import rendering
-from optimizers.task import load_task
+from optimizers.task import declared_task, find_program
 from optimizers.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ExportManifest(BaseModel):
 
     Attributes:
         study: The study it comes from.
-        program: The program file, as the study was given it.
+        program: The program file, from the project's folder.
         candidate: The candidate, in full.
         model: Its model and price.
     """
@@ -110,7 +110,8 @@ def load_program(folder: str | Path, program: dspy.Module | None = None) -> Expo
         )
     manifest = ExportManifest.model_validate_json((place / MANIFEST).read_text(encoding="utf-8"))
     if program is None:
-        program = load_task(Path(manifest.program), models=[manifest.model]).program.deepcopy()
+        file = find_program(manifest.program, place)
+        program = declared_task(file).program.deepcopy()
     technique = TECHNIQUES[manifest.candidate.technique]
     lm = language_model(manifest.model, manifest.candidate.sampling, measured=False)
     for predictor in program.predictors():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import ExportError, UserError
-from optimizers.task import load_task
+from optimizers.task import find_program, load_task
 
 if TYPE_CHECKING:
     import dspy
@@ -59,7 +58,7 @@ def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:
     """
     manifest, report = folder.read_manifest(), folder.read_report()
     point = choose(report, point_id)
-    task = load_task(Path(manifest.program), models=manifest.models)
+    task = load_task(find_program(manifest.program, folder.path), models=manifest.models)
     if task.program_hash != manifest.program_hash:
         raise ExportError(
             "The program file has changed since it was measured, so an export would not behave as measured.",

@@ -37,7 +37,9 @@ def build_report(
     for rollout in every:
         if rollout.number == 0:
             rows[rollout.candidate][rollout.split].append(rollout)
-    points = [_point(manifest, candidates[i], rows[i], roles[i]) for i in roles if rows[i]["dev"] or rows[i]["test"]]
+    points = [
+        _point(manifest, candidates[i], rows[i], roles[i]) for i in roles if rows[i]["dev"] or rows[i]["test"]
+    ]
     points = _compared(points, rows, manifest.margin)
     points.sort(key=lambda point: (point.cost, point.candidate.id))
     return FrontierReport(
@@ -56,7 +58,10 @@ def build_report(
 
 
 def _point(
-    manifest: StudyManifest, candidate: Candidate, rows: Mapping[Split, Sequence[Rollout]], roles: tuple[Role, ...]
+    manifest: StudyManifest,
+    candidate: Candidate,
+    rows: Mapping[Split, Sequence[Rollout]],
+    roles: tuple[Role, ...],
 ) -> Point:
     model = next(model for model in manifest.models if model.name == candidate.model)
     # Costs are of dev, where every candidate ran the same examples first; a default tested only has its test.
@@ -128,21 +133,27 @@ def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
     best = max(others or tested, key=lambda point: _mean(point))
     if reference is None or best is reference:
         return f"{_said(best)} (n = {best.test.n if best.test else 0})."
-    said = f"{_said(best)}, {_mean(best) / _mean(reference):.0%} of" if _mean(reference) else f"{_said(best)} against"
+    said = (
+        f"{_said(best)}, {_mean(best) / _mean(reference):.0%} of"
+        if _mean(reference)
+        else f"{_said(best)} against"
+    )
     comparison = best.comparison
     if comparison is None:
         return f"{said} {_name(reference)}'s {_mean(reference):.3f}."
     return (
         f"{said} {_name(reference)}'s {_mean(reference):.3f}, at {comparison.cost_ratio:.0%} of its cost: "
         f"{comparison.verdict} at margin {manifest.margin:g} "
-        f"(difference {comparison.difference:+.3f}, 95% interval {comparison.low:+.3f} to {comparison.high:+.3f}, "
+        f"(difference {comparison.difference:+.3f}, "
+        f"95% interval {comparison.low:+.3f} to {comparison.high:+.3f}, "
         f"n = {comparison.n})."
     )
 
 
 def _said(point: Point) -> str:
     test = point.test or point.dev
-    return f"{_name(point)} with {point.candidate.summary} reaches {test.mean:.3f} ({test.low:.3f} to {test.high:.3f}) on test"
+    reached = f"{test.mean:.3f} ({test.low:.3f} to {test.high:.3f})"
+    return f"{_name(point)} with {point.candidate.summary} reaches {reached} on test"
 
 
 def _name(point: Point) -> str:

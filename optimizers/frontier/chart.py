@@ -53,7 +53,9 @@ def terminal_chart(points: Sequence[ChartPoint], *, width: int, height: int) -> 
         for column in range(columns):
             text.append(*_symbol(grid.get((row, column)), models))
         text.append("\n")
-    text.append(f"       {1000 * math.exp(low):.2g} to {1000 * math.exp(high):.2g} USD per 1,000   ", style="dim")
+    text.append(
+        f"       {1000 * math.exp(low):.2g} to {1000 * math.exp(high):.2g} USD per 1,000   ", style="dim"
+    )
     for index, model in enumerate(models):
         text.append(f"{_letter(index)} {model.rsplit('/', 1)[-1]}  ", style=COLOURS[index % len(COLOURS)])
     return text

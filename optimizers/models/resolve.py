@@ -48,14 +48,18 @@ def model(
         PriceError: No price is known.
     """
     if kind is not None and kind not in get_args(Kind):
-        raise ModelError(f"There is no model kind {kind!r}.", where=name, fix=f"one of {', '.join(get_args(Kind))}")
+        raise ModelError(
+            f"There is no model kind {kind!r}.", where=name, fix=f"one of {', '.join(get_args(Kind))}"
+        )
     if engine not in ("auto", "lm15", "litellm"):
         raise ModelError(f"There is no engine {engine!r}.", where=name, fix="one of auto, lm15, litellm")
     if name.startswith(LOCAL_PREFIX):
         return _local(name, kind, size, price, context, concurrency)
     if "/" not in name:
         raise ModelError(
-            "A model needs its provider in front.", where=name, fix=f"for example openai/{name}, or local/{name}"
+            "A model needs its provider in front.",
+            where=name,
+            fix=f"for example openai/{name}, or local/{name}",
         )
     return Model(
         name=name,
@@ -82,11 +86,15 @@ def parse_model(text: str) -> Model:
     for part in parts:
         key, found, value = part.partition("=")
         if not found or key not in KEYS:
-            raise ModelError(f"{part!r} is no setting of a model.", where=text, fix=f"settings are {', '.join(KEYS)}")
+            raise ModelError(
+                f"{part!r} is no setting of a model.", where=text, fix=f"settings are {', '.join(KEYS)}"
+            )
         try:
             options[key] = _value(key, value)
         except ValueError:
-            raise ModelError(f"{value!r} is no {key}.", where=text, fix="for example price=0.1/0.4,size=7") from None
+            raise ModelError(
+                f"{value!r} is no {key}.", where=text, fix="for example price=0.1/0.4,size=7"
+            ) from None
     return model(name, **options)
 
 
@@ -122,7 +130,9 @@ def _local(
             fix=f"{meant}there are {', '.join(CATALOGUE)}; your own weights are local//path/to/file.gguf",
         )
     if known is None and not Path(rest).expanduser().is_file():
-        raise ModelError("There are no weights at this path.", where=name, fix="give local//path of a GGUF file")
+        raise ModelError(
+            "There are no weights at this path.", where=name, fix="give local//path of a GGUF file"
+        )
     kind = kind or (known.kind if known else _guessed_kind(name))
     size = size or (known.size if known else _size_in(name))
     return Model(

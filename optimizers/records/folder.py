@@ -23,7 +23,7 @@ def valid_name(name: str) -> str:
     """The name, when it can name a study's folder.
 
     Raises:
-        StudyError: It is empty, too long, hidden, or holds anything but letters, digits, ``.``, ``_`` and ``-``.
+        StudyError: It is empty, too long, hidden, or holds other than letters, digits, ``.``, ``_``, ``-``.
     """
     if _NAME.fullmatch(name):
         return name

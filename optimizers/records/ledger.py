@@ -26,7 +26,10 @@ SCHEMA_VERSION = 1
 
 _tables = sa.MetaData()
 _candidates = sa.Table(
-    "candidates", _tables, sa.Column("id", sa.String, primary_key=True), sa.Column("content", sa.Text, nullable=False)
+    "candidates",
+    _tables,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
 )
 _rollouts = sa.Table(
     "rollouts",
@@ -127,7 +130,9 @@ class Ledger:
         if not rollouts:
             return
         with self._engine.begin() as connection:
-            connection.execute(insert(_rollouts).on_conflict_do_nothing(), [_row(rollout) for rollout in rollouts])
+            connection.execute(
+                insert(_rollouts).on_conflict_do_nothing(), [_row(rollout) for rollout in rollouts]
+            )
 
     def candidates(self) -> dict[str, Candidate]:
         """Candidate id -> candidate."""
@@ -162,7 +167,9 @@ class Ledger:
             connection.execute(insert(_openings).on_conflict_do_nothing(), row)
         opening = self.test_opening()
         if opening is None or opening.roles != dict(roles):
-            raise StudyError("The sealed test set was opened before, for other candidates.", where=str(self._path))
+            raise StudyError(
+                "The sealed test set was opened before, for other candidates.", where=str(self._path)
+            )
         return opening
 
     def test_opening(self) -> Opening | None:
@@ -171,7 +178,9 @@ class Ledger:
             row = connection.execute(sa.select(_openings).where(_openings.c.split == "test")).first()
         if row is None:
             return None
-        return Opening(row.opened, {identity: tuple(found) for identity, found in json.loads(row.roles).items()})
+        return Opening(
+            row.opened, {identity: tuple(found) for identity, found in json.loads(row.roles).items()}
+        )
 
 
 def _configure(connection: Any, record: Any) -> None:

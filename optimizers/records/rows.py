@@ -84,7 +84,7 @@ class StudyManifest(BaseModel):
     Attributes:
         name: The study's name, also its folder under ``runs/``.
         task: The task's name.
-        program: Path of the program file, as given.
+        program: Path of the program file from the project's folder.
         fingerprint: Hash of program source, metric and data: a study is resumed only by its equal.
         program_hash: Hash of the program file's text.
         data_hash: Hash of the examples and their split.

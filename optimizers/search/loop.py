@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SETTLED = 200
 """Dev examples a leader is measured on before the frontier is frozen, or the whole dev set."""
 
-RANDOM_STARTS = 16
-"""Trials drawn at random, after the seeded starts, before the sampler learns from them."""
+LEARN_FROM = 16
+"""Trials after which the sampler learns from them; by then the seeded starts have run."""
 
 
 def open_study(path: Path, name: str, seed: int) -> optuna.Study:
@@ -33,19 +33,20 @@ def open_study(path: Path, name: str, seed: int) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
-        # Conditional parameters need the group option, which Optuna still marks experimental.
+        # Conditional parameters need the group option, which Optuna still marks experimental,
+        # as it does the names that its dashboard shows for the objectives.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, n_startup_trials=RANDOM_STARTS
+            seed=seed, multivariate=True, group=True, n_startup_trials=LEARN_FROM
         )
-    study = optuna.create_study(
-        study_name=name,
-        storage=f"sqlite:///{path}",
-        directions=["maximize", "minimize"],
-        sampler=sampler,
-        load_if_exists=True,
-    )
-    study.set_metric_names(["quality", "cost_per_1000"])
+        study = optuna.create_study(
+            study_name=name,
+            storage=f"sqlite:///{path}",
+            directions=["maximize", "minimize"],
+            sampler=sampler,
+            load_if_exists=True,
+        )
+        study.set_metric_names(["quality", "cost_per_1000"])
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
     # A sampler seeded alike would repeat, on resuming, the draws it made before.
@@ -59,10 +60,10 @@ def finished(study: optuna.Study) -> int:
     return sum("rollouts" in trial.user_attrs for trial in study.get_trials(deepcopy=False))
 
 
-def enqueue_starts(study: optuna.Study, space: SearchSpace) -> None:
+def enqueue_starts(study: optuna.Study, space: SearchSpace, seed: int) -> None:
     """Queue the assignments every study begins with, once."""
     if not study.trials:
-        for start in space.starts():
+        for start in space.starts(seed):
             study.enqueue_trial(start)
 
 

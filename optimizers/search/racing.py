@@ -81,7 +81,7 @@ def judge(challenger: Standing, board: Board) -> Outcome:
             return "eliminate"
         if board.quality(challenger) + _luck(challenger) < board.quality(rival):
             outcome = "pause"
-    return outcome if look > 1 else "continue"
+    return outcome
 
 
 def _luck(standing: Standing) -> float:

@@ -28,6 +28,7 @@ from optimizers.search.loop import Search, enqueue_starts, finished, open_study
 from optimizers.search.progress import Phase, Progress, Watcher
 from optimizers.search.racing import blocks
 from optimizers.space import search_space
+from optimizers.task import relative_program
 from optimizers.tracking.mlflow_log import StudyRun
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def manifest_of(task: LoadedTask, name: str, seed: int) -> StudyManifest:
     return StudyManifest(
         name=name,
         task=task.name,
-        program=task.path,
+        program=relative_program(task.path),
         fingerprint=task.fingerprint,
         program_hash=task.program_hash,
         data_hash=dataset.fingerprint,
@@ -197,7 +198,7 @@ class _Session:
 
     def search(self, space: SearchSpace) -> None:
         """Run the trials that are left, then measure the leaders until they are settled."""
-        enqueue_starts(self.study, space)
+        enqueue_starts(self.study, space, self.manifest.seed)
         outputs = _closed_outputs(space)
         dev = blocks(self.task.dataset.dev, outputs, self.manifest.seed)
         search = Search(self.study, space, self.board, self.measurer, dev)

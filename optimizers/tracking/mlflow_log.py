@@ -58,7 +58,9 @@ class StudyRun:
         client = open_store(runs)
         experiment = experiment_of(client, manifest.task, runs)
         identity = f"{manifest.name} {manifest.created.isoformat()}"
-        known = client.search_runs([experiment], filter_string=f"tags.`{STUDY}` = '{identity}'", max_results=1)
+        known = client.search_runs(
+            [experiment], filter_string=f"tags.`{STUDY}` = '{identity}'", max_results=1
+        )
         if known:
             run_id = known[0].info.run_id
             client.update_run(run_id, status="RUNNING")

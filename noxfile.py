@@ -1,0 +1,63 @@
+"""The project's checks: `nox --list` shows them, `nox` runs all but the benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "typing", "tests", "wheel"]
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+
+def build(session: nox.Session) -> Path:
+    """Build the wheel and return its path."""
+    session.install("build>=1.3")
+    out = Path(session.create_tmp()) / "dist"
+    for old in out.glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(out), silent=True)
+    return next(out.glob("*.whl"))
+
+
+@nox.session(python=PYTHONS[0])
+def lint(session: nox.Session) -> None:
+    """Style, formatting and the one direction of imports."""
+    session.install("-e", ".[test,dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session(python=PYTHONS[0])
+def typing(session: nox.Session) -> None:
+    """mypy, strictly."""
+    session.install("-e", ".[test,dev]")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, on the built wheel. Arguments go to pytest: `nox -s tests-3.11 -- -m "not model"`."""
+    session.install(f"{build(session)}[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def wheel(session: nox.Session) -> None:
+    """The wheel alone in a clean environment: the command starts, and a workspace can be made."""
+    session.install(str(build(session)))
+    folder = Path(session.create_tmp()) / "workspace"
+    session.run("rm", "-rf", str(folder), external=True)
+    session.run("optimize", "--help")
+    session.run("optimize", "init", str(folder))
+    session.run("optimize", "models")
+
+
+@nox.session(python=PYTHONS[0])
+def bench(session: nox.Session) -> None:
+    """The benchmarks on the embedded models; keep what they print in tests/benchmarks/RESULTS.md."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/throughput.py", *session.posargs)

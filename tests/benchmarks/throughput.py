@@ -1,0 +1,94 @@
+"""How much time goes anywhere but the model: evaluation against a bare loop over the engine.
+
+Both run the same candidate, on alternating chunks of examples that neither has seen, so that
+no reply comes out of the prefix cache. Prints a table for RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dspy.lm15 import Request
+
+from optimizers.candidate import Candidate
+from optimizers.compiled import compile_candidate
+from optimizers.evaluation.measure import Measurer
+from optimizers.models.llama import LlamaEngine, llama_engine
+from optimizers.models.model import Model
+from optimizers.records.ledger import Ledger
+from optimizers.space import FixedChoices, search_space
+from optimizers.task import LoadedTask, load_task
+
+PROGRAM = Path(__file__).parents[2] / "programs" / "classify.py"
+CHUNK, CHUNKS = 40, 16
+
+
+def requests_of(task: LoadedTask, candidate: Candidate, examples: list[object]) -> list[Request]:
+    """The requests that a candidate's rollouts send, caught before the engine."""
+    compiled = compile_candidate(task.program, candidate, task.models)
+    (_, predictor), *_ = compiled.module.named_predictors()
+    adapter = compiled.adapter()
+    built = []
+    for example in examples:
+        inputs = example.inputs().toDict()  # type: ignore[attr-defined]
+        request, _ = adapter._request(
+            predictor.lm, {}, predictor.signature, predictor.demos, inputs, LlamaEngine.abilities
+        )
+        built.append(request)
+    return built
+
+
+def share(task: LoadedTask, model: Model) -> tuple[float, float]:
+    """Rollouts per second of the evaluation, and calls per second of the bare loop."""
+    space = search_space(task)
+    (_, start, *_) = [choices for choices in space.starts(0) if choices["model"] == model.name]
+    candidate = space.choose(FixedChoices(start))
+    engine = llama_engine(model)
+    engine.warm_up()
+    rows = [*task.dataset.train, *task.dataset.dev][: CHUNK * CHUNKS]
+    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+    spent = {"evaluation": 0.0, "bare": 0.0}
+    with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
+        measurer = Measurer(task, ledger)
+        engine.complete(requests_of(task, candidate, rows[:1])[0])
+        for number, chunk in enumerate(chunks):
+            kind = ("evaluation", "bare")[number % 2]
+            requests = requests_of(task, candidate, chunk)
+            start_time = time.perf_counter()
+            if kind == "bare":
+                for request in requests:
+                    engine.complete(request)
+            else:
+                measurer.measure(candidate, chunk, "dev")
+            spent[kind] += time.perf_counter() - start_time
+    each = len(rows) / 2
+    return each / spent["evaluation"], each / spent["bare"]
+
+
+def help_seconds(repeats: int = 10) -> float:
+    """Median seconds of ``optimize --help`` in a process of its own."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "optimizers.cli", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[repeats // 2]
+
+
+def main() -> None:
+    """Measure and print."""
+    task = load_task(PROGRAM)
+    print("| model | evaluation, rollouts/s | bare engine loop, calls/s | share |")
+    print("|---|---|---|---|")
+    for model in task.models:
+        evaluated, bare = share(task, model)
+        print(f"| {model.label} | {evaluated:.2f} | {bare:.2f} | {evaluated / bare:.2f} |", flush=True)
+    print(f"\n`optimize --help`: {help_seconds():.2f} s (median of 10)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Exports: every target gives the messages and readings of the compiled program, or is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import LARGE, SMALL, Classify, FakeEngine, manifest
+
+from optimizers.candidate import Candidate, PredictorPrompt, Sampling
+from optimizers.compiled import compile_candidate
+from optimizers.errors import ExportError, UserError
+from optimizers.export import export_point, load_program
+from optimizers.export.dspy_program import write_dspy
+from optimizers.export.openai_requests import render, write_openai
+from optimizers.export.point import AWKWARD, Exported, choose
+from optimizers.frontier.report import Estimate, FrontierReport, Point
+from optimizers.records.folder import StudyFolder
+from optimizers.task import LoadedTask
+
+DEMOS = (
+    {"review": 'it is {good} and "fine"', "sentiment": "positive"},
+    {"review": "Bad.", "sentiment": "negative"},
+)
+CASES = [
+    (SMALL.name, "completion", "direct"),
+    (LARGE.name, "completion", "chain_of_thought"),
+    (LARGE.name, "compact", "direct"),
+    (LARGE.name, "turns", "chain_of_thought"),
+    (LARGE.name, "json_object", "direct"),
+    (LARGE.name, "dspy_chat", "direct"),
+]
+
+
+def point(model: str, rendering: str, technique: str, *, instruction: str = "Say which it is.") -> Point:
+    candidate = Candidate(
+        model=model,
+        rendering=rendering,
+        technique=technique,
+        predictors={"predict": PredictorPrompt(instruction=instruction, demos=DEMOS, demos_name="two")},
+        sampling=Sampling(temperature=0.3, top_p=0.9, max_tokens=60),
+    )
+    seen = Estimate(mean=0.8, low=0.7, high=0.9, n=50)
+    kind = "base" if model == SMALL.name else "instruct"
+    return Point(
+        candidate=candidate, kind=kind, roles=("frontier",), dev=seen, test=seen, cost=1e-6, latency=0.1,
+        prompt_tokens=50, completion_tokens=2,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def exported(task: LoadedTask, engines: dict[str, FakeEngine]) -> Callable[..., Exported]:
+    def make(*case: str, **changes: Any) -> Exported:
+        made = point(*case, **changes)
+        model = SMALL if case[0] == SMALL.name else LARGE
+        compiled = compile_candidate(task.program, made.candidate, task.models, measured=False)
+        return Exported(manifest(), made, model, task, compiled)
+
+    return make
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_dspy_export_loads_into_the_same_program(
+    exported: Callable[..., Exported],
+    case: tuple[str, str, str],
+    tmp_path: Path,
+    engines: dict[str, FakeEngine],
+) -> None:
+    made = exported(*case)
+    write_dspy(made, tmp_path)
+    loaded = load_program(tmp_path, Classify())
+    for text in (*AWKWARD, "the lamp is good"):
+        made.compiled.module.predict.lm.cache = False
+        made.compiled({"review": text})
+        loaded(review=text)
+        sent, again = engines[case[0]].requests[-2:]
+        assert again == sent
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_openai_export_renders_the_measured_messages(
+    exported: Callable[..., Exported], case: tuple[str, str, str], tmp_path: Path
+) -> None:
+    made = exported(*case)
+    (path,) = write_openai(made, tmp_path)
+    template = json.loads(path.read_text())
+    predictor = made.compiled.module.predict
+    for text in AWKWARD:
+        measured = made.compiled.adapter().format(predictor.signature, predictor.demos, {"review": text})
+        assert render(template, {"review": text}) == measured
+    assert template["endpoint"] == ("/completions" if case[1] == "completion" else "/chat/completions")
+    assert template["parameters"]["max_tokens"] == 60
+
+
+def test_a_template_that_would_differ_is_refused(exported: Callable[..., Exported], tmp_path: Path) -> None:
+    made = exported(LARGE.name, "compact", "direct", instruction="Fill in {{review}} literally.")
+    with pytest.raises(ExportError):
+        write_openai(made, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_loads_otherwise_is_refused_and_leaves_nothing(
+    exported: Callable[..., Exported], tmp_path: Path
+) -> None:
+    made = exported(LARGE.name, "compact", "direct")
+    made.compiled.module.predict.demos = made.compiled.module.predict.demos[:1]
+    broken = replace(made, compiled=made.compiled)
+    original = broken.compiled.module.save
+
+    def save_other(path: str) -> None:
+        original(path)
+        state = json.loads(Path(path).read_text())
+        state["predict"]["demos"] = []
+        Path(path).write_text(json.dumps(state))
+
+    broken.compiled.module.save = save_other
+    with pytest.raises(ExportError, match="other messages"):
+        write_dspy(broken, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_point_that_tested_best_is_exported_unless_one_is_named() -> None:
+    low, high = point(SMALL.name, "completion", "direct"), point(LARGE.name, "turns", "direct")
+    high = high.model_copy(update={"test": Estimate(mean=0.9, low=0.8, high=1.0, n=50)})
+    report = FrontierReport(
+        study="s", task="t", metric="m", reference=LARGE.name, margin=0.02, points=(low, high),
+        hypervolume=0.1, trials=1, rollouts=1, seconds=1.0, answer="",
+    )  # fmt: skip
+    assert choose(report, None) is high
+    assert choose(report, low.candidate.id) is low
+    with pytest.raises(UserError, match=high.candidate.id):
+        choose(report, "nothing")
+
+
+def test_an_unknown_target_names_those_there_are(tmp_path: Path) -> None:
+    folder = StudyFolder.create(tmp_path, manifest())
+    with pytest.raises(UserError, match="dspy, openai"):
+        export_point(folder, target="word")

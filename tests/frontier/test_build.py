@@ -1,0 +1,78 @@
+"""The report: built from rows alone, honest about failures, one sentence that says what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import candidate, manifest, rollouts
+
+from optimizers.frontier.build import build_report
+from optimizers.frontier.plot import draw_frontier
+from optimizers.frontier.report import FrontierReport, Role
+
+CHEAP, DEAR, PLAIN = (
+    candidate("local/small", "cheap"),
+    candidate("local/large", "dear"),
+    candidate("local/small", "own"),
+)
+
+
+def report(cheap: list[float | None], dear: list[float | None], **changes: float) -> FrontierReport:
+    roles: dict[str, tuple[Role, ...]] = {
+        CHEAP.id: ("frontier", "best"),
+        DEAR.id: ("frontier", "best", "reference"),
+        PLAIN.id: ("default",),
+    }
+    rows = [*rollouts(CHEAP, cheap, cost=1e-6, split="test"), *rollouts(DEAR, dear, cost=1e-5, split="test")]
+    rows += [*rollouts(CHEAP, cheap, cost=1e-6), *rollouts(DEAR, dear, cost=1e-5)]
+    rows += [*rollouts(PLAIN, [0.0] * 10, cost=2e-6), *rollouts(PLAIN, [0.0] * 20, cost=2e-6, split="test")]
+    found = {c.id: c for c in (CHEAP, DEAR, PLAIN)}
+    return build_report(manifest(**changes), found, rows, roles=roles, trials=3, seconds=1.0)
+
+
+def test_points_come_cheapest_first_with_both_splits() -> None:
+    made = report([1.0] * 90 + [0.0] * 10, [1.0] * 92 + [0.0] * 8)
+    assert [point.candidate.id for point in made.points] == [CHEAP.id, PLAIN.id, DEAR.id]
+    first = made.points[0]
+    assert first.test is not None
+    assert (first.test.mean, first.test.n) == (0.9, 100)
+    assert first.cost == pytest.approx(1e-6)
+
+
+def test_failures_leave_the_mean_alone_and_are_counted() -> None:
+    made = report([1.0] * 50 + [None] * 50, [1.0] * 100)
+    test = made.points[0].test
+    assert test is not None
+    assert (test.mean, test.n, test.failures) == (1.0, 50, 50)
+
+
+def test_a_point_as_good_as_the_reference_matches_and_a_poor_one_does_not() -> None:
+    same = [1.0] * 900 + [0.0] * 100
+    made = report(same, same)
+    comparison = made.points[0].comparison
+    assert comparison is not None
+    assert comparison.verdict == "match"
+    assert comparison.cost_ratio == pytest.approx(0.1)
+    poor = report([1.0, 0.0] * 100, [1.0] * 200).points[0].comparison
+    assert poor is not None
+    assert poor.verdict == "no match"
+
+
+def test_too_few_examples_decide_nothing() -> None:
+    comparison = report([1.0] * 18 + [0.0] * 2, [1.0] * 19 + [0.0]).points[0].comparison
+    assert comparison is not None
+    assert comparison.verdict == "indecisive"
+
+
+def test_the_answer_names_the_small_model_its_share_and_its_cost() -> None:
+    said = report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4).answer
+    for part in ("small", "0.880", "92%", "large", "0.960", "10% of its cost", "margin 0.02", "n = 100"):
+        assert part in said
+
+
+def test_the_picture_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "frontier.png"
+    draw_frontier(report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size > 20_000

@@ -1,0 +1,49 @@
+"""A study's folder: names that stay inside runs/, files that are whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import manifest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizers.errors import StudyError
+from optimizers.records.folder import StudyFolder, list_studies, valid_name
+
+
+@given(st.text(max_size=100))
+def test_a_valid_name_is_one_path_component_that_shows(name: str) -> None:
+    try:
+        valid_name(name)
+    except StudyError:
+        return
+    assert Path(name).name == name
+    assert not name.startswith(".")
+
+
+def test_a_study_is_found_again(tmp_path: Path) -> None:
+    made = manifest(name="reviews-1")
+    StudyFolder.create(tmp_path, made)
+    assert list_studies(tmp_path) == ["reviews-1"]
+    assert StudyFolder.load(tmp_path, "reviews-1").read_manifest() == made
+
+
+def test_a_missing_study_names_those_there_are(tmp_path: Path) -> None:
+    StudyFolder.create(tmp_path, manifest(name="reviews-1"))
+    with pytest.raises(StudyError, match="reviews-1"):
+        StudyFolder.load(tmp_path, "reviews-2")
+
+
+def test_an_unfinished_study_has_no_report_yet(tmp_path: Path) -> None:
+    folder = StudyFolder.create(tmp_path, manifest())
+    with pytest.raises(StudyError, match="not finished"):
+        folder.read_report()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    folder = StudyFolder.create(tmp_path, manifest())
+    folder.manifest.write_text("{}")
+    with pytest.raises(StudyError, match=r"study\.json"):
+        folder.read_manifest()

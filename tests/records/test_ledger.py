@@ -1,0 +1,80 @@
+"""The ledger: written once, read back whole, from several threads, after any end."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fakes import candidate, rollouts
+
+from optimizers.errors import StudyError
+from optimizers.records.ledger import Ledger
+
+ONE = candidate("local/small", "one")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(tmp_path / "ledger.db") as opened:
+        yield opened
+
+
+def test_rows_come_back_as_they_were_written(ledger: Ledger) -> None:
+    written = rollouts(ONE, [1.0, None, 0.5], cost=1e-6)
+    ledger.add(written)
+    assert ledger.rollouts() == written
+
+
+def test_a_pair_is_written_once_and_never_changed(ledger: Ledger) -> None:
+    ledger.add(rollouts(ONE, [1.0], cost=1e-6))
+    ledger.add(rollouts(ONE, [0.0], cost=9e-6))
+    assert [(r.score, r.cost) for r in ledger.rollouts()] == [(1.0, 1e-6)]
+
+
+def test_candidates_and_splits_can_be_read_alone(ledger: Ledger) -> None:
+    other = candidate("local/small", "other")
+    ledger.add_candidate(ONE)
+    ledger.add_candidate(ONE)
+    ledger.add(rollouts(ONE, [1.0], cost=1e-6) + rollouts(other, [0.0], cost=1e-6))
+    ledger.add(rollouts(ONE, [1.0], cost=1e-6, split="test"))
+    assert ledger.candidates() == {ONE.id: ONE}
+    assert len(ledger.rollouts(candidate=ONE.id)) == 2
+    assert [r.candidate for r in ledger.rollouts(split="test")] == [ONE.id]
+
+
+def test_the_test_set_is_opened_once(ledger: Ledger) -> None:
+    assert ledger.test_opening() is None
+    first = ledger.open_test({ONE.id: ("frontier",)})
+    assert ledger.open_test({ONE.id: ("frontier",)}) == first
+    with pytest.raises(StudyError, match="opened before"):
+        ledger.open_test({"someone else": ("frontier",)})
+
+
+def test_many_threads_lose_nothing(ledger: Ledger) -> None:
+    rows = rollouts(ONE, [1.0] * 200, cost=1e-6)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda row: ledger.add([row]), rows + rows))
+    assert len(ledger.rollouts()) == 200
+
+
+def test_what_was_written_is_there_when_the_process_is_gone(tmp_path: Path) -> None:
+    abandoned = Ledger.open(tmp_path / "ledger.db")
+    abandoned.add(rollouts(ONE, [1.0] * 3, cost=1e-6))
+    with Ledger.open(tmp_path / "ledger.db") as again:
+        assert len(again.rollouts()) == 3
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StudyError, match="cannot be read"):
+        Ledger.open(tmp_path / "ledger.db")
+
+
+def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StudyError, match="version 99"):
+        Ledger.open(tmp_path / "ledger.db")

@@ -1,0 +1,80 @@
+"""Data cards: complete, readable, and turned into the rows they promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optimizers import packaged_data
+from optimizers.errors import DataError
+from optimizers.packaged_data import card_rows, read_card
+
+DATA = Path(__file__).parent.parent / "data"
+
+SENTENCES = "1_1\t2.1\tIt works very well.\r\n1_2\t-1.4\tIt broke at once.\r\n1_3\t0.1\tIt is blue.\r\nbroken line\r\n"
+
+NOUNS = "\n".join(
+    [
+        "  1 licence text",
+        "00000001 05 n 01 cat 0 001 @ 00000002 n 0000 | feline mammal usually having thick soft fur; kept as a pet",
+        "00000003 13 n 01 pie 0 001 @ 00000002 n 0000 | dish baked in pastry",
+        "00000004 13 n 01 bread 0 001 @ 00000002 n 0000 | a food made from flour",
+        "00000005 15 n 01 spot 0 001 @ 00000002 n 0000 | too short",
+        "00000006 04 n 01 act 0 001 @ 00000002 n 0000 | something that people do",
+    ]
+)
+
+
+@pytest.mark.parametrize("name", ["reviews", "tweets", "kinds"])
+def test_every_card_in_the_repository_is_complete(name: str) -> None:
+    card = read_card(DATA / f"{name}.toml")
+    assert card.licence
+    assert card.notice
+    assert card.contamination
+    assert set(card.columns) == {card.reader.column, card.reader.label}
+    assert card.split is not None
+
+
+def test_rated_sentences_leave_out_what_is_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.txt").write_text(SENTENCES)
+    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "rows.txt")
+    assert card_rows(read_card(DATA / "reviews.toml")) == [
+        {"review": "It works very well.", "sentiment": "positive"},
+        {"review": "It broke at once.", "sentiment": "negative"},
+    ]
+    assert {row["sentiment"] for row in card_rows(read_card(DATA / "tweets.toml"))} == {
+        "positive",
+        "negative",
+        "neutral",
+    }
+
+
+def test_definitions_are_first_senses_that_do_not_give_the_kind_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.noun").write_text(NOUNS)
+    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "data.noun")
+    assert card_rows(read_card(DATA / "kinds.toml")) == [
+        {"definition": "feline mammal usually having thick soft fur", "kind": "animal"},
+        {"definition": "dish baked in pastry", "kind": "food"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "= =", "no TOML"),
+        (lambda text: text.replace('licence = "MIT"', "", 1), "licence"),
+        (lambda text: text.replace("rated_sentences", "guesses"), "no reader 'guesses'"),
+    ],
+)
+def test_a_broken_card_is_named(tmp_path: Path, change: object, message: str) -> None:
+    assert callable(change)
+    path = tmp_path / "broken.toml"
+    path.write_text(change((DATA / "reviews.toml").read_text()))
+    with pytest.raises(DataError, match=message) as caught:
+        read_card(path)
+    assert "broken.toml" in str(caught.value)

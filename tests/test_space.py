@@ -1,0 +1,102 @@
+"""The search space: legal candidates only, the plain default among them, alike for alike seeds."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from fakes import LARGE, SMALL
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizers.candidate import Candidate
+from optimizers.models.model import Model
+from optimizers.renderings import RENDERINGS
+from optimizers.space import FixedChoices, SearchSpace, default_candidate, search_space
+from optimizers.task import LoadedTask
+
+
+class Dice:
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self.random.choice(list(choices))
+
+
+@pytest.fixture
+def space(task: LoadedTask) -> SearchSpace:
+    return search_space(task)
+
+
+def test_every_draw_is_legal_and_round_trips(space: SearchSpace) -> None:
+    kinds = {model.name: model.kind for model in space.models}
+    seen = set()
+    for seed in range(300):
+        candidate = space.choose(Dice(seed))
+        assert kinds[candidate.model] in RENDERINGS[candidate.rendering].kinds
+        assert candidate.sampling.temperature > 0 or candidate.sampling.top_p == 1.0
+        again = Candidate.model_validate_json(candidate.model_dump_json())
+        assert (again, again.id) == (candidate, candidate.id)
+        seen.add((candidate.rendering, candidate.technique))
+    assert len(seen) >= 6
+
+
+def test_the_pools_are_as_rich_as_promised(space: SearchSpace) -> None:
+    predictor = space.predictors["predict"]
+    assert predictor.instructions[0].text == predictor.signature.instructions
+    assert len(predictor.instructions) >= 9
+    assert predictor.sizes[SMALL.name][0] == 0
+    assert len(predictor.sizes[SMALL.name]) >= 4
+
+
+def test_the_plain_default_is_what_plain_dspy_does(space: SearchSpace) -> None:
+    default = default_candidate(space, LARGE)
+    prompt = default.predictors["predict"]
+    assert (default.rendering, default.technique, prompt.demos) == ("dspy_chat", "direct", ())
+    assert default.sampling.temperature == 0
+    assert default_candidate(space, SMALL).rendering == "completion"
+
+
+def test_starts_hold_every_default_and_are_the_same_for_the_same_seed(space: SearchSpace) -> None:
+    starts = space.starts(3)
+    assert starts == space.starts(3)
+    assert starts != space.starts(4)
+    chosen = {space.choose(FixedChoices(start)).id for start in starts}
+    assert {default_candidate(space, model).id for model in space.models} <= chosen
+
+
+def test_chat_endpoints_are_never_sent_raw_text(task: LoadedTask) -> None:
+    remote = Model(name="openai/x", kind="chat", price=LARGE.price)
+    space = search_space(task.with_models([remote]))
+    assert {space.choose(Dice(seed)).rendering for seed in range(60)} == {
+        "compact",
+        "turns",
+        "json_object",
+        "dspy_chat",
+    }
+
+
+def test_demos_are_train_examples_balanced_over_labels(space: SearchSpace, task: LoadedTask) -> None:
+    values = {"model": "local/small", "small.predict.demos": 4, "small.predict.draw": 2}
+    demos = space.choose(FixedChoices(values)).predictors["predict"].demos
+    assert len(demos) == 8
+    assert sorted(demo["sentiment"] for demo in demos) == ["negative"] * 4 + ["positive"] * 4
+    assert {demo["review"] for demo in demos} <= {example.review for example in task.dataset.train}
+
+
+@given(st.text(max_size=40), st.floats(0, 2), st.integers(1, 4000))
+def test_the_id_follows_the_content(instruction: str, temperature: float, tokens: int) -> None:
+    content = {
+        "model": "m",
+        "rendering": "compact",
+        "technique": "direct",
+        "predictors": {"p": {"instruction": instruction, "demos": [{"a": 1, "b": "x"}]}},
+        "sampling": {"temperature": temperature, "max_tokens": tokens},
+    }
+    one, other = Candidate.model_validate(content), Candidate.model_validate(content)
+    assert one.id == other.id
+    assert len(one.id) == 12
+    content["model"] = "n"
+    assert Candidate.model_validate(content).id != one.id

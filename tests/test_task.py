@@ -1,0 +1,109 @@
+"""Program files: what DSPy users have already, and what they get wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizers.errors import TaskError
+from optimizers.task import load_task, project_folder
+
+PROGRAM = '''
+import dspy
+from typing import Literal
+from optimizers import Task, model
+
+class Sentiment(dspy.Signature):
+    """Say whether a review is positive or negative."""
+    review: str = dspy.InputField()
+    sentiment: Literal["positive", "negative"] = dspy.OutputField()
+
+class Program(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.classify = dspy.ChainOfThought(Sentiment)
+    def forward(self, review: str):
+        return self.classify(review=review)
+
+def metric(example, pred, trace=None):
+    return float(example.sentiment == pred.sentiment)
+
+rows = [dspy.Example(review=f"number {i} is {w}", sentiment=s).with_inputs("review")
+        for i in range(40) for w, s in (("good", "positive"), ("poor", "negative"))]
+'''
+
+TASK = """
+task = Task(program=Program(), metric=metric, data=rows,
+            models=["local/smollm2-135m-instruct", model("openai/mine", price=(1, 2), size=7)])
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.py"
+    path.write_text(text)
+    return path
+
+
+def test_a_task_is_resolved_whole(tmp_path: Path) -> None:
+    task = load_task(write(tmp_path, PROGRAM + TASK))
+    assert (task.name, task.metric_name, task.margin) == ("mine", "metric", 0.02)
+    assert [model.name for model in task.models] == ["local/smollm2-135m-instruct", "openai/mine"]
+    assert task.reference.name == "openai/mine"
+    example = task.dataset.dev[0]
+    assert set(example.inputs().keys()) == {"review"}
+    assert example.sentiment in ("positive", "negative")
+
+
+def test_a_plain_dspy_file_works(tmp_path: Path) -> None:
+    task = load_task(write(tmp_path, PROGRAM + "\nprogram, trainset = Program(), rows\n"))
+    assert [model.name for model in task.models] == ["local/smollm2-135m-instruct", "local/gemma-3-270m"]
+
+
+def test_the_fingerprint_changes_with_the_program_and_the_models(tmp_path: Path) -> None:
+    first = load_task(write(tmp_path, PROGRAM + TASK))
+    assert load_task(tmp_path / "mine.py").fingerprint == first.fingerprint
+    assert load_task(write(tmp_path, PROGRAM + TASK + "\n# changed\n")).fingerprint != first.fingerprint
+    assert first.with_models(first.models[:1]).fingerprint != first.fingerprint
+
+
+def test_the_projects_own_modules_win(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "house_metrics.py").write_text("def metric(example, pred, trace=None):\n    return 1.0\n")
+    program = write(tmp_path / "programs", PROGRAM + "\nfrom house_metrics import metric\n" + TASK)
+    assert project_folder(program) == tmp_path.resolve()
+    assert load_task(program).metric(None, None) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task = Task(program=None, metric=metric, data=rows)", "program is a NoneType"),
+        ("task = Task(program=Program(), metric=3, data=rows)", "metric cannot be called"),
+        ("task = Task(program=Program(), metric=metric, data=rows, models=[])", "names no model"),
+        ("task = Task(program=Program(), metric=metric, data=rows, margin=1.5)", "margin"),
+        (
+            'task = Task(program=Program(), metric=metric, data=rows, reference="openai/x")',
+            "not among the models",
+        ),
+        (
+            'task = Task(program=Program(), metric=metric, data=rows, models=["local/gemma-3-270m"] * 2)',
+            "twice",
+        ),
+        ("task = 7", "`task` is a int"),
+        ("def broken(:", "SyntaxError"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TaskError, match=message) as caught:
+        load_task(write(tmp_path, PROGRAM + "\n" + text + "\n"))
+    assert "mine.py" in str(caught.value)
+
+
+def test_typed_labels_reach_the_metric_as_their_type(tmp_path: Path) -> None:
+    text = PROGRAM.replace('Literal["positive", "negative"]', "bool").replace('"positive"', "True")
+    task = load_task(write(tmp_path, text.replace('"negative"', '"false"') + TASK))
+    values: set[Any] = {example.sentiment for example in task.dataset.train}
+    assert values == {True, False}

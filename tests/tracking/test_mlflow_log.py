@@ -1,0 +1,83 @@
+"""MLflow as it really is: a run per study, a nested run per trial, resumed under the same id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import candidate, manifest
+
+from optimizers.errors import ParityError
+from optimizers.frontier.report import FrontierReport
+from optimizers.frontier.statistics import estimate
+from optimizers.records.folder import StudyFolder
+from optimizers.tracking.mlflow_log import KIND, PARENT, StudyRun
+from optimizers.tracking.mlflow_store import open_store
+
+REPORT = FrontierReport(
+    study="study", task="reviews", metric="exact", reference="local/large", margin=0.02, points=(),
+    hypervolume=0.5, trials=2, rollouts=20, seconds=1.0, answer="Small is as good as large.",
+)  # fmt: skip
+
+
+def record(folder: StudyFolder, trials: range) -> str:
+    with StudyRun.open(manifest(), folder) as run:
+        for number in trials:
+            quality = estimate([1.0] * 9 + [0.0])
+            chosen = candidate("local/small", f"instruction {number}")
+            run.trial(number, chosen, quality, cost=2e-6, rollouts=10, seconds=0.5, eliminated=False)
+        return run.run_id
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyFolder:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return StudyFolder.create(tmp_path / "runs", manifest())
+
+
+def test_trials_are_nested_and_a_resumed_study_keeps_its_run(folder: StudyFolder) -> None:
+    first = record(folder, range(2))
+    assert record(folder, range(2, 3)) == first
+    client = open_store(folder.path.parent)
+    experiment = client.get_experiment_by_name("reviews")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    studies = [run for run in runs if run.data.tags[KIND] == "study"]
+    trials = [run for run in runs if run.data.tags[KIND] == "trial"]
+    assert [run.info.run_id for run in studies] == [first]
+    assert len(trials) == 3
+    assert {run.data.tags[PARENT] for run in trials} == {first}
+    trial = trials[0]
+    assert trial.data.params["model"] == "local/small"
+    assert trial.data.metrics["quality"] == 0.9
+    assert trial.data.metrics["cost_per_1000"] == pytest.approx(0.002)
+    assert {item.path for item in client.list_artifacts(trial.info.run_id)} == {
+        "prompt.txt",
+        "candidate.json",
+    }
+
+
+def test_the_result_is_on_the_studys_run(folder: StudyFolder) -> None:
+    picture, content = folder.picture, folder.report
+    picture.write_bytes(b"\x89PNG")
+    folder.write_report(REPORT)
+    with StudyRun.open(manifest(), folder) as run:
+        run.finish(REPORT, picture, content)
+    client = open_store(folder.path.parent)
+    found = client.get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["mlflow.note.content"] == REPORT.answer
+    assert {item.path for item in client.list_artifacts(run.run_id)} == {"frontier.png", "frontier.json"}
+
+
+def test_a_record_that_could_not_be_written_is_not_passed_over(folder: StudyFolder) -> None:
+    with pytest.raises(OSError, match="missing"), StudyRun.open(manifest(), folder) as run:
+        run.finish(REPORT, folder.path / "missing.png", folder.path / "missing.json")
+
+
+def test_a_store_that_cannot_be_used_is_one_clear_error(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://somewhere")
+    with pytest.raises(ParityError, match="MLFLOW_TRACKING_URI"):
+        StudyRun.open(manifest(), folder)
