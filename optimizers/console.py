@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -119,64 +120,60 @@ def show_rows(rows: Sequence[Mapping[str, object]]) -> None:
 
 def show_report(report: FrontierReport, folder: Path) -> None:
     """Print a study's result: default against best, the frontier, the answer, what to do next."""
+    _print(f"{report.task}: each model's plain default against its best, on the sealed test set")
     stdout.print(_defaults_table(report))
+    _print("The frontier, cheapest first")
     stdout.print(_frontier_table(report))
-    stdout.print(f"\n{report.answer}\n", highlight=False, markup=False, soft_wrap=True)
-    stdout.print(f"Picture: {folder / 'frontier.png'}", highlight=False, markup=False, soft_wrap=True)
-    stdout.print(
-        f"Next:    optimize export {report.study} --to dspy", highlight=False, markup=False, soft_wrap=True
-    )
+    for number, point in enumerate(report.with_role("frontier"), start=1):
+        _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {point.dev.mean:.3f} on dev")
+    _print(f"\n{report.answer}\n")
+    _print(f"Picture: {folder / 'frontier.png'}")
+    _print(f"Next:    optimize export {report.study} --to dspy")
+
+
+def _print(line: str) -> None:
+    stdout.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _defaults_table(report: FrontierReport) -> Table:
-    table = Table(
-        title=f"{report.task}: each model's plain default against its best (test)", title_justify="left"
-    )
-    for column in ("model", "plain default", "best", "what the best is"):
-        table.add_column(column)
+    table = _table("model", "plain default", "best", "gain")
     best = {point.candidate.model: point for point in report.with_role("best")}
     for default in report.with_role("default"):
         point = best.get(default.candidate.model, default)
-        model = default.candidate.model
-        table.add_row(model, _estimate(default.test), _estimate(point.test), point.candidate.summary)
+        gain = f"{point.test.mean - default.test.mean:+.3f}" if point.test and default.test else ""
+        table.add_row(_label(default), _estimate(default.test), _estimate(point.test), gain)
     return table
 
 
 def _frontier_table(report: FrontierReport) -> Table:
-    table = Table(title="frontier, cheapest first", title_justify="left")
-    for column in (
-        "model",
-        "candidate",
-        "test (95% interval)",
-        "dev",
-        "USD per 1,000",
-        "tokens in/out",
-        "verdict",
-    ):
-        table.add_column(column)
-    for point in report.with_role("frontier"):
-        table.add_row(
-            point.candidate.model,
-            f"{point.candidate.id}: {point.candidate.summary}",
-            _estimate(point.test),
-            f"{point.dev.mean:.3f}",
-            f"{1000 * point.cost:.5f}",
-            f"{point.prompt_tokens:.0f}/{point.completion_tokens:.0f}",
-            _verdict(point),
-        )
+    table = _table("", "model", "test (95% interval)", "$ per 1,000", "to reference")
+    for number, point in enumerate(report.with_role("frontier"), start=1):
+        cost = f"{1000 * point.cost:.5f}"
+        table.add_row(str(number), _label(point), _estimate(point.test), cost, _verdict(point))
     return table
+
+
+def _label(point: Point) -> str:
+    return point.candidate.model.rsplit("/", 1)[-1]
 
 
 def _verdict(point: Point) -> str:
     if "reference" in point.roles:
-        return "reference"
+        return "is its best"
     if point.comparison is None:
         return ""
-    return f"{point.comparison.verdict} ({point.comparison.low:+.3f} to {point.comparison.high:+.3f})"
+    return f"{point.comparison.verdict} {point.comparison.difference:+.3f}"
 
 
 def _estimate(estimate: Estimate | None) -> str:
     if estimate is None or estimate.n == 0:
         return "not measured"
     failed = f", {estimate.failures} failed" if estimate.failures else ""
-    return f"{estimate.mean:.3f} ({estimate.low:.3f} to {estimate.high:.3f}, n={estimate.n}{failed})"
+    return f"{estimate.mean:.3f} ({estimate.low:.2f}-{estimate.high:.2f}) n={estimate.n}{failed}"

@@ -58,6 +58,13 @@ class FakeEngine:
     def warm_up(self) -> None:
         pass
 
+    def dump_state(self) -> dict[str, Any]:
+        return {"skill": self.skill, "per_demo": self.per_demo}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> FakeEngine:
+        return cls(**state)
+
     def close(self) -> None:
         pass
 

@@ -153,7 +153,7 @@ def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
     handles.append(
         Line2D([], [], color="#444444", linewidth=1.2, label="frontier (sealed test, 95% interval)")
     )
-    axes.legend(handles=handles, fontsize=8, loc="lower right", framealpha=0.9)
+    axes.legend(handles=handles, fontsize=8, loc="best", framealpha=0.9)
     tested = max((point.test.n for point in report.points if point.test), default=0)
     axes.set_title(
         f"{report.task}: quality against serving cost ({report.metric}, n = {tested} on test)", fontsize=11

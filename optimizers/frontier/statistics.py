@@ -173,6 +173,9 @@ def _discordant(first: Array, second: Array) -> tuple[int, int]:
 
 def _tango_statistic(wins: int, losses: int, n: int, delta: float) -> float:
     """Score statistic of the hypothesis that the paired difference is delta (Tango, 1998, eq. 4 to 6)."""
+    if abs(delta) < 1e-12:
+        # Smaller ones underflow when squared below.
+        delta = 0.0
     a = 2 * n
     b = -wins - losses + (2 * n - wins + losses) * delta
     c = -losses * delta * (1 - delta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -68,19 +69,25 @@ class Board:
 
     def __init__(self) -> None:
         self.standings: dict[str, Standing] = {}
+        self._total: dict[str, float] = defaultdict(float)
+        self._scored: dict[str, int] = defaultdict(int)
 
     def enter(self, candidate: Candidate) -> Standing:
         """The candidate's standing, new or known."""
         return self.standings.setdefault(candidate.id, Standing(candidate))
 
     def add(self, rollouts: Iterable[Rollout]) -> None:
-        """Count finished dev rollouts of candidates that were entered."""
+        """Count finished dev rollouts of candidates that were entered, each example once."""
         for rollout in rollouts:
             standing = self.standings[rollout.candidate]
+            if rollout.example in standing.tried:
+                continue
             standing.tried.add(rollout.example)
             if rollout.score is not None:
                 standing.scores[rollout.example] = rollout.score
                 standing.costs[rollout.example] = rollout.cost
+                self._total[standing.candidate.model] += rollout.score
+                self._scored[standing.candidate.model] += 1
 
     def measured(self) -> list[Standing]:
         """Candidates with at least one score."""
@@ -88,9 +95,8 @@ class Board:
 
     def quality(self, standing: Standing) -> float:
         """The candidate's mean, shrunk towards the mean of its model's candidates."""
-        peers = [s for s in self.measured() if s.candidate.model == standing.candidate.model]
-        scored = sum(len(peer.scores) for peer in peers)
-        prior = sum(sum(peer.scores.values()) for peer in peers) / scored if scored else 0.5
+        model = standing.candidate.model
+        prior = self._total[model] / self._scored[model] if self._scored[model] else 0.5
         return (sum(standing.scores.values()) + PRIOR * prior) / (len(standing.scores) + PRIOR)
 
     def frontier(self) -> list[Standing]:

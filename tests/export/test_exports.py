@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dspy.utils.exceptions import AdapterParseError
 from fakes import LARGE, SMALL, Classify, FakeEngine, manifest
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
@@ -75,8 +77,12 @@ def test_a_dspy_export_loads_into_the_same_program(
     loaded = load_program(tmp_path, Classify())
     for text in (*AWKWARD, "the lamp is good"):
         made.compiled.module.predict.lm.cache = False
-        made.compiled({"review": text})
-        loaded(review=text)
+        loaded.program.predict.lm.cache = False
+        # The fake engine gives no reasoning; what counts here is what it was sent.
+        with suppress(AdapterParseError):
+            made.compiled({"review": text})
+        with suppress(AdapterParseError):
+            loaded(review=text)
         sent, again = engines[case[0]].requests[-2:]
         assert again == sent
 
