@@ -136,7 +136,7 @@ def _print(line: str) -> None:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
@@ -153,7 +153,7 @@ def _defaults_table(report: FrontierReport) -> Table:
 
 
 def _frontier_table(report: FrontierReport) -> Table:
-    table = _table("", "model", "test (95% interval)", "$ per 1,000", "to reference")
+    table = _table("", "model", "test (95% interval)", "$ / 1,000", "to reference")
     for number, point in enumerate(report.with_role("frontier"), start=1):
         cost = f"{1000 * point.cost:.5f}"
         table.add_row(str(number), _label(point), _estimate(point.test), cost, _verdict(point))

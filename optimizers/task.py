@@ -8,7 +8,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +84,6 @@ class LoadedTask:
         parts = [self.program_hash, self.metric_name, self.dataset.fingerprint, f"{self.margin}"]
         parts += sorted(model.model_dump_json() for model in self.models)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-    def with_models(self, models: Sequence[Model]) -> LoadedTask:
-        """The same task on other models; the reference stays when it is among them."""
-        kept = next((model for model in models if model.name == self.reference.name), None)
-        return replace(self, models=tuple(models), reference=kept or _largest(models))
 
 
 def project_folder(program: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_starts_hold_every_default_and_are_the_same_for_the_same_seed(space: Sea
 
 def test_chat_endpoints_are_never_sent_raw_text(task: LoadedTask) -> None:
     remote = Model(name="openai/x", kind="chat", price=LARGE.price)
-    space = search_space(task.with_models([remote]))
+    space = search_space(replace(task, models=(remote,)))
     assert {space.choose(Dice(seed)).rendering for seed in range(60)} == {
         "compact",
         "turns",

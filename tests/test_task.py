@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_the_fingerprint_changes_with_the_program_and_the_models(tmp_path: Path)
     first = load_task(write(tmp_path, PROGRAM + TASK))
     assert load_task(tmp_path / "mine.py").fingerprint == first.fingerprint
     assert load_task(write(tmp_path, PROGRAM + TASK + "\n# changed\n")).fingerprint != first.fingerprint
-    assert first.with_models(first.models[:1]).fingerprint != first.fingerprint
+    assert replace(first, models=first.models[:1]).fingerprint != first.fingerprint
 
 
 def test_the_projects_own_modules_win(tmp_path: Path) -> None:

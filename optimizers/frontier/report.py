@@ -110,7 +110,7 @@ class FrontierReport(BaseModel):
             cost on a log scale; comparable only within one study.
         trials: Trials run.
         rollouts: Rollouts recorded, test included.
-        seconds: Wall-clock seconds of the study so far.
+        seconds: Wall-clock seconds of the process that finished the study.
         answer: The result in one sentence.
     """
 

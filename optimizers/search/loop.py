@@ -29,7 +29,8 @@ LEARN_FROM = 16
 def open_study(path: Path, name: str, seed: int) -> optuna.Study:
     """The study's Optuna record, new or continued: (quality, US dollars per 1,000 rollouts).
 
-    Trials left running by a process that died are marked failed, since nobody will tell them.
+    Trials left running by a process that died are marked failed, since nobody will tell them,
+    and queued again, so that no start is lost; what they measured already is in the ledger.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
@@ -49,6 +50,7 @@ def open_study(path: Path, name: str, seed: int) -> optuna.Study:
         study.set_metric_names(["quality", "cost_per_1000"])
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
     # A sampler seeded alike would repeat, on resuming, the draws it made before.
     if study.trials:
         sampler.reseed_rng()

@@ -128,7 +128,9 @@ def run_study(task: LoadedTask, folder: StudyFolder, *, trials: int, watch: Watc
         ledger = stack.enter_context(Ledger.open(folder.ledger))
         study = open_study(folder.optuna, manifest.name, manifest.seed)
         opening = ledger.test_opening()
-        if opening is not None and finished(study) < trials and folder.report.exists():
+        if opening is not None and folder.report.exists():
+            if finished(study) >= trials:
+                return folder.read_report()
             raise StudyError(
                 f"The sealed test of {manifest.name} was opened after {finished(study)} trials; "
                 "searching on would select with it in sight.",
@@ -136,9 +138,7 @@ def run_study(task: LoadedTask, folder: StudyFolder, *, trials: int, watch: Watc
                 fix="start a new study: give another --study name",
             )
         run = stack.enter_context(StudyRun.open(manifest, folder))
-        session = _Session(task, manifest, folder, ledger, study, run, trials, watch)
-        report = session.run()
-    return report
+        return _Session(task, manifest, folder, ledger, study, run, trials, watch).run()
 
 
 @dataclass
