@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizers.errors import BudgetError, ParityError, UserError
+from optimizers.errors import ParityError, UsageError, UserError
 
 if TYPE_CHECKING:
     from optimizers.frontier.report import FrontierReport
     from optimizers.models.model import Model
     from optimizers.records.folder import StudyFolder
+    from optimizers.records.rows import Objective
+    from optimizers.task import LoadedTask
 
 app = typer.Typer(
     help="Find the cheapest model and prompt that does your task well enough, and prove it.\n\n"
@@ -33,30 +35,55 @@ RunsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        envvar="OPTIMIZE_BUDGET",
+        help="What the study may use, confirmation included: 200 (trials), 5usd, 2Mtok, 3000calls, 30min, "
+        "or several, by comma or by repeating.",
+    ),
+]
+RequireOption = Annotated[
+    bool,
+    typer.Option(
+        "--require-match", help="Exit with 3 unless a model other than the reference is shown to match it."
+    ),
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="Model to search in place of the task's: NAME[,kind=...,price=IN/OUT,...]. Repeatable.",
+    ),
+]
+
+DEFAULT_BUDGET = "200"
+UNMET = 3
 INTERRUPTED = 130
 
 
 @app.command("run")
 def run(
     program: Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")],
-    budget: Annotated[str, typer.Option(envvar="OPTIMIZE_BUDGET", help="Trials to run.")] = "200",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Model to search in place of the task's: NAME[,kind=...,price=IN/OUT,...]. Repeatable."
-        ),
-    ] = None,
+    budget: BudgetOption = None,
+    model: ModelOption = None,
     seed: Annotated[int, typer.Option(envvar="OPTIMIZE_SEED", help="Seed of every random choice.")] = 0,
     study: Annotated[
         str | None, typer.Option(help="Name of the study; an unfinished one is continued.")
     ] = None,
+    objectives: Annotated[
+        str, typer.Option(help="What to trade off: quality,cost or quality,cost,latency.")
+    ] = "quality,cost",
+    require_match: RequireOption = False,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search for the best prompt of every model. `optimize PROGRAM` is short for `optimize run PROGRAM`."""
-    trials = parse_budget(budget)
+    from optimizers.budget import parse_budget
+
+    limits, goals = parse_budget(budget or [DEFAULT_BUDGET]), parse_objectives(objectives)
     _quiet()
-    from optimizers import console
     from optimizers.models.resolve import parse_model
     from optimizers.records.folder import valid_name
     from optimizers.task import load_task, project_folder
@@ -67,31 +94,73 @@ def run(
     name = study or f"{task.name}-{task.fingerprint[:6]}" + (f"-seed{seed}" if seed else "")
     folder_of_runs = runs or project_folder(program) / "runs"
     _pull(task.models)
-    from optimizers.search.study import open_folder, run_study
+    from optimizers.search.manifest import open_folder
 
-    folder = open_folder(task, folder_of_runs, name, seed)
-    for note in task.dataset.notes:
-        console.say(f"note: {note}")
-    try:
-        with console.watching(name) as watch:
-            report = run_study(task, folder, trials=trials, watch=watch)
-    except KeyboardInterrupt:
-        console.say(
-            f"\nInterrupted. What was measured is kept in {folder.path}; the same command continues it."
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    _show(report, folder, as_json)
+    folder = open_folder(task, folder_of_runs, name, seed, limits, goals)
+    _run(task, folder, as_json=as_json, require_match=require_match)
+
+
+@app.command()
+def resume(
+    study: Annotated[str, typer.Argument(help="Name of a study that was interrupted.")],
+    budget: BudgetOption = None,
+    require_match: RequireOption = False,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with an interrupted study, with its own budget or a new one."""
+    from optimizers.budget import parse_budget
+
+    given = parse_budget(budget) if budget else None
+    _quiet()
+    from optimizers.task import find_program, load_task
+
+    folder = _study(study, runs)
+    known = folder.read_manifest()
+    task = load_task(find_program(known.program, folder.path), models=known.models)
+    _pull(task.models)
+    from optimizers.search.manifest import open_folder
+
+    open_folder(task, folder.path.parent, study, known.seed, given or known.budget, known.objectives)
+    _run(task, folder, as_json=as_json, require_match=require_match)
+
+
+@app.command()
+def estimate(
+    program: Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")],
+    budget: BudgetOption = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a study will use and what it can show, before anything is spent."""
+    from optimizers.budget import parse_budget
+
+    limits = parse_budget(budget or [DEFAULT_BUDGET])
+    _quiet()
+    from optimizers import console
+    from optimizers.models.resolve import parse_model
+    from optimizers.search.estimate import predict
+    from optimizers.space import search_space
+    from optimizers.task import load_task
+
+    task = load_task(program, models=[parse_model(text) for text in model or ()])
+    prediction = predict(task, search_space(task), limits)
+    if as_json:
+        print(prediction.model_dump_json(indent=2))
+    else:
+        console.show_prediction(prediction, task.name, str(limits), task.margin)
 
 
 @app.command()
 def frontier(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
+    require_match: RequireOption = False,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a finished study's frontier. Loads no model."""
     folder = _study(study, runs)
-    _show(folder.read_report(), folder, as_json)
+    _show(folder.read_report(), folder, as_json, require_match)
 
 
 @app.command()
@@ -166,23 +235,22 @@ def dashboard(
     raise typer.Exit(serve(_runs(runs), port))
 
 
-def parse_budget(text: str) -> int:
-    """A budget in trials.
+def parse_objectives(text: str) -> tuple[Objective, ...]:
+    """What a study trades off, as written on the command line.
 
     Raises:
-        BudgetError: It is not a positive whole number.
+        UsageError: It is neither quality,cost nor quality,cost,latency.
     """
-    try:
-        trials = int(text)
-    except ValueError:
-        trials = 0
-    if trials < 1:
-        raise BudgetError(
-            f"The budget {text!r} is no positive whole number of trials.",
-            where="--budget",
-            fix="for example --budget 200",
+    known: dict[str, tuple[Objective, ...]] = {
+        "quality,cost": ("quality", "cost"),
+        "quality,cost,latency": ("quality", "cost", "latency"),
+    }
+    objectives = known.get(text.replace(" ", ""))
+    if objectives is None:
+        raise UsageError(
+            f"{text!r} is no set of objectives.", where="--objectives", fix=f"one of {' or '.join(known)}"
         )
-    return trials
+    return objectives
 
 
 def main() -> None:
@@ -247,13 +315,34 @@ def _pull(models: list[Model] | tuple[Model, ...]) -> None:
                 fetch(asset, progress=progress)
 
 
-def _show(report: FrontierReport, folder: StudyFolder, as_json: bool) -> None:
+def _run(task: LoadedTask, folder: StudyFolder, *, as_json: bool, require_match: bool) -> None:
+    from optimizers import console
+    from optimizers.search.study import run_study
+
+    for note in task.dataset.notes:
+        console.say(f"note: {note}")
+    try:
+        with console.watching(folder.path.name) as watch:
+            report = run_study(task, folder, watch=watch)
+    except KeyboardInterrupt:
+        console.say(
+            f"\nInterrupted. What was measured is kept in {folder.path}; "
+            f"the same command, or optimize resume {folder.path.name}, continues it."
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _show(report, folder, as_json, require_match)
+
+
+def _show(report: FrontierReport, folder: StudyFolder, as_json: bool, require_match: bool) -> None:
     from optimizers import console
 
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
         console.show_report(report, folder.path)
+    if require_match and not report.matched():
+        console.say("No model other than the reference is shown to match it.")
+        raise typer.Exit(UNMET)
 
 
 if __name__ == "__main__":

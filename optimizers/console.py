@@ -22,7 +22,7 @@ from rich.text import Text
 from optimizers.frontier.chart import terminal_chart
 
 if TYPE_CHECKING:
-    from optimizers.frontier.report import Estimate, FrontierReport, Point
+    from optimizers.frontier.report import Comparison, Estimate, FrontierReport, Point, Prediction
     from optimizers.search.progress import Progress as StudyProgress
     from optimizers.search.progress import Watcher
 
@@ -66,18 +66,25 @@ def _plain_watcher() -> Watcher:
 
 def _status(progress: StudyProgress) -> str:
     rate = progress.rollouts / progress.seconds if progress.seconds > 1 else 0.0
-    return (
-        f"{PHASES[progress.phase]}: trial {progress.trials}/{progress.budget}, {progress.calls} calls, "
-        f"{progress.tokens:,} tokens, ${progress.spend:.4f}, {rate:.1f} rollouts/s, {_left(progress)}"
-    )
+    used, budget = progress.used, progress.budget
+    trials = f"trial {progress.trials}" + (f"/{budget.trials}" if budget.trials else "")
+    calls = f"{used.calls:,.0f}{_of(budget.calls, ',.0f')} calls"
+    tokens = f"{used.tokens:,.0f}{_of(budget.tokens, ',.0f')} tokens"
+    dollars = f"${used.dollars:.4f}{_of(budget.dollars, '.4f')}"
+    parts = (trials, calls, tokens, dollars, f"{rate:.1f} rollouts/s", _left(progress))
+    return f"{PHASES[progress.phase]}: {', '.join(parts)}"
+
+
+def _of(limit: float | None, form: str) -> str:
+    return f"/{limit:{form}}" if limit is not None else ""
 
 
 def _left(progress: StudyProgress) -> str:
     if progress.phase == "done":
-        return f"{_clock(progress.seconds)} in all"
+        return f"{_clock(progress.used.seconds)} in all"
     if progress.phase != "search" or progress.share < 0.05:
         return f"{_clock(progress.seconds)} so far"
-    left = progress.seconds * (1 / progress.share - 1)
+    left = progress.used.seconds * (1 / progress.share - 1)
     return f"{_clock(progress.seconds)} so far, about {_clock(left)} of search left"
 
 
@@ -125,14 +132,83 @@ def show_report(report: FrontierReport, folder: Path) -> None:
     _print("The frontier, cheapest first")
     stdout.print(_frontier_table(report))
     for number, point in enumerate(report.with_role("frontier"), start=1):
-        _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {point.dev.mean:.3f} on dev")
+        _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {_beside(point)}")
     _print(f"\n{report.answer}\n")
+    _print_honesty(report)
+    _print_spend(report)
     _print(f"Picture: {folder / 'frontier.png'}")
     _print(f"Next:    optimize export {report.study} --to dspy")
 
 
+def show_prediction(prediction: Prediction, task: str, budget: str, margin: float) -> None:
+    """Print what a study will use and what it can show."""
+    total, test = prediction.total, prediction.test
+    _print(f"{task}, budget {budget}: about {prediction.trials} trials")
+    table = _table("", "in all", "of which sealed test")
+    table.add_row("calls", f"{total.calls:,.0f}", f"{test.calls:,.0f}")
+    table.add_row("tokens", f"{total.tokens:,.0f}", f"{test.tokens:,.0f}")
+    table.add_row("dollars", f"{total.dollars:.4f}", f"{test.dollars:.4f}")
+    table.add_row("time", _clock(total.seconds), _clock(test.seconds))
+    stdout.print(table)
+    _print(
+        f"The test set has {prediction.test_rows} examples: it shows differences of about "
+        f"{prediction.detectable:.3f} and more; the margin is {margin:g}."
+    )
+
+
 def _print(line: str) -> None:
     stdout.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _beside(point: Point) -> str:
+    """What qualifies a point's test score: its dev score, which chose it, its speed, its noise."""
+    speed = (
+        f"{point.latency:.2f} s at the median, {point.latency_p95:.2f} at p95, {point.concurrency} at once"
+    )
+    said = [f"{point.dev.mean:.3f} on dev", speed]
+    if point.noise is not None:
+        said.append(f"run twice, {point.noise.changed:.0%} of {point.noise.n} scores change")
+    return ", ".join(said)
+
+
+def _print_honesty(report: FrontierReport) -> None:
+    """What a reader must know before believing the numbers."""
+    if report.optimism is not None and report.optimism.candidates > 1:
+        _print(
+            f"Luck:    being the best of {report.optimism.candidates} on dev is worth about "
+            f"{report.optimism.optimism:+.3f} by chance alone; the test scores are free of it"
+        )
+    if report.suspects:
+        count = len(report.suspects)
+        _print(f"Labels:  {count} examples look mislabelled or hard (see frontier.json), the first:")
+        first = report.suspects[0]
+        inputs = "; ".join(f"{name}: {str(value)[:70]}" for name, value in first.inputs.items())
+        _print(f"         {inputs} -> {_values(first.gold)}, said {_values(first.said)}")
+    for note in report.notes:
+        _print(f"Note:    {note}")
+
+
+def _values(outputs: Mapping[str, object]) -> str:
+    return ", ".join(str(value) for value in outputs.values())
+
+
+def _print_spend(report: FrontierReport) -> None:
+    """The second book: what the study used, beside what it was foretold to use."""
+    if report.spend is None:
+        return
+    total, foretold = report.spend.total, report.prediction and report.prediction.total
+    said = (
+        f"{total.calls:,.0f} calls, {total.tokens:,.0f} tokens, ${total.dollars:.4f}, {_clock(total.seconds)}"
+    )
+    _print(f"Spent:   {said} of a budget of {report.budget}")
+    if foretold:
+        _print(
+            f"         foretold were {foretold.calls:,.0f} calls, {foretold.tokens:,.0f} tokens, "
+            f"${foretold.dollars:.4f}, {_clock(foretold.seconds)}"
+        )
+    trouble = {state: report.spend.by_state.get(state, 0) for state in ("failed", "lost")}
+    if any(trouble.values()):
+        _print(f"         calls without an answer: {trouble['failed']} failed, {trouble['lost']} lost")
 
 
 def _table(*columns: str) -> Table:
@@ -153,10 +229,16 @@ def _defaults_table(report: FrontierReport) -> Table:
 
 
 def _frontier_table(report: FrontierReport) -> Table:
-    table = _table("", "model", "test (95% interval)", "$ / 1,000", "to reference")
+    table = _table("", "model", "test (95% interval)", "$ / 1,000", "to reference", "to its default")
     for number, point in enumerate(report.with_role("frontier"), start=1):
-        cost = f"{1000 * point.cost:.5f}"
-        table.add_row(str(number), _label(point), _estimate(point.test), cost, _verdict(point))
+        table.add_row(
+            str(number),
+            _label(point),
+            _estimate(point.test),
+            f"{1000 * point.cost:.5f}",
+            "is its best" if "reference" in point.roles else _verdict(point.comparison),
+            _verdict(point.against_default),
+        )
     return table
 
 
@@ -164,12 +246,11 @@ def _label(point: Point) -> str:
     return point.candidate.model.rsplit("/", 1)[-1]
 
 
-def _verdict(point: Point) -> str:
-    if "reference" in point.roles:
-        return "is its best"
-    if point.comparison is None:
+def _verdict(comparison: Comparison | None) -> str:
+    if comparison is None:
         return ""
-    return f"{point.comparison.verdict} {point.comparison.difference:+.3f}"
+    more = f", {comparison.more:,} more would settle it" if comparison.more else ""
+    return f"{comparison.verdict} {comparison.difference:+.3f}{more}"
 
 
 def _estimate(estimate: Estimate | None) -> str:

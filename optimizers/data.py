@@ -331,7 +331,7 @@ def _from_hub(source: str) -> Rows:
         except (DatasetsError, OSError, ValueError, RuntimeError) as error:
             fix = "check the name, the config and the split, and the connection; HF_TOKEN opens gated data"
             raise DataError(f"The Hub data set cannot be loaded: {error}", where=source, fix=fix) from error
-    notes = []
+    notes = [f"{source}: a public set may be in a model's training data, so its scores may flatter it"]
     if isinstance(found, DatasetDict):
         split = "train" if "train" in found else next(iter(found))
         if len(found) > 1:

@@ -6,12 +6,14 @@
     ├── AssetError             exit 1  weights or example data cannot be had or do not verify
     ├── EngineError            exit 1  a model cannot be loaded or served
     ├── MetricError            exit 1  the task's metric raised, or returned something that is no score
+    ├── BudgetSpent            exit 1  the next call would not fit the budget; ends a phase of the study
     ├── ExportError            exit 1  an export does not behave as the compiled program does
     └── UserError              exit 2  bad input: named, located, with its fix; nothing was written
         ├── TaskError          a program file that is missing, broken, or declares no task
         ├── DataError          a data file that is missing, empty, mis-shaped or too small
         ├── ModelError         an unknown or misdeclared model
         ├── PriceError         a model whose price nobody has stated
+        ├── UsageError         an option with a value it does not take
         ├── BudgetError        a budget that is no positive amount of a known unit
         └── StudyError         a study that does not exist or belongs to another task
 """
@@ -52,6 +54,19 @@ class MetricError(ParityError):
     """The metric raised, or returned NaN or something that is no number."""
 
 
+class BudgetSpent(ParityError):
+    """The next call would not fit what is left of the budget.
+
+    Args:
+        unit: The unit that is used up.
+        budget: The budget, in words.
+    """
+
+    def __init__(self, unit: str, budget: str) -> None:
+        self.unit = unit
+        super().__init__(f"The budget of {budget} is used up: the next call would exceed its {unit}.")
+
+
 class ExportError(ParityError):
     """An export was refused because it does not match the compiled program."""
 
@@ -76,6 +91,10 @@ class ModelError(UserError):
 
 class PriceError(UserError):
     """The model has no known price, and unknown is never taken for zero."""
+
+
+class UsageError(UserError):
+    """An option has a value it does not take."""
 
 
 class BudgetError(UserError):

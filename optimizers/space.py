@@ -158,12 +158,16 @@ class SearchSpace:
         random = Random(seed)
         known = [start for model in self.models for start in self._few_shot(model)]
         known += [self.default_choices(model) for model in self.models]
-        return known + [self._draw(model, random) for _ in range(DESIGN) for model in self.models]
+        return known + [self._draw(model, random)[0] for _ in range(DESIGN) for model in self.models]
 
-    def _draw(self, model: Model, random: Random) -> dict[str, Any]:
+    def drawn(self, model: Model, random: Random) -> Candidate:
+        """A candidate of a model, drawn at random as the starts are."""
+        return self._draw(model, random)[1]
+
+    def _draw(self, model: Model, random: Random) -> tuple[dict[str, Any], Candidate]:
         drawn = _Drawn(random, model.name)
-        self.choose(drawn)
-        return drawn.values
+        candidate = self.choose(drawn)
+        return drawn.values, candidate
 
     def default_choices(self, model: Model) -> dict[str, Any]:
         """The plain default: the user's own instruction, no demos, greedy, nothing special."""

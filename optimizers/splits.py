@@ -1,7 +1,7 @@
 """From rows to train, dev and test: checked, without duplicates, split by content.
 
-A row's part of the data depends on a hash of what it says, not on where it stands, so
-that a split survives sorting the file and adding to it.
+A row's part of the data depends on a hash of what it says or of the group it belongs to,
+not on where it stands, so that a split survives sorting the file and adding to it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from optimizers.data import Rows, json_value
 from optimizers.errors import DataError
+from optimizers.labelled_rows import check_groups, complete_rows, spelling
+from optimizers.near_duplicates import Telling, alike_across, group_leaders, telling_sets
 from optimizers.records.rows import SplitSizes
+from optimizers.split_notes import FEW_TEST_ROWS, group_note, part_notes, size_note
+from optimizers.split_notes import detectable_difference as detectable_difference
 
 if TYPE_CHECKING:
     import dspy
@@ -28,14 +32,8 @@ TEST_SHARE, DEV_SHARE = 0.35, 0.25
 MOST_TEST, MOST_DEV = 600, 400
 """Shares and caps when no sizes are asked for; the rest is train."""
 
-FEWEST_ROWS, FEW_TEST_ROWS = 40, 200
-"""Fewer rows are refused; fewer test rows get a warning."""
-
-TEMPLATE_SHARE = 0.2
-"""A word in more rows than this belongs to a template, and says nothing about likeness."""
-
-FEWEST_WORDS, MOST_RIVALS = 5, 50
-"""Texts of fewer telling words are not compared; nor is any with more texts than this."""
+FEWEST_ROWS = 40
+"""Fewer rows are refused."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,10 @@ class Dataset:
         fingerprint: 16 hex digits of the examples and their split.
         duplicates: Rows dropped because another row says the same.
         notes: Warnings that a reader of the result must know.
+        near_duplicates: Rows that say nearly the same as another and were kept together with it.
+        leaks_removed: Rows dropped from train or dev because a row of a later part says nearly
+            the same.
+        groups: Example id -> the group it belongs to; empty where no column names groups.
     """
 
     train: tuple[dspy.Example, ...]
@@ -57,6 +59,9 @@ class Dataset:
     fingerprint: str
     duplicates: int
     notes: tuple[str, ...]
+    near_duplicates: int = 0
+    leaks_removed: int = 0
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,19 @@ class _Row:
     key: str  # the same without punctuation: equal for rows that belong together
     answer: str  # its outputs as JSON
     stratum: str  # its closed outputs as JSON
+    group: str | None  # what the group column says
 
 
-Group = tuple[_Row, ...]
-"""Rows so alike that they must stay in one part."""
+@dataclass(frozen=True)
+class _Cluster:
+    """Rows that must stay in one part."""
+
+    place: float  # a hash in [0, 1), which chooses the part
+    rows: tuple[_Row, ...]
+
+
+Parts = tuple[list[_Row], list[_Row], list[_Row]]
+"""Train, dev and test."""
 
 
 def make_dataset(
@@ -83,13 +97,17 @@ def make_dataset(
     labels: Mapping[str, tuple[Any, ...]],
     sizes: SplitSizes | None = None,
     seed: int = 0,
+    group: str | None = None,
+    margin: float | None = None,
 ) -> Dataset:
     """Check rows against a program and split them.
 
     Rows with the same inputs, letter case, white space and punctuation aside, become one.
-    Near-duplicates (word sets with a Jaccard index of at least 0.9) stay in one part. Without
-    ``sizes`` a row's part depends on its own hash, up to 600 test and 400 dev rows; with
-    ``sizes`` each label is drawn in proportion.
+    Near-duplicates (see ``near_duplicates``) stay in one part, as do all rows of one group.
+    Without ``sizes`` a row's part depends on its own hash or its group's, up to 600 test and
+    400 dev rows; with ``sizes`` each label is drawn in proportion. What has no room in test or
+    dev goes to train. In the end no row of train or dev says nearly the same as one of a later
+    part.
 
     Args:
         rows: The data; columns beyond inputs and outputs are kept for the metric.
@@ -98,32 +116,43 @@ def make_dataset(
         labels: Closed output -> its allowed values; cells are turned into these.
         sizes: Rows per part, after duplicates are dropped.
         seed: Another seed is another split.
+        group: Column that names what a row shares with others: its author, document or
+            conversation.
+        margin: Quality that the user accepts to lose, in score units, for a note on whether the
+            test set can show it.
 
     Raises:
-        DataError: A column is lacking, a label is not allowed, or there are too few rows.
+        DataError: A column or a group is lacking, a label is not allowed, or there are too few
+            rows or groups.
     """
-    rows.require((*inputs, *outputs))
-    found, notes = _complete(rows, inputs, outputs, labels)
-    kept, conflicts = _without_duplicates([_row(example, inputs, outputs, labels) for example in found])
+    found, notes = complete_rows(rows, inputs, outputs, labels)
+    if group is not None:
+        check_groups(rows, found, group)
+    checked = [_row(example, inputs, outputs, labels, group) for _, example in found]
+    kept, conflicts = _without_duplicates(checked)
     duplicates = len(found) - len(kept)
-    needed = FEWEST_ROWS if sizes is None else max(FEWEST_ROWS, sizes.dev + sizes.test)
-    if len(kept) < needed:
-        dropped = f" once {duplicates} duplicates are dropped" if duplicates else ""
-        raise DataError(
-            f"There are {len(kept)} usable rows{dropped}; train, dev and test need at least {needed}.",
-            where=rows.source,
-            fix=f"add rows; {math.ceil(FEW_TEST_ROWS / TEST_SHARE)} make a test set of {FEW_TEST_ROWS}",
-        )
-    groups = _groups(kept, seed)
-    parts = _by_share(groups, seed) if sizes is None else _by_size(groups, sizes)
+    _check_count(rows, len(kept), duplicates, sizes)
+    telling = telling_sets({row.key for row in kept})
+    leaders = group_leaders(telling)
+    parts, leaks = _without_leaks(_split(_clusters(kept, leaders, seed), sizes), telling)
     if not (parts[1] and parts[2]):
-        what = "The rows are too much alike to be kept apart: dev or test would be empty."
-        raise DataError(what, where=rows.source, fix="add rows that differ in more than a few words")
+        raise _inseparable(rows, group)
     if conflicts:
         notes.append(f"inputs that appear with different outputs: {conflicts}; the commonest output is kept")
-    notes += _warnings(parts, sizes)
+    notes += _warnings(parts, sizes, group, margin, leaks)
+    alike = Counter(leaders[row.key] for row in kept)
     train, dev, test = (tuple(row.example for row in part) for part in parts)
-    return Dataset(train, dev, test, _fingerprint(parts), duplicates, (*rows.notes, *notes))
+    return Dataset(
+        train,
+        dev,
+        test,
+        _fingerprint(parts),
+        duplicates,
+        (*rows.notes, *notes),
+        near_duplicates=sum(rows for rows in alike.values() if rows > 1),
+        leaks_removed=leaks,
+        groups={row.id: row.group for row in chain(*parts) if row.group is not None},
+    )
 
 
 def example_id(example: dspy.Example) -> str:
@@ -135,20 +164,6 @@ def example_id(example: dspy.Example) -> str:
     return _hash(_json({name: example[name] for name in example.keys()}))  # noqa: SIM118 - iterating adds internals
 
 
-def detectable_difference(n: int, disagreement: float = 0.2) -> float:
-    """The smallest difference in mean score that ``n`` paired examples show.
-
-    For a one-sided test at 5% with 80% power of two candidates that disagree on a share of
-    the examples: ``(z(0.95) + z(0.80)) * sqrt(disagreement / n)``, the normal approximation
-    to McNemar's test (Connor, Biometrics 43, 1987).
-
-    Args:
-        n: Test examples, at least 1.
-        disagreement: Share of examples that only one of the two answers well.
-    """
-    return (1.6449 + 0.8416) * math.sqrt(disagreement / n)
-
-
 def _json(value: Any) -> str:
     return json.dumps(json_value(value), sort_keys=True)
 
@@ -157,74 +172,24 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _complete(
-    rows: Rows, inputs: Sequence[str], outputs: Sequence[str], labels: Mapping[str, tuple[Any, ...]]
-) -> tuple[list[dspy.Example], list[str]]:
-    """The rows that have what they need as examples, and a note about those left out."""
-    import dspy
-
-    spellings = {field: _spellings(values) for field, values in labels.items() if field in outputs}
-    required = [field for field in outputs if None not in labels.get(field, ())]
-    examples: list[dspy.Example] = []
-    left_out: list[str] = []
-    foreign: dict[str, list[tuple[str, Any]]] = defaultdict(list)
-    for row, origin in zip(rows.rows, rows.origin, strict=True):
-        if any(_blank(row.get(field)) for field in required) or all(_blank(row.get(name)) for name in inputs):
-            left_out.append(origin)
-            continue
-        values = {**dict.fromkeys((*inputs, *outputs)), **row}
-        for field, known in spellings.items():
-            exact = _spelling(values[field])
-            spelling = exact if exact in known else exact.casefold()
-            if spelling in known:
-                values[field] = known[spelling]
-            else:
-                foreign[field].append((origin, values[field]))
-        examples.append(dspy.Example(values).with_inputs(*inputs))
-    if foreign:
-        field, entries = next(iter(foreign.items()))
-        raise _foreign_label(field, entries, labels[field])
-    count = len(left_out)
-    notes = (
-        [f"rows left out for want of an input or an output: {count}, the first {left_out[0]}"]
-        if count
-        else []
-    )
-    return examples, notes
+def _check_count(rows: Rows, kept: int, duplicates: int, sizes: SplitSizes | None) -> None:
+    needed = FEWEST_ROWS if sizes is None else max(FEWEST_ROWS, sizes.dev + sizes.test)
+    if kept < needed:
+        dropped = f" once {duplicates} duplicates are dropped" if duplicates else ""
+        raise DataError(
+            f"There are {kept} usable rows{dropped}; train, dev and test need at least {needed}.",
+            where=rows.source,
+            fix=f"add rows; {math.ceil(FEW_TEST_ROWS / TEST_SHARE)} make a test set of {FEW_TEST_ROWS}",
+        )
 
 
-def _foreign_label(field: str, entries: Sequence[tuple[str, Any]], allowed: Sequence[Any]) -> DataError:
-    origin, value = entries[0]
-    more = f"; rows like it: {len(entries)}" if len(entries) > 1 else ""
-    names = ", ".join(repr(json_value(label)) for label in allowed)
-    return DataError(
-        f"The {field!r} {json_value(value)!r} is not one that the program declares{more}.",
-        where=origin,
-        fix=f"use one of {names}, or declare it in the signature",
-    )
-
-
-def _blank(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isnan(value)
-    return not value.strip() if isinstance(value, str) else value is None
-
-
-def _spellings(allowed: Sequence[Any]) -> dict[str, Any]:
-    """How a cell may spell each allowed value: exactly, else in any letter case."""
-    known = {_spelling(value): value for value in allowed}
-    for spelling, value in list(known.items()):
-        known.setdefault(spelling.casefold(), value)
-    if {"True", "False"} <= known.keys():
-        known |= {"1": True, "0": False}
-    return known
-
-
-def _spelling(value: Any) -> str:
-    plain = None if _blank(value) else json_value(value)
-    if isinstance(plain, float) and plain.is_integer():
-        plain = int(plain)
-    return " ".join(str(plain).split())
+def _inseparable(rows: Rows, group: str | None) -> DataError:
+    if group is None:
+        what = "The rows are too much alike to be kept apart: dev or test would be empty."
+        return DataError(what, where=rows.source, fix="add rows that differ in more than a few words")
+    what = "The groups are too few, too large or too much alike to be kept apart: dev or test would be empty."
+    fix = "add groups, or name a column with smaller ones"
+    return DataError(what, where=f"{rows.source}, column {group!r}", fix=fix)
 
 
 def _row(
@@ -232,6 +197,7 @@ def _row(
     inputs: Sequence[str],
     outputs: Sequence[str],
     labels: Mapping[str, tuple[Any, ...]],
+    group: str | None,
 ) -> _Row:
     texts = [
         value if isinstance(value, str) else _json(value)
@@ -247,6 +213,7 @@ def _row(
         key="\n".join(bare),
         answer=_json([example[name] for name in outputs]),
         stratum=_json([example[name] for name in outputs if name in labels]),
+        group=None if group is None else spelling(example[group]),
     )
 
 
@@ -269,49 +236,34 @@ def _without_duplicates(rows: Sequence[_Row]) -> tuple[list[_Row], int]:
     return sorted(kept.values(), key=lambda row: row.id), conflicts
 
 
-def _groups(rows: Sequence[_Row], seed: int) -> list[Group]:
-    """Rows that belong together, each group led by the row whose key is hashed, in hash order."""
-    leaders = _leaders({row.key for row in rows})
-    members: dict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        members[leaders[row.key]].append(row)
-    ordered = sorted(members, key=lambda key: (_unit(key, seed), key))
-    return [tuple(sorted(members[key], key=lambda row: (row.key != key, row.id))) for key in ordered]
+def _clusters(rows: Sequence[_Row], leaders: Mapping[str, str], seed: int) -> list[_Cluster]:
+    """Rows that belong together, in hash order.
 
-
-def _leaders(keys: Iterable[str]) -> dict[str, str]:
-    """Each text with the text that leads its group of near-duplicates, often itself.
-
-    Two word sets with a Jaccard index of at least 0.9 share one of their rarest 10% of words,
-    so only those are looked up (prefix filtering: Bayardo, Ma and Srikant, WWW 2007).
-    Members are compared with their leader, not with each other, so that no chain of small
-    steps joins texts that differ.
+    Those are near-duplicates and rows of one group, and what is joined by both. A cluster's
+    place is that of the text that leads it, or of a group where there are groups: added rows
+    then leave it where it is.
     """
-    words = {key: frozenset(key.split()) for key in sorted(keys, key=_hash)}
-    count = Counter(word for found in words.values() for word in found)
-    template = max(TEMPLATE_SHARE * len(words), 1)
-    index: dict[str, list[str]] = defaultdict(list)
-    telling: dict[str, frozenset[str]] = {}
-    leaders: dict[str, str] = {}
-    for key, found in words.items():
-        mine = telling[key] = frozenset(word for word in found if count[word] <= template)
-        leaders[key] = key
-        if len(mine) < FEWEST_WORDS:
-            continue
-        rarest = sorted(mine, key=lambda word: (count[word], word))[: len(mine) // 10 + 1]
-        rivals = islice((rival for word in rarest for rival in index[word]), MOST_RIVALS)
-        leaders[key] = next((rival for rival in rivals if _alike(mine, telling[rival])), key)
-        if leaders[key] == key:
-            for word in rarest:
-                index[word].append(key)
-    return leaders
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
 
+    def root(node: tuple[str, str]) -> tuple[str, str]:
+        while (above := parent.setdefault(node, node)) != node:
+            parent[node] = parent[above]
+            node = above
+        return node
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    if 9 * max(len(one), len(other)) > 10 * min(len(one), len(other)):
-        return False
-    shared = len(one & other)
-    return 10 * shared >= 9 * (len(one) + len(other) - shared)
+    for row in rows:
+        if row.group is not None:
+            parent[root(("text", leaders[row.key]))] = root(("group", row.group))
+    members: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    for row in rows:
+        members[root(("text", leaders[row.key]))].append(row)
+    clusters = []
+    for same in members.values():
+        names = {leaders[row.key] if row.group is None else row.group for row in same}
+        lead = min(names, key=_hash)
+        ordered = sorted(same, key=lambda row: (row.key != lead, row.id))
+        clusters.append(_Cluster(_unit(lead, seed), tuple(ordered)))
+    return sorted(clusters, key=lambda cluster: (cluster.place, cluster.rows[0].key))
 
 
 def _unit(key: str, seed: int) -> float:
@@ -319,51 +271,73 @@ def _unit(key: str, seed: int) -> float:
     return int(_hash(f"{seed}\n{key}"), 16) / 16**16
 
 
-Parts = tuple[list[_Row], list[_Row], list[_Row]]
-"""Train, dev and test."""
+def _split(clusters: Sequence[_Cluster], sizes: SplitSizes | None) -> Parts:
+    if sizes is not None:
+        return _by_size(clusters, sizes)
+    parts = _by_share(clusters)
+    if all(parts):
+        return parts
+    # A handful of groups may leave a part empty: better a split that moves when rows are added.
+    rows = sum(len(cluster.rows) for cluster in clusters)
+    dev, test = min(int(rows * DEV_SHARE), MOST_DEV), min(int(rows * TEST_SHARE), MOST_TEST)
+    return _by_size(clusters, SplitSizes(train=rows, dev=dev, test=test))
 
 
-def _by_share(groups: Sequence[Group], seed: int) -> Parts:
-    """Each group where its own hash puts it; what exceeds the largest dev and test goes to train."""
+def _by_share(clusters: Sequence[_Cluster]) -> Parts:
+    """Each cluster where its own hash puts it; what exceeds the largest dev and test goes to train."""
     train: list[_Row] = []
     dev: list[_Row] = []
     test: list[_Row] = []
-    for group in groups:
-        place = _unit(group[0].key, seed)
-        if place < TEST_SHARE:
+    for cluster in clusters:
+        if cluster.place < TEST_SHARE:
             part, most = test, MOST_TEST
-        elif place < TEST_SHARE + DEV_SHARE:
+        elif cluster.place < TEST_SHARE + DEV_SHARE:
             part, most = dev, MOST_DEV
         else:
-            part, most = train, len(train) + len(group)
-        (part if len(part) + len(group) <= most else train).extend(group)
+            part, most = train, len(train) + len(cluster.rows)
+        (part if len(part) + len(cluster.rows) <= most else train).extend(cluster.rows)
     return train, dev, test
 
 
-def _by_size(groups: Sequence[Group], sizes: SplitSizes) -> Parts:
+def _by_size(clusters: Sequence[_Cluster], sizes: SplitSizes) -> Parts:
     """Parts of the sizes asked for, test first, every label in proportion, in hash order."""
-    left = list(groups)
+    left = [cluster.rows for cluster in clusters]
     parts = []
     for size in (sizes.test, sizes.dev, sizes.train):
-        room = _apportion(size, Counter(row.stratum for group in left for row in group))
+        room = _apportion(size, Counter(row.stratum for rows in left for row in rows))
         part: list[_Row] = []
-        passed: list[Group] = []
-        for group in left:
-            need = Counter(row.stratum for row in group)
-            if all(room[stratum] >= rows for stratum, rows in need.items()):
+        passed: list[tuple[_Row, ...]] = []
+        for rows in left:
+            need = Counter(row.stratum for row in rows)
+            if all(room[stratum] >= count for stratum, count in need.items()):
                 room -= need
-                part.extend(group)
+                part.extend(rows)
             else:
-                passed.append(group)
-        # Groups of several rows may not fit their label's room exactly: fill up with any that fit.
+                passed.append(rows)
+        # Clusters of several rows may not fit their label's room exactly: fill up with any that fit.
         left = []
-        for group in passed:
-            if len(part) + len(group) <= size:
-                part.extend(group)
+        for rows in passed:
+            if len(part) + len(rows) <= size:
+                part.extend(rows)
             else:
-                left.append(group)
+                left.append(rows)
         parts.append(part)
-    return parts[2], parts[1], parts[0]
+    test, dev, train = parts
+    # No part comes after train, so it may take some of a cluster and leave the rest out.
+    train.extend(list(chain(*left))[: sizes.train - len(train)])
+    return train, dev, test
+
+
+def _without_leaks(parts: Parts, telling: Telling) -> tuple[Parts, int]:
+    """The parts with nothing in train or dev that is alike to a row of a later part, and the rows dropped."""
+    train, dev, test = parts
+    sealed = [row.key for row in test]
+    leaking = alike_across(telling, (row.key for row in dev), sealed)
+    kept_dev = [row for row in dev if row.key not in leaking]
+    measured = sealed + [row.key for row in kept_dev]
+    leaking = alike_across(telling, (row.key for row in train), measured)
+    kept_train = [row for row in train if row.key not in leaking]
+    return (kept_train, kept_dev, test), len(train) + len(dev) - len(kept_train) - len(kept_dev)
 
 
 def _apportion(size: int, counts: Counter[str]) -> Counter[str]:
@@ -376,23 +350,19 @@ def _apportion(size: int, counts: Counter[str]) -> Counter[str]:
     return room
 
 
-def _warnings(parts: Parts, sizes: SplitSizes | None) -> list[str]:
-    train, dev, test = parts
-    notes = []
-    if len(test) < FEW_TEST_ROWS:
-        shown = f"differences of about {detectable_difference(len(test)):.2f} and more"
-        odds = "80% power, one-sided 5%, candidates that disagree on one row in five"
-        notes.append(f"the test set has {len(test)} rows: it shows {shown} ({odds})")
-    asked = (len(train), len(dev), len(test)) if sizes is None else (sizes.train, sizes.dev, sizes.test)
-    every = {row.stratum for part in parts for row in part}
-    for name, part, size in zip(("train", "dev", "test"), parts, asked, strict=True):
-        if len(part) < size:
-            notes.append(f"{name} has {len(part)} rows, not the {size} asked for")
-        lacking = sorted(every - {row.stratum for row in part})
-        if lacking and part:
-            names = ", ".join("/".join(map(str, json.loads(stratum))) for stratum in lacking)
-            notes.append(f"{name} has no row labelled {names}")
-    return notes
+def _warnings(
+    parts: Parts, sizes: SplitSizes | None, group: str | None, margin: float | None, leaks: int
+) -> list[str]:
+    test = parts[2]
+    notes = [size_note(len(test), margin)]
+    if group is not None:
+        notes.append(group_note(len({row.group for row in test}), group))
+    if leaks:
+        notes.append(f"rows dropped because a row of another part says nearly the same: {leaks}")
+    named = zip(("train", "dev", "test"), parts, strict=True)
+    strata = {name: [row.stratum for row in part] for name, part in named}
+    notes += part_notes(strata, {} if sizes is None else sizes.model_dump())
+    return [note for note in notes if note is not None]
 
 
 def _fingerprint(parts: Parts) -> str:

@@ -38,6 +38,9 @@ class Task:
         models: Model names or :func:`optimizers.model` declarations.
         reference: Name of the model a smaller one must match; the largest one if left out.
         margin: Quality the user accepts to lose against the reference, in score units.
+        group: Column that says which examples belong together, such as an author or a document:
+            they stay in one split, and intervals allow for their likeness.
+        min_coverage: Share of a candidate's rollouts that must get a score for it to be judged.
         name: Name of the task; the program file's name if left out.
     """
 
@@ -47,6 +50,8 @@ class Task:
     models: Sequence[str | Model] = DEFAULT_MODELS
     reference: str | None = None
     margin: float = 0.02
+    group: str | None = None
+    min_coverage: float = 0.95
     name: str = ""
 
 
@@ -65,6 +70,8 @@ class LoadedTask:
         dataset: Train, dev and test.
         path: The program file.
         program_hash: Hash of the program file's text.
+        metric_hash: Hash of the metric's source.
+        min_coverage: Share of rollouts that must get a score for a measurement to count.
     """
 
     name: str
@@ -77,11 +84,14 @@ class LoadedTask:
     dataset: Dataset
     path: str
     program_hash: str
+    metric_hash: str = ""
+    min_coverage: float = 0.95
 
     @property
     def fingerprint(self) -> str:
         """What must be equal for two studies to be of the same task: program, metric, data, prices."""
-        parts = [self.program_hash, self.metric_name, self.dataset.fingerprint, f"{self.margin}"]
+        parts = [self.program_hash, self.metric_name, self.metric_hash, self.dataset.fingerprint]
+        parts += [f"{self.margin}", f"{self.min_coverage}"]
         parts += sorted(model.model_dump_json() for model in self.models)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -170,7 +180,15 @@ def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = (
         raise TaskError("A model is declared twice.", where=f"{source}: models", fix="name each model once")
     inputs, outputs, labels = fields_of(task.program)
     rows = load_rows(task.data, base=base)
-    dataset = make_dataset(rows, inputs=inputs, outputs=outputs, labels=labels, sizes=rows.split)
+    dataset = make_dataset(
+        rows,
+        inputs=inputs,
+        outputs=outputs,
+        labels=labels,
+        sizes=rows.split,
+        group=task.group,
+        margin=task.margin,
+    )
     return LoadedTask(
         name=task.name or source.stem,
         program=task.program,
@@ -182,7 +200,20 @@ def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = (
         dataset=dataset,
         path=str(source),
         program_hash=hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source.is_file() else "",
+        metric_hash=_metric_hash(task.metric),
+        min_coverage=task.min_coverage,
     )
+
+
+def _metric_hash(metric: Metric) -> str:
+    """Hash of the file a metric is from: what it calls there may change its scores too."""
+    function = inspect.unwrap(getattr(metric, "func", metric))
+    try:
+        file = inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
+    except TypeError:
+        file = None  # written in C: it has no source to change
+    content = Path(file).read_bytes() if file and Path(file).is_file() else type(metric).__name__.encode()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def fields_of(program: dspy.Module) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
@@ -288,6 +319,9 @@ def _check(task: Task, source: Path) -> None:
         )
     if not 0 <= task.margin < 1:
         raise TaskError(f"The margin {task.margin} is out of range.", where=where, fix="give 0 <= margin < 1")
+    if not 0 < task.min_coverage <= 1:
+        what = f"The least coverage {task.min_coverage} is out of range."
+        raise TaskError(what, where=where, fix="give 0 < min_coverage <= 1")
 
 
 def _model(entry: str | Model) -> Model:

@@ -178,7 +178,19 @@ def test_a_hub_data_set_of_several_splits_gives_train_and_says_so(
     monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: found)
     rows = load_rows("hf://someone/reviews", base=tmp_path)
     assert rows.rows == ({"text": "b"},)
-    assert "'train'" in rows.notes[0]
+    assert any("'train'" in note for note in rows.notes)
+
+
+def test_only_public_data_comes_with_a_warning_that_models_may_know_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import Dataset
+
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: Dataset.from_dict({"text": ["a"]}))
+    [note] = load_rows("hf://someone/reviews", base=tmp_path).notes
+    assert "hf://someone/reviews" in note
+    assert "training data" in note
+    assert load_rows(write(tmp_path, "a.csv", "text\na\n"), base=tmp_path).notes == ()
 
 
 def test_an_unreachable_hub_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from optimizers.errors import EngineError, MetricError, ParityError
-from optimizers.models.lm import Meter, metered
+from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
+from optimizers.models.lm import Gate, Meter, metered
 from optimizers.records.rows import Failure, Rollout, Split
 from optimizers.splits import example_id
 
@@ -65,7 +65,9 @@ def run_rollouts(
     metric: Callable[..., float],
     split: Split,
     number: int = 0,
-) -> Iterator[Rollout]:
+    gate: Gate | None = None,
+    record: Callable[[Rollout], None] = lambda rollout: None,
+) -> list[Rollout]:
     """Run one candidate on some examples, as many at once as its model takes.
 
     The examples share the candidate's prefix, so the engine decodes it once.
@@ -77,26 +79,35 @@ def run_rollouts(
         metric: The task's metric.
         split: Which part of the data the examples are.
         number: Rollout number: 0, or 1, 2, ... for repeats.
+        gate: Asked before every call, told after it.
+        record: Called with each rollout the moment it ends, on the thread that ran it.
 
-    Yields:
+    Returns:
         Rollouts in the order of the examples.
 
     Raises:
         MetricError: The metric raised or returned no score in [0, 1].
         EngineError: The model refuses every call: no key, no credit, no such model.
+        BudgetSpent: The gate lets no more calls pass. As with the others, what was
+            running has ended and is recorded when it is raised.
     """
 
     def run(example: dspy.Example) -> Rollout:
-        return _run(compiled, example, model=model, metric=metric, split=split, number=number)
+        rollout = _run(compiled, example, model=model, metric=metric, split=split, number=number, gate=gate)
+        record(rollout)
+        return rollout
 
     with ThreadPoolExecutor(max_workers=model.concurrency) as pool:
         futures = [pool.submit(copy_context().run, run, example) for example in examples]
         try:
-            for future in futures:
-                yield future.result()
+            wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             for future in futures:
                 future.cancel()
+    problems = [error for future in futures if not future.cancelled() and (error := future.exception())]
+    for error in sorted(problems, key=lambda error: isinstance(error, BudgetSpent)):
+        raise error
+    return [future.result() for future in futures]
 
 
 def _run(
@@ -107,12 +118,13 @@ def _run(
     metric: Callable[..., float],
     split: Split,
     number: int,
+    gate: Gate | None,
 ) -> Rollout:
     failure: Failure | None = None
     parsed, error, prediction = True, None, None
     identity = example_id(example)
     start = time.perf_counter()
-    with metered() as meter:
+    with metered(gate) as meter:
         try:
             prediction = compiled(example.inputs().toDict(), seed=_seed(identity, number))
         except AdapterParseError as problem:
@@ -124,6 +136,9 @@ def _run(
         except Exception as problem:
             # Anything else the user's program lets through is recorded by kind, never dropped.
             failure, error = _failure(problem), f"{type(problem).__name__}: {problem}"
+    if meter.stopped:
+        # The program may have caught it and answered without the call: that is no measurement.
+        raise meter.stopped
     latency = time.perf_counter() - start
     prompt, cached, completion = _tokens(meter, model)
     score = None
@@ -155,7 +170,18 @@ def _seed(example: str, number: int) -> int:
 
 
 def _failure(problem: Exception) -> Failure:
+    if isinstance(problem, LMTransportError) and _timed_out(problem):
+        return "timeout"
     return next((kind for error, kind in _FAILURES if isinstance(problem, error)), "program")
+
+
+def _timed_out(problem: BaseException | None) -> bool:
+    """Whether a timeout is behind an error: DSPy's own client reports it as one of transport."""
+    while problem is not None:
+        if isinstance(problem, TimeoutError) or "timed out" in str(problem):
+            return True
+        problem = problem.__cause__
+    return False
 
 
 def _tokens(meter: Meter, model: Model) -> tuple[int, int, int]:

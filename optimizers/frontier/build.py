@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
+
+import numpy as np
 
 from optimizers.candidate import Candidate
+from optimizers.frontier.paired import noise_floor
 from optimizers.frontier.pareto import hypervolume
-from optimizers.frontier.report import Comparison, Estimate, FrontierReport, Point, Role
+from optimizers.frontier.report import Comparison, Estimate, FrontierReport, NoiseFloor, Point, Role
 from optimizers.frontier.statistics import estimate
 from optimizers.frontier.verdict import Contender, compare
 from optimizers.records.rows import Rollout, Split, StudyManifest
@@ -21,26 +25,38 @@ def build_report(
     roles: Mapping[str, tuple[Role, ...]],
     trials: int,
     seconds: float,
+    groups: Mapping[str, str] | None = None,
 ) -> FrontierReport:
     """The report of a study.
 
     Args:
         manifest: The study.
         candidates: Candidate id -> candidate.
-        rollouts: Every recorded rollout; only rollout 0 of a pair counts.
+        rollouts: Every recorded rollout; only rollout 0 of a pair counts, rollout 1 of a test
+            example shows the sampling noise.
         roles: Candidate id -> its roles, decided before the test was opened.
         trials: Trials run.
         seconds: Wall-clock seconds.
+        groups: Example id -> group, for examples that come in groups; others stand alone.
     """
+    grouped = groups or {}
     every = list(rollouts)
     rows: dict[str, dict[Split, list[Rollout]]] = defaultdict(lambda: {"dev": [], "test": []})
     for rollout in every:
         if rollout.number == 0:
             rows[rollout.candidate][rollout.split].append(rollout)
+    again: dict[str, dict[str, float]] = defaultdict(dict)
+    for rollout in every:
+        if rollout.number == 1 and rollout.split == "test" and rollout.score is not None:
+            again[rollout.candidate][rollout.example] = rollout.score
     points = [
-        _point(manifest, candidates[i], rows[i], roles[i]) for i in roles if rows[i]["dev"] or rows[i]["test"]
+        _point(manifest, candidates[i], rows[i], roles[i], grouped).model_copy(
+            update={"noise": _noise(rows[i]["test"], again[i])}
+        )
+        for i in roles
+        if rows[i]["dev"] or rows[i]["test"]
     ]
-    points = _compared(points, rows, manifest.margin)
+    points = _compared(points, rows, manifest, grouped)
     points.sort(key=lambda point: (point.cost, point.candidate.id))
     return FrontierReport(
         study=manifest.name,
@@ -62,51 +78,98 @@ def _point(
     candidate: Candidate,
     rows: Mapping[Split, Sequence[Rollout]],
     roles: tuple[Role, ...],
+    groups: Mapping[str, str],
 ) -> Point:
     model = next(model for model in manifest.models if model.name == candidate.model)
     # Costs are of dev, where every candidate ran the same examples first; a default tested only has its test.
     priced = [rollout for rollout in rows["dev"] or rows["test"] if rollout.failure is None]
-    count = max(1, len(priced))
+    count, latencies = max(1, len(priced)), [rollout.latency for rollout in priced]
     return Point(
         candidate=candidate,
         kind=model.kind,
         size=model.size,
         roles=roles,
-        dev=_estimate(rows["dev"]),
-        test=_estimate(rows["test"]) if rows["test"] else None,
-        cost=sum(rollout.cost for rollout in priced) / count,
-        latency=sum(rollout.latency for rollout in priced) / count,
+        dev=_estimate(rows["dev"], groups),
+        test=_estimate(rows["test"], groups) if rows["test"] else None,
+        # Exact sums: the order in which rollouts were written must not show.
+        cost=fsum(rollout.cost for rollout in priced) / count,
+        latency=_percentile(latencies, 50),
+        latency_p95=_percentile(latencies, 95),
+        concurrency=model.concurrency,
         prompt_tokens=sum(rollout.prompt_tokens for rollout in priced) / count,
         completion_tokens=sum(rollout.completion_tokens for rollout in priced) / count,
     )
 
 
-def _estimate(rows: Sequence[Rollout]) -> Estimate:
-    scores = [rollout.score for rollout in rows if rollout.score is not None]
-    return estimate(scores, failures=len(rows) - len(scores))
+def _percentile(values: Sequence[float], share: float) -> float:
+    return float(np.percentile(values, share)) if values else 0.0
+
+
+def _estimate(rows: Sequence[Rollout], groups: Mapping[str, str]) -> Estimate:
+    scores = {rollout.example: rollout.score for rollout in rows if rollout.score is not None}
+    return estimate(
+        list(scores.values()),
+        failures=len(rows) - len(scores),
+        groups=[groups.get(example, example) for example in scores],
+    )
+
+
+def _noise(rows: Sequence[Rollout], again: Mapping[str, float]) -> NoiseFloor | None:
+    twice = [(r.score, again[r.example]) for r in rows if r.score is not None and r.example in again]
+    return noise_floor(*zip(*twice, strict=True)) if len(twice) > 1 else None
 
 
 def _compared(
-    points: Sequence[Point], rows: Mapping[str, Mapping[Split, Sequence[Rollout]]], margin: float
+    points: Sequence[Point],
+    rows: Mapping[str, Mapping[Split, Sequence[Rollout]]],
+    manifest: StudyManifest,
+    groups: Mapping[str, str],
 ) -> list[Point]:
-    """The points with their comparison against the reference's best, where both were tested."""
-    reference = next((point for point in points if "reference" in point.roles and point.test), None)
-    if reference is None:
-        return list(points)
+    """The points with their comparisons, where both sides were tested.
 
-    def contender(point: Point) -> Contender:
-        tested = rows[point.candidate.id]["test"]
-        return Contender({r.example: r.score for r in tested if r.score is not None}, point.cost)
+    Against the reference's best and against its plain default: two families, Holm within each.
+    """
+    tested = {point.candidate.id: point for point in points if point.test}
+    contenders = {i: _contender(tested[i], rows[i]["test"], groups) for i in tested}
+    best = next((i for i in tested if "reference" in tested[i].roles), None)
+    default = next((i for i in tested if _plain_reference(tested[i], manifest)), None)
 
-    tested = [point for point in points if point.test and point is not reference]
-    found = compare(
-        [contender(point) for point in tested],
-        contender(reference),
-        against=reference.candidate.id,
-        margin=margin,
+    def family(against: str | None) -> dict[str, Comparison]:
+        if against is None:
+            return {}
+        others = [i for i in tested if i != against]
+        found = compare(
+            [contenders[i] for i in others],
+            contenders[against],
+            against=against,
+            margin=manifest.margin,
+            min_coverage=manifest.min_coverage,
+        )
+        return dict(zip(others, found, strict=True))
+
+    to_best, to_default = family(best), family(default)
+    return [
+        point.model_copy(
+            update={
+                "comparison": to_best.get(point.candidate.id),
+                "against_default": to_default.get(point.candidate.id),
+            }
+        )
+        for point in points
+    ]
+
+
+def _contender(point: Point, rows: Sequence[Rollout], groups: Mapping[str, str]) -> Contender:
+    return Contender(
+        scores={rollout.example: rollout.score for rollout in rows if rollout.score is not None},
+        cost=point.cost,
+        coverage=point.test.coverage if point.test else 1.0,
+        groups=groups,
     )
-    by_id: dict[str, Comparison] = {p.candidate.id: c for p, c in zip(tested, found, strict=True)}
-    return [point.model_copy(update={"comparison": by_id.get(point.candidate.id)}) for point in points]
+
+
+def _plain_reference(point: Point, manifest: StudyManifest) -> bool:
+    return "default" in point.roles and point.candidate.model == manifest.reference
 
 
 def _covered(points: Sequence[Point]) -> float:
@@ -130,7 +193,8 @@ def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
         return "Nothing has been measured on the test set yet."
     reference = next((point for point in tested if "reference" in point.roles), None)
     others = [point for point in tested if point.candidate.model != manifest.reference]
-    best = max(others or tested, key=lambda point: _mean(point))
+    # Chosen by dev, so that the test scores stay free of the choice.
+    best = max(others or tested, key=lambda point: ("best" in point.roles, point.dev.mean))
     if reference is None or best is reference:
         return f"{_said(best)} (n = {best.test.n if best.test else 0})."
     said = (
@@ -147,6 +211,7 @@ def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
         f"(difference {comparison.difference:+.3f}, "
         f"95% interval {comparison.low:+.3f} to {comparison.high:+.3f}, "
         f"n = {comparison.n})."
+        + (f" {comparison.more:,} more examples would settle it." if comparison.more else "")
     )
 
 

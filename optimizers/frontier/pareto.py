@@ -9,24 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def non_dominated(quality: Sequence[float], cost: Sequence[float]) -> NDArray[np.bool_]:
-    """Which points no other point beats in one objective without losing in the other.
+def non_dominated(quality: Sequence[float], *costs: Sequence[float]) -> NDArray[np.bool_]:
+    """Which points no other point beats in one objective without losing in another.
 
-    Of points equal in both, the first is kept.
+    Of points equal in all, the first is kept.
 
     Args:
         quality: Higher is better.
-        cost: Lower is better, as many as qualities.
+        costs: Money, seconds and the like: lower is better, as many of each as qualities.
 
     Returns:
         One flag per point.
     """
-    if len(quality) != len(cost):
-        raise ValueError(f"{len(quality)} qualities and {len(cost)} costs")
+    if any(len(cost) != len(quality) for cost in costs):
+        raise ValueError(f"{len(quality)} qualities and {', '.join(str(len(cost)) for cost in costs)} costs")
     if len(quality) == 0:
         return np.zeros(0, dtype=bool)
-    points = np.column_stack([np.asarray(quality, dtype=float), np.asarray(cost, dtype=float)])
-    kept: NDArray[np.bool_] = moocore.is_nondominated(points, maximise=[True, False], keep_weakly=False)
+    points = np.column_stack([np.asarray(column, dtype=float) for column in (quality, *costs)])
+    maximise = [True] + [False] * len(costs)
+    kept: NDArray[np.bool_] = moocore.is_nondominated(points, maximise=maximise, keep_weakly=False)
     return kept
 
 

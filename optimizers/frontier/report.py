@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from optimizers.candidate import Candidate
+from optimizers.frontier.selection import Optimism
 from optimizers.models.model import Kind
 
 Verdict = Literal["match", "no match", "indecisive"]
@@ -34,21 +35,31 @@ class Estimate(BaseModel):
     n: int = Field(ge=0)
     failures: int = Field(default=0, ge=0)
 
+    @property
+    def coverage(self) -> float:
+        """Share of the examples tried that got a score, in [0, 1]; 1 when nothing was tried."""
+        tried = self.n + self.failures
+        return self.n / tried if tried else 1.0
+
 
 class Comparison(BaseModel):
-    """A frontier point against the reference, paired on the same test examples.
+    """A tested point against a reference point, paired on the same test examples.
 
     Attributes:
-        against: Candidate id of the reference point.
+        against: Candidate id of the reference point: the reference model's best, or its
+            plain default.
         difference: Mean of (point - reference), in score units.
         low: Lower end of the 95% interval of the difference.
         high: Upper end of it.
         margin: Quality the user accepts to lose.
-        p_value: Holm-adjusted p-value of the non-inferiority test.
+        p_value: P-value of the non-inferiority test, Holm-adjusted over the points compared
+            with the same reference point.
         verdict: ``match`` when non-inferior at the margin, ``no match`` when shown worse than
-            the margin, else ``indecisive``.
+            the margin, else ``indecisive``, as where too few rollouts got a score.
         cost_ratio: Serving cost of the point over the reference's.
         n: Pairs compared.
+        more: Further test examples that would settle an ``indecisive`` with 80% power, were the
+            difference as measured; None when decided, or when examples would not settle it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +73,25 @@ class Comparison(BaseModel):
     verdict: Verdict
     cost_ratio: float
     n: int
+    more: int | None = Field(default=None, ge=1)
+
+
+class NoiseFloor(BaseModel):
+    """How far a candidate is from itself, over two rollouts of the same examples.
+
+    Attributes:
+        difference: Mean absolute difference of the two scores.
+        changed: Share of the examples whose score changed.
+        error: Standard error of the mean score of one pass due to sampling alone.
+        n: Examples with two scores.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    difference: float = Field(ge=0, le=1)
+    changed: float = Field(ge=0, le=1)
+    error: float = Field(ge=0, allow_inf_nan=False)
+    n: int = Field(ge=2)
 
 
 class Point(BaseModel):
@@ -75,10 +105,14 @@ class Point(BaseModel):
         dev: Quality on the dev set, where the search selected it.
         test: Quality on the sealed test set, which the search never saw.
         cost: Mean serving cost of one rollout on the dev set, US dollars.
-        latency: Mean seconds per rollout on the dev set.
+        latency: Median seconds per rollout on the dev set, with ``concurrency`` rollouts at once.
+        latency_p95: The 95th percentile of the same.
+        concurrency: Rollouts that ran at once.
         prompt_tokens: Mean prompt tokens per rollout.
         completion_tokens: Mean generated tokens per rollout.
         comparison: Against the reference's best candidate, when tested and not itself it.
+        against_default: Against the reference's plain default, likewise.
+        noise: Between two rollouts of the test examples, where it ran any twice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,9 +125,92 @@ class Point(BaseModel):
     test: Estimate | None = None
     cost: float = Field(ge=0)
     latency: float = Field(ge=0)
+    latency_p95: float = Field(default=0.0, ge=0)
+    concurrency: int = Field(default=1, ge=1)
     prompt_tokens: float = Field(ge=0)
     completion_tokens: float = Field(ge=0)
     comparison: Comparison | None = None
+    against_default: Comparison | None = None
+    noise: NoiseFloor | None = None
+
+
+class Amount(BaseModel):
+    """What a study used, or will use.
+
+    Attributes:
+        calls: Requests sent to models, retries included.
+        tokens: Tokens read and generated.
+        dollars: US dollars billed.
+        seconds: Wall-clock seconds, over all its processes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    calls: float = Field(ge=0)
+    tokens: float = Field(ge=0)
+    dollars: float = Field(ge=0)
+    seconds: float = Field(ge=0)
+
+
+class Prediction(BaseModel):
+    """What a study was foretold to use before it began (``estimate.json``).
+
+    Attributes:
+        trials: Trials that fit the budget.
+        total: What the whole study uses, its test included.
+        test: Of that, what the sealed test needs.
+        test_rows: Test examples.
+        detectable: The smallest difference in quality that so many examples show.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: int
+    total: Amount
+    test: Amount
+    test_rows: int
+    detectable: float
+
+
+class Spend(BaseModel):
+    """What a study really used: the second book, beside the serving cost of its points.
+
+    Attributes:
+        total: Everything, over all processes that worked on it.
+        by_phase: Phase -> calls.
+        by_state: State -> calls; ``failed`` ones got no answer, ``lost`` ones were under way when
+            their process died. Both count at the most they may have used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    total: Amount
+    by_phase: dict[str, int]
+    by_state: dict[str, int]
+
+
+class Suspect(BaseModel):
+    """An example whose declared answer may be wrong, or which is hard: a reason to look.
+
+    Attributes:
+        example: Its content hash.
+        inputs: Its input fields.
+        gold: Its declared outputs.
+        said: What competent candidates agree on instead.
+        share: Share of them that do, each model weighed equally.
+        candidates: How many answered it.
+        models: Their models; one alone is weak evidence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    example: str
+    inputs: dict[str, Any]
+    gold: dict[str, Any]
+    said: dict[str, Any]
+    share: float
+    candidates: int
+    models: tuple[str, ...]
 
 
 class FrontierReport(BaseModel):
@@ -110,8 +227,14 @@ class FrontierReport(BaseModel):
             cost on a log scale; comparable only within one study.
         trials: Trials run.
         rollouts: Rollouts recorded, test included.
-        seconds: Wall-clock seconds of the process that finished the study.
+        seconds: Wall-clock seconds, over all the processes that worked on the study.
         answer: The result in one sentence.
+        budget: The study's limits, in words.
+        spend: What the study used.
+        prediction: What it was foretold to use.
+        notes: Warnings about the data that a reader of the result must know.
+        optimism: How much the best dev score overstates itself for having been chosen.
+        suspects: Examples whose label to look at again, the strongest suspicion first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,7 +251,21 @@ class FrontierReport(BaseModel):
     rollouts: int
     seconds: float
     answer: str
+    budget: str = ""
+    spend: Spend | None = None
+    prediction: Prediction | None = None
+    notes: tuple[str, ...] = ()
+    optimism: Optimism | None = None
+    suspects: tuple[Suspect, ...] = ()
 
     def with_role(self, role: Role) -> tuple[Point, ...]:
         """The points that play a role, in order of cost."""
         return tuple(point for point in self.points if role in point.roles)
+
+    def matched(self) -> bool:
+        """Whether a frontier point of a model other than the reference is shown to match its best."""
+        return any(
+            point.comparison is not None and point.comparison.verdict == "match"
+            for point in self.with_role("frontier")
+            if point.candidate.model != self.reference
+        )

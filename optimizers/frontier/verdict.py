@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from optimizers.frontier.paired import examples_to_settle, noninferiority_p, paired_difference
 from optimizers.frontier.report import Comparison, Verdict
-from optimizers.frontier.statistics import holm, noninferiority_p, paired_difference
+from optimizers.frontier.statistics import holm
 
 ALPHA = 0.05
 """Chance, over all points compared, of calling one a match that is worse by the margin or more."""
@@ -19,36 +20,65 @@ class Contender:
     Attributes:
         scores: Example id -> score on the test set.
         cost: Mean serving cost of a rollout.
+        coverage: Share of the examples tried that got a score, in [0, 1].
+        groups: Example id -> group, for examples that come in groups; others stand alone.
     """
 
     scores: Mapping[str, float]
     cost: float
+    coverage: float = 1.0
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """A contender's scores and the reference's, on the examples both have."""
+
+    own: list[float]
+    theirs: list[float]
+    groups: list[str]
 
 
 def compare(
-    contenders: Sequence[Contender], reference: Contender, *, against: str, margin: float
+    contenders: Sequence[Contender],
+    reference: Contender,
+    *,
+    against: str,
+    margin: float,
+    min_coverage: float,
 ) -> list[Comparison]:
-    """Compare points with the reference on the test examples both have a score for.
+    """Compare points with a reference on the test examples both have a score for.
 
-    ``match`` when the Holm-adjusted non-inferiority test shows the loss below the margin,
-    ``no match`` when the whole interval of the difference lies below minus the margin,
-    else ``indecisive``.
+    ``match`` when the non-inferiority test, Holm-adjusted over these contenders, shows the
+    loss below the margin; ``no match`` when the whole 95% interval of the difference, which
+    is each contender's own, lies below minus the margin; else ``indecisive``. What failed
+    may be what was hard: with a coverage below ``min_coverage``, on either side, nothing is
+    decided.
 
     Args:
         contenders: The points.
-        reference: The reference model's best.
+        reference: The yardstick: the reference model's best, or its plain default.
         against: Its candidate id.
         margin: Quality the user accepts to lose, in score units.
+        min_coverage: Share of the examples that must have got a score, in [0, 1].
 
     Returns:
         One comparison per contender, in order.
     """
     pairs = [_paired(contender, reference) for contender in contenders]
-    adjusted = holm([noninferiority_p(own, theirs, margin) for own, theirs in pairs])
-    comparisons = []
-    for contender, (own, theirs), p_value in zip(contenders, pairs, adjusted, strict=True):
-        difference, low, high = paired_difference(own, theirs)
-        comparisons.append(
+    adjusted = holm([noninferiority_p(p.own, p.theirs, margin, groups=p.groups) for p in pairs])
+    # The level that Holm's procedure asks of the next match.
+    matched = sum(p_value <= ALPHA for p_value in adjusted)
+    level = ALPHA / max(1, len(pairs) - matched)
+    found = []
+    for contender, paired, p_value in zip(contenders, pairs, adjusted, strict=True):
+        covered = min(contender.coverage, reference.coverage) >= min_coverage
+        difference, low, high = paired_difference(paired.own, paired.theirs, groups=paired.groups)
+        verdict = _verdict(p_value, high, margin) if covered else "indecisive"
+        more = None
+        if covered and verdict == "indecisive":
+            more = examples_to_settle(paired.own, paired.theirs, margin, level=level, groups=paired.groups)
+        found.append(
             Comparison(
                 against=against,
                 difference=difference,
@@ -56,17 +86,22 @@ def compare(
                 high=high,
                 margin=margin,
                 p_value=p_value,
-                verdict=_verdict(p_value, high, margin),
+                verdict=verdict,
                 cost_ratio=contender.cost / reference.cost if reference.cost > 0 else 1.0,
-                n=len(own),
+                n=len(paired.own),
+                more=more,
             )
         )
-    return comparisons
+    return found
 
 
-def _paired(contender: Contender, reference: Contender) -> tuple[list[float], list[float]]:
+def _paired(contender: Contender, reference: Contender) -> _Paired:
     shared = [example for example in contender.scores if example in reference.scores]
-    return [contender.scores[e] for e in shared], [reference.scores[e] for e in shared]
+    return _Paired(
+        [contender.scores[example] for example in shared],
+        [reference.scores[example] for example in shared],
+        [contender.groups.get(example, example) for example in shared],
+    )
 
 
 def _verdict(p_value: float, high: float, margin: float) -> Verdict:

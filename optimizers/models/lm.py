@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import dspy
-from dspy.lm15 import Response, Usage
+from dspy.lm15 import Request, Response, Usage
+from dspy.utils.exceptions import (
+    LMAuthError,
+    LMBillingError,
+    LMInvalidRequestError,
+    LMProviderError,
+    LMRateLimitError,
+    is_retryable_lm_error,
+)
 
 from optimizers.candidate import Sampling
+from optimizers.errors import ParityError
 from optimizers.models.llama import llama_engine
 from optimizers.models.model import Model
 from optimizers.models.text_completion import TextCompletionEngine
 
-RETRIES = 2
-"""Times a transient provider error is retried, by DSPy's LM layer and nowhere else."""
+ATTEMPTS = 2
+"""Times a request is sent at most: a transient provider error is retried once, here and nowhere else."""
+
+PER_MESSAGE = 32
+"""Tokens that a chat template may put around one message, and more."""
+
+LONGEST_WAIT = 30.0
+"""Seconds to wait before the second attempt at most, whatever the server asks for."""
 
 _METER = "parity_meter"
 _CACHE_APART = frozenset({"anthropic", "bedrock"})
 _REASONING_APART = frozenset({"gemini", "vertex_ai", "vertex", "xai"})
+
+_REFUSED = (LMRateLimitError, LMInvalidRequestError, LMAuthError, LMBillingError)
+"""Errors by which a server says that it did no work: nothing is billed for them. Of others nobody
+knows, so they count at their most."""
 
 
 @dataclass(frozen=True)
@@ -40,41 +63,162 @@ class Call:
     completion: int | None
 
 
+class Gate(Protocol):
+    """Who lets calls through and keeps the book of them."""
+
+    def open(self, prompt: int | None, completion: int | None) -> int:
+        """Let a call through that may use so many tokens (None: as many as fit); returns its number."""
+        ...
+
+    def close(self, number: int, call: Call) -> None:
+        """Note what an answered call used."""
+        ...
+
+    def fail(self, number: int, *, refused: bool) -> None:
+        """Note that a call got no answer; ``refused`` when the server is known to have done no work."""
+        ...
+
+
 @dataclass
 class Meter:
-    """Collects the calls made while :func:`metered` is open, from any thread DSPy starts."""
+    """Collects the calls made while :func:`metered` is open, from any thread DSPy starts.
 
+    Attributes:
+        gate: Asked before every call, told after it.
+        calls: The answered calls.
+        stopped: What the gate refused a call with, should the program have swallowed it.
+    """
+
+    gate: Gate | None = None
     calls: list[Call] = field(default_factory=list)
+    stopped: ParityError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, calls: list[Call]) -> None:
-        """Record finished calls."""
+    def open(self, prompt: int | None, completion: int | None) -> int:
+        """Ask the gate for a call."""
+        try:
+            return self.gate.open(prompt, completion) if self.gate else 0
+        except ParityError as error:
+            self.stopped = error
+            raise
+
+    def close(self, number: int, calls: Sequence[Call]) -> None:
+        """Record an answered call, which may hold several completions."""
+        total = _sum(calls)
         with self._lock:
-            self.calls.extend(calls)
+            self.calls.append(total)
+        if self.gate:
+            self.gate.close(number, total)
+
+    def fail(self, number: int, error: BaseException) -> None:
+        """Record a call without an answer."""
+        if self.gate:
+            self.gate.fail(number, refused=isinstance(error, _REFUSED))
+
+
+def _sum(calls: Sequence[Call]) -> Call:
+    prompts, completions = [call.prompt for call in calls], [call.completion for call in calls]
+    known = calls and None not in prompts and None not in completions
+    return Call(
+        prompt=sum(p or 0 for p in prompts) if known else None,
+        cached=sum(call.cached for call in calls),
+        completion=sum(c or 0 for c in completions) if known else None,
+    )
 
 
 @contextmanager
-def metered() -> Iterator[Meter]:
+def metered(gate: Gate | None = None) -> Iterator[Meter]:
     """Read every call that MeteredLMs make inside the block."""
-    meter = Meter()
+    meter = Meter(gate)
     with dspy.context(**{_METER: meter, "disable_history": False}):
         yield meter
 
 
+_answers: ContextVar[list[Call]] = ContextVar("parity_answers")
+
+
 class MeteredLM(dspy.LM):  # type: ignore[misc]
-    """A dspy.LM whose calls are read by the open meter rather than piling up in histories."""
+    """A dspy.LM whose calls are read by the open meter rather than piling up in histories.
+
+    Every request it sends is one the meter's gate let through; a transient error is
+    retried once, and the second request passes the gate like any other.
+    """
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """As dspy.LM, metered."""
+        meter = dspy.settings.get(_METER)
+        if meter is None:
+            return super().__call__(prompt, messages=messages, **kwargs)
+        bound = bounds(self, prompt, messages, kwargs)
+        for left in reversed(range(ATTEMPTS)):
+            number, token = meter.open(*bound), _answers.set([])
+            try:
+                reply = super().__call__(prompt, messages=messages, **kwargs)
+            except BaseException as error:
+                meter.fail(number, error)
+                if not (left and _transient(error)):
+                    raise
+                time.sleep(_wait(error))
+            else:
+                meter.close(number, _answers.get())
+                return reply
+            finally:
+                _answers.reset(token)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """As calling, with ``await``: the call runs on a thread of its own."""
+        return await asyncio.to_thread(self.__call__, prompt, messages=messages, **kwargs)
 
     def update_history(self, entry: dict[str, Any]) -> None:
         """Hand the finished call to the meter; without one, keep DSPy's histories."""
-        meter = dspy.settings.get(_METER)
-        if meter is None:
+        if dspy.settings.get(_METER) is None:
             super().update_history(entry)
             return
-        responses = entry["response"]
-        if isinstance(responses, Response):
-            responses = [responses]
+        answered = entry["response"]
+        if hasattr(answered, "choices"):
+            _answers.get().append(_listed_call(entry["usage"]))
+            return
+        responses = [answered] if isinstance(answered, Response) else answered
         provider = self.model.partition("/")[0]
-        meter.add([_call(response.usage, provider) for response in responses])
+        _answers.get().extend(_call(response.usage, provider) for response in responses)
+
+
+def bounds(
+    lm: dspy.LM, prompt: Any, messages: Any, kwargs: Mapping[str, Any]
+) -> tuple[int | None, int | None]:
+    """The most tokens a call can read and generate; None where only the model's context bounds it.
+
+    A token stands for at least one byte of text, so the bytes of all that is sent, and
+    some for the template around each message, bound the tokens read.
+    """
+    config = prompt.config if isinstance(prompt, Request) else None
+    asked = config.max_tokens if config else kwargs.get("max_tokens", kwargs.get("max_completion_tokens"))
+    completion = asked or lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens")
+    if isinstance(prompt, Request):
+        texts = [message.text for message in prompt.messages]
+        if None in texts:
+            return None, completion
+        schema = json.dumps(prompt.config.response_format) if prompt.config.response_format else ""
+        text = "".join([str(prompt.system or ""), schema, *map(str, texts)])
+        return len(text.encode()) + PER_MESSAGE * (len(texts) + 2), completion
+    extra = {key: value for key, value in kwargs.items() if key in ("tools", "response_format")}
+    content = messages or [{"role": "user", "content": prompt}]
+    if any(not isinstance(message.get("content"), str) for message in content):
+        return None, completion
+    # A Python schema class prints shorter than the JSON it is sent as: room for that too.
+    text = "".join(message["content"] for message in content) + 4 * str(extra)
+    return len(text.encode()) + PER_MESSAGE * (len(content) + 2), completion
+
+
+def _transient(error: BaseException) -> bool:
+    # The bare class stands for a reply that could not be read: cut short, or a web page.
+    return isinstance(error, Exception) and (is_retryable_lm_error(error) or type(error) is LMProviderError)
+
+
+def _wait(error: BaseException) -> float:
+    asked = getattr(error, "retry_after", None)
+    return min(LONGEST_WAIT, asked if isinstance(asked, (int, float)) else 1.0)
 
 
 def _call(usage: Usage, provider: str) -> Call:
@@ -86,6 +230,13 @@ def _call(usage: Usage, provider: str) -> Call:
     if completion is not None and provider in _REASONING_APART:
         completion += usage.reasoning_tokens or 0
     return Call(prompt=prompt, cached=cached, completion=completion)
+
+
+def _listed_call(usage: Mapping[str, Any]) -> Call:
+    """Usage as LiteLLM states it, whoever the provider: OpenAI's names, totals that hold everything."""
+    details = usage.get("prompt_tokens_details") or {}
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else details.cached_tokens
+    return Call(usage.get("prompt_tokens"), cached or 0, usage.get("completion_tokens"))
 
 
 def language_model(model: Model, sampling: Sampling | None = None, *, measured: bool = True) -> dspy.LM:
@@ -105,13 +256,12 @@ def language_model(model: Model, sampling: Sampling | None = None, *, measured: 
     if model.engine == "llama":
         settings["engine"] = llama_engine(model)
     elif model.kind == "base":
-        settings["engine"] = TextCompletionEngine(model.name, model.api_base)
+        settings["engine"] = TextCompletionEngine(model.name, model.api_base, model.timeout)
     else:
-        settings["engine"] = model.engine
-        settings |= _connection(model)
+        settings |= {"engine": model.engine, "timeout": model.timeout} | _connection(model)
     if measured:
-        return MeteredLM(model.name, cache=False, num_retries=RETRIES, **settings)
-    return dspy.LM(model.name, num_retries=RETRIES, **settings)
+        return MeteredLM(model.name, cache=False, num_retries=0, **settings)
+    return dspy.LM(model.name, num_retries=ATTEMPTS - 1, **settings)
 
 
 def _connection(model: Model) -> dict[str, Any]:

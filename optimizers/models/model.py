@@ -25,6 +25,8 @@ class Price(BaseModel):
     Attributes:
         input: Price of a million prompt tokens, caches ignored.
         output: Price of a million generated tokens, reasoning included.
+        cached: Price of a million prompt tokens served from the provider's prefix cache;
+            None when they cost as much as any other.
         source: Where the figures come from, shown in reports.
     """
 
@@ -32,11 +34,18 @@ class Price(BaseModel):
 
     input: float = Field(ge=0, allow_inf_nan=False)
     output: float = Field(ge=0, allow_inf_nan=False)
+    cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     source: str
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Serving cost in US dollars of one call's tokens."""
+        """Serving cost in US dollars of one call's tokens, as if no cache had served any."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
+
+    def bill(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
+        """What the provider charges for a call, in US dollars: cached prompt tokens at their own price."""
+        cached = self.input if self.cached is None else self.cached
+        saved = cached_tokens * (self.input - cached) / 1_000_000
+        return self.cost(prompt_tokens, completion_tokens) - saved
 
 
 class Model(BaseModel):
@@ -54,6 +63,7 @@ class Model(BaseModel):
         api_base: Address of an OpenAI-compatible server, for models served over HTTP.
         context: Tokens that fit in one call, prompt and reply together.
         concurrency: Calls that may be in flight at once.
+        timeout: Seconds to wait for a reply of a model over HTTP.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +76,7 @@ class Model(BaseModel):
     api_base: str | None = None
     context: int = Field(default=4096, ge=256)
     concurrency: int = Field(default=8, ge=1)
+    timeout: float = Field(default=120.0, gt=0)
 
     @property
     def is_local(self) -> bool:

@@ -78,9 +78,18 @@ def _listed(name: str) -> Price | None:
         entry = entries.get(key, {})
         prices = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
         if None not in prices and max(prices) > 0:
-            per_million = [round(1e6 * float(price), 9) for price in prices]
-            return Price(input=per_million[0], output=per_million[1], source=f"LiteLLM's cost map, {key}")
+            cached = entry.get("cache_read_input_token_cost")
+            return Price(
+                input=_per_million(prices[0]),
+                output=_per_million(prices[1]),
+                cached=None if cached is None else _per_million(cached),
+                source=f"LiteLLM's cost map, {key}",
+            )
     return None
+
+
+def _per_million(per_token: float) -> float:
+    return round(1e6 * float(per_token), 9)
 
 
 @cache

@@ -17,7 +17,7 @@ LOCAL_CONTEXT = 4096
 LOCAL_CONCURRENCY = 4
 """Rollouts of a local model that run together: as many as its engine has slots."""
 
-KEYS = ("kind", "size", "price", "api_base", "engine", "context", "concurrency")
+KEYS = ("kind", "size", "price", "api_base", "engine", "context", "concurrency", "timeout")
 
 
 def model(
@@ -30,6 +30,7 @@ def model(
     engine: Engine = "auto",
     context: int | None = None,
     concurrency: int | None = None,
+    timeout: float | None = None,
 ) -> Model:
     """Declare a model.
 
@@ -42,6 +43,7 @@ def model(
         engine: DSPy backend of a model over HTTP: ``auto``, ``lm15`` or ``litellm``.
         context: Tokens that fit in one call.
         concurrency: Calls in flight at once.
+        timeout: Seconds to wait for a reply over HTTP; 120 if left out.
 
     Raises:
         ModelError: The model is unknown, or the declaration is not complete.
@@ -70,13 +72,15 @@ def model(
         api_base=api_base,
         context=context or 8192,
         concurrency=concurrency or 8,
+        timeout=timeout or 120.0,
     )
 
 
 def parse_model(text: str) -> Model:
     """A model from the command line: ``NAME[,key=value...]``.
 
-    Keys are kind, size, price (``IN/OUT`` or ``by-size``), api_base, engine, context and concurrency.
+    Keys are kind, size, price (``IN/OUT`` or ``by-size``), api_base, engine, context, concurrency
+    and timeout.
 
     Raises:
         ModelError: A key is unknown or a value is not of its type.
@@ -104,7 +108,7 @@ def _value(key: str, value: str) -> Any:
             return value
         given, found, generated = value.partition("/")
         return float(given), float(generated if found else given)
-    if key == "size":
+    if key in ("size", "timeout"):
         return float(value)
     return int(value) if key in ("context", "concurrency") else value
 

@@ -57,6 +57,7 @@ class TextCompletionEngine:
                 api_key=os.environ.get(f"{provider.upper()}_API_KEY", "none"),
                 timeout=self.timeout,
                 num_retries=0,
+                max_retries=0,
                 **{key: value for key, value in options.items() if value is not None},
             )
         return _response(reply, request.model)

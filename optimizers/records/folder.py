@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from optimizers.errors import StudyError
-from optimizers.frontier.report import FrontierReport
+from optimizers.frontier.report import FrontierReport, Prediction
 from optimizers.records.rows import StudyManifest
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -65,6 +68,11 @@ class StudyFolder:
         return self.path / "frontier.json"
 
     @property
+    def prediction(self) -> Path:
+        """What it was foretold to use."""
+        return self.path / "estimate.json"
+
+    @property
     def picture(self) -> Path:
         """Its frontier, drawn."""
         return self.path / "frontier.png"
@@ -107,6 +115,40 @@ class StudyFolder:
             where=str(runs),
             fix=f"there are {', '.join(known)}" if known else "run one first: optimize PROGRAM",
         )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from running the study; let go when the process ends, however it ends.
+
+        Raises:
+            StudyError: Another process runs it.
+        """
+        lock = FileLock(self.path / "lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StudyError(
+                f"The study {self.path.name} is being run by another process.",
+                where=str(self.path),
+                fix="wait until it is done, or start another study with --study NAME",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_manifest(self, manifest: StudyManifest) -> None:
+        """Write the study's manifest anew."""
+        _write(self.manifest, manifest)
+
+    def write_prediction(self, prediction: Prediction) -> None:
+        """Write what the study is foretold to use, unless it was foretold before."""
+        if not self.prediction.exists():
+            _write(self.prediction, prediction)
+
+    def read_prediction(self) -> Prediction | None:
+        """What the study was foretold to use, if it was."""
+        return _read(self.prediction, Prediction) if self.prediction.exists() else None
 
     def read_manifest(self) -> StudyManifest:
         """The study's manifest."""

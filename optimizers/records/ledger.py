@@ -1,13 +1,16 @@
-"""The ledger: every rollout of a study, written before anything counts it.
+"""The ledger: every rollout and every call of a study, written before anything counts it.
 
 SQLite in write-ahead mode through SQLAlchemy. A (candidate, example, number) is written
-once: a second row for it is left out, so a rollout can never be counted twice.
+once: a second row for it is left out, so a rollout can never be counted twice. A call is
+written with the most it may use before it is sent, and with what it used when it ends.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +20,11 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from optimizers.budget import Use
 from optimizers.candidate import Candidate
 from optimizers.errors import StudyError
 from optimizers.frontier.report import Role
-from optimizers.records.rows import Rollout, Split
+from optimizers.records.rows import Call, ExampleRow, Rollout, Split
 
 SCHEMA_VERSION = 1
 
@@ -58,6 +62,37 @@ _openings = sa.Table(
     sa.Column("opened", sa.String, nullable=False),
     sa.Column("roles", sa.Text, nullable=False),
 )
+_examples = sa.Table(
+    "examples",
+    _tables,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("split", sa.String, nullable=False),
+    sa.Column("group", sa.String),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("gold", sa.Text, nullable=False),
+)
+_sessions = sa.Table(
+    "sessions",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("began", sa.Float, nullable=False),
+    sa.Column("last", sa.Float, nullable=False),
+)
+_calls = sa.Table(
+    "calls",
+    _tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("phase", sa.String, nullable=False),
+    sa.Column("candidate", sa.String),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False),
+    sa.Column("cached_tokens", sa.Integer, nullable=False),
+    sa.Column("completion_tokens", sa.Integer, nullable=False),
+    sa.Column("cost", sa.Float, nullable=False),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("ended", sa.Float),
+)
 
 
 @dataclass(frozen=True)
@@ -74,10 +109,12 @@ class Opening:
 
 
 class Ledger:
-    """A study's rollouts, candidates and the opening of its test. Usable from several threads."""
+    """A study's rollouts, calls, candidates and the opening of its test. Usable from several threads."""
 
     def __init__(self, engine: sa.Engine, path: Path) -> None:
         self._engine, self._path = engine, path
+        # SQLite takes one writer at a time: threads queue here rather than at its busy timeout.
+        self._writing = threading.Lock()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -119,20 +156,104 @@ class Ledger:
         """Release the file."""
         self._engine.dispose()
 
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self._writing, self._engine.begin() as connection:
+            yield connection
+
     def add_candidate(self, candidate: Candidate) -> None:
         """Write a candidate, unless it is known."""
         row = {"id": candidate.id, "content": candidate.model_dump_json()}
-        with self._engine.begin() as connection:
+        with self._write() as connection:
             connection.execute(insert(_candidates).on_conflict_do_nothing(), row)
 
     def add(self, rollouts: Sequence[Rollout]) -> None:
         """Write rollouts in one transaction; pairs that are known stay as they are."""
         if not rollouts:
             return
-        with self._engine.begin() as connection:
+        with self._write() as connection:
             connection.execute(
                 insert(_rollouts).on_conflict_do_nothing(), [_row(rollout) for rollout in rollouts]
             )
+
+    def withdraw(self, candidate: str, examples: Sequence[str]) -> None:
+        """Take back failures that say nothing of the candidate: the server was down, or a key was wrong."""
+        table = _rollouts.c
+        with self._write() as connection:
+            connection.execute(
+                sa.delete(_rollouts).where(
+                    table.candidate == candidate, table.example.in_(examples), table.failure.is_not(None)
+                )
+            )
+
+    def add_examples(self, examples: Sequence[ExampleRow]) -> None:
+        """Write the examples a study measures on, unless they are known."""
+        rows = [
+            {**row.model_dump(), "inputs": json.dumps(row.inputs), "gold": json.dumps(row.gold)}
+            for row in examples
+        ]
+        with self._write() as connection:
+            connection.execute(insert(_examples).on_conflict_do_nothing(), rows)
+
+    def examples(self) -> dict[str, ExampleRow]:
+        """Example id -> example, of dev and test."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_examples)).mappings().all()
+        return {
+            row["id"]: ExampleRow.model_validate(
+                {**row, "inputs": json.loads(row["inputs"]), "gold": json.loads(row["gold"])}
+            )
+            for row in rows
+        }
+
+    def begin_session(self, now: float) -> int:
+        """Note that a process starts to work on the study; returns its number.
+
+        Only one process works on a study at a time, so calls that an earlier one left
+        without an end are ``lost``: they keep the most they may have used.
+        """
+        with self._write() as connection:
+            connection.execute(
+                sa.update(_calls).where(_calls.c.state == "started").values(state="lost", ended=now)
+            )
+            added = sa.insert(_sessions).values(began=now, last=now).returning(_sessions.c.id)
+            return int(connection.execute(added).scalar_one())
+
+    def start_call(self, call: Call) -> int:
+        """Write a call that is about to be sent, with the most it may use; returns its number."""
+        with self._write() as connection:
+            added = sa.insert(_calls).values(call.model_dump(exclude={"id"})).returning(_calls.c.id)
+            return int(connection.execute(added).scalar_one())
+
+    def end_call(self, number: int, session: int, ended: float, **changes: Any) -> None:
+        """Write how a call ended: its state and what it used. Also shows that the session lives."""
+        with self._write() as connection:
+            connection.execute(sa.update(_calls).where(_calls.c.id == number).values(ended=ended, **changes))
+            connection.execute(sa.update(_sessions).where(_sessions.c.id == session).values(last=ended))
+
+    def touch(self, session: int, now: float) -> None:
+        """Show that a session lives."""
+        with self._write() as connection:
+            connection.execute(sa.update(_sessions).where(_sessions.c.id == session).values(last=now))
+
+    def calls(self) -> list[Call]:
+        """Every call sent, in order."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_calls).order_by(_calls.c.id)).mappings()
+            return [Call.model_validate(dict(row)) for row in rows]
+
+    def used(self) -> Use:
+        """What all processes together have used so far; calls without an end count at their most."""
+        tokens = _calls.c.prompt_tokens + _calls.c.completion_tokens
+        totals = sa.select(sa.func.count(), sa.func.sum(tokens), sa.func.sum(_calls.c.cost)).select_from(
+            _calls
+        )
+        with self._engine.connect() as connection:
+            calls, spent, dollars = connection.execute(totals).one()
+            seconds = connection.execute(
+                sa.select(sa.func.sum(_sessions.c.last - _sessions.c.began))
+            ).scalar()
+        return Use(calls=calls, tokens=spent or 0, dollars=dollars or 0.0, seconds=seconds or 0.0)
 
     def candidates(self) -> dict[str, Candidate]:
         """Candidate id -> candidate."""
@@ -163,7 +284,7 @@ class Ledger:
         """
         content = json.dumps({identity: list(found) for identity, found in sorted(roles.items())})
         row = {"split": "test", "opened": datetime.now(UTC).isoformat(), "roles": content}
-        with self._engine.begin() as connection:
+        with self._write() as connection:
             connection.execute(insert(_openings).on_conflict_do_nothing(), row)
         opening = self.test_opening()
         if opening is None or opening.roles != dict(roles):

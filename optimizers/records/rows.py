@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from optimizers.budget import Budget
 from optimizers.models.model import Model
 
 Split = Literal["dev", "test"]
@@ -68,6 +69,67 @@ class Rollout(BaseModel):
         return self
 
 
+Phase = Literal["prepare", "search", "settle", "test", "done"]
+"""What a study is doing: ``search`` runs trials, ``settle`` measures the leaders further, ``test``
+opens the sealed set."""
+
+CallState = Literal["started", "finished", "failed", "lost"]
+"""``lost`` is a call whose process died before it ended: it may or may not have been served."""
+
+
+class Call(BaseModel):
+    """One request to a model, retries each on their own.
+
+    Attributes:
+        id: Number in the order of sending; None before it is written.
+        phase: What the study was doing.
+        candidate: The candidate it was for; None when for none.
+        model: The model's name.
+        state: How it stands.
+        prompt_tokens: Tokens read and billed; the most there may be until the call is finished,
+            and where it failed or was lost without an answer.
+        cached_tokens: Of those, tokens from a prefix cache.
+        completion_tokens: Tokens generated and billed, likewise.
+        cost: US dollars billed, likewise.
+        started: When it was sent, seconds since the epoch.
+        ended: When it ended.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int | None = None
+    phase: Phase
+    candidate: str | None = None
+    model: str
+    state: CallState = "started"
+    prompt_tokens: int = Field(ge=0)
+    cached_tokens: int = Field(default=0, ge=0)
+    completion_tokens: int = Field(ge=0)
+    cost: float = Field(ge=0, allow_inf_nan=False)
+    started: float
+    ended: float | None = None
+
+
+class ExampleRow(BaseModel):
+    """An example that a study measures on.
+
+    Attributes:
+        id: Content hash.
+        split: Which part of the data it belongs to.
+        group: What it shares with other examples, as text; None without a declared group column.
+        inputs: Its input fields, as JSON values.
+        gold: Its declared outputs, as JSON values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    split: Split
+    group: str | None = None
+    inputs: dict[str, Any]
+    gold: dict[str, Any]
+
+
 class SplitSizes(BaseModel):
     """How many examples each part of the data holds."""
 
@@ -76,6 +138,9 @@ class SplitSizes(BaseModel):
     train: int = Field(ge=0)
     dev: int = Field(ge=1)
     test: int = Field(ge=1)
+
+
+Objective = Literal["quality", "cost", "latency"]
 
 
 class StudyManifest(BaseModel):
@@ -89,12 +154,18 @@ class StudyManifest(BaseModel):
         program_hash: Hash of the program file's text.
         data_hash: Hash of the examples and their split.
         metric: The metric's name.
+        metric_hash: Hash of the metric's source.
+        budget: What the study may use.
+        objectives: What the search trades off.
+        min_coverage: Share of rollouts that must get a score for a measurement to count.
         models: The models searched, with the prices used.
         reference: Name of the model the others are measured against.
         margin: How much quality the user accepts to lose, in score units.
         seed: Seed of every random choice.
         sizes: Examples per split.
         duplicates: Rows dropped because another row says the same.
+        near_duplicates: Rows kept in one part with a row that says nearly the same.
+        leaks_removed: Rows dropped because a row of a later part says nearly the same.
         notes: Warnings about the data that a reader of the result must know.
         versions: Versions of the packages that decide results.
         created: When the study began, UTC.
@@ -110,12 +181,18 @@ class StudyManifest(BaseModel):
     program_hash: str
     data_hash: str
     metric: str
+    metric_hash: str = ""
+    budget: Budget = Budget()
+    objectives: tuple[Objective, ...] = ("quality", "cost")
+    min_coverage: float = Field(default=0.95, ge=0, le=1)
     models: tuple[Model, ...]
     reference: str
     margin: float = Field(ge=0, le=1)
     seed: int
     sizes: SplitSizes
     duplicates: int = Field(default=0, ge=0)
+    near_duplicates: int = Field(default=0, ge=0)
+    leaks_removed: int = Field(default=0, ge=0)
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     created: datetime

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING
 
 from optimizers.frontier.pareto import non_dominated
 
 if TYPE_CHECKING:
     from optimizers.candidate import Candidate
-    from optimizers.records.rows import Rollout
+    from optimizers.records.rows import Objective, Rollout
 
 PRIOR = 10
 """Rollouts' worth of doubt in a candidate's own mean: it is shrunk towards its model's mean.
@@ -28,6 +29,7 @@ class Standing:
         candidate: The candidate.
         scores: Example id -> score; failures have none.
         costs: Example id -> serving cost in US dollars.
+        latencies: Example id -> seconds.
         tried: Examples run, failures included.
         eliminated: Whether a rival no dearer was shown better with confidence.
     """
@@ -35,6 +37,7 @@ class Standing:
     candidate: Candidate
     scores: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
+    latencies: dict[str, float] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
     eliminated: bool = False
 
@@ -53,6 +56,16 @@ class Standing:
         """Mean serving cost of a rollout, US dollars."""
         return sum(self.costs.values()) / len(self.costs) if self.costs else 0.0
 
+    @property
+    def latency(self) -> float:
+        """Median seconds of a rollout."""
+        return median(self.latencies.values()) if self.latencies else 0.0
+
+    @property
+    def coverage(self) -> float:
+        """Share of the examples tried that have a score."""
+        return len(self.scores) / len(self.tried) if self.tried else 1.0
+
     def shared(self, other: Standing) -> tuple[list[float], list[float]]:
         """Both candidates' scores on the examples that both have a score for, paired."""
         examples = [example for example in self.scores if example in other.scores]
@@ -65,9 +78,18 @@ class Standing:
 
 
 class Board:
-    """Every candidate's standing, by candidate id."""
+    """Every candidate's standing, by candidate id.
 
-    def __init__(self) -> None:
+    Args:
+        objectives: What the frontier trades off.
+        min_coverage: A candidate with a smaller share of scored rollouts is on no frontier:
+            too much of it is unknown.
+    """
+
+    def __init__(
+        self, objectives: Sequence[Objective] = ("quality", "cost"), min_coverage: float = 0.0
+    ) -> None:
+        self.objectives, self.min_coverage = tuple(objectives), min_coverage
         self.standings: dict[str, Standing] = {}
         self._total: dict[str, float] = defaultdict(float)
         self._scored: dict[str, int] = defaultdict(int)
@@ -86,6 +108,7 @@ class Board:
             if rollout.score is not None:
                 standing.scores[rollout.example] = rollout.score
                 standing.costs[rollout.example] = rollout.cost
+                standing.latencies[rollout.example] = rollout.latency
                 self._total[standing.candidate.model] += rollout.score
                 self._scored[standing.candidate.model] += 1
 
@@ -99,18 +122,38 @@ class Board:
         prior = self._total[model] / self._scored[model] if self._scored[model] else 0.5
         return (sum(standing.scores.values()) + PRIOR * prior) / (len(standing.scores) + PRIOR)
 
+    def values(self, standing: Standing) -> list[float]:
+        """The candidate's objectives: shrunk quality, US dollars per 1,000 rollouts, seconds if asked for."""
+        known = {
+            "quality": self.quality(standing),
+            "cost": 1000 * standing.cost,
+            "latency": standing.latency,
+        }
+        return [known[objective] for objective in self.objectives]
+
+    def spares(self, rival: Standing, standing: Standing) -> bool:
+        """Whether a rival is no dearer than a candidate, and no slower where latency counts."""
+        slower = "latency" in self.objectives and rival.latency > standing.latency
+        return not rival.dearer_than(standing) and not slower
+
     def frontier(self) -> list[Standing]:
-        """Candidates not eliminated and not dominated by shrunk quality and cost."""
-        alive = [standing for standing in self.measured() if not standing.eliminated]
+        """Candidates not eliminated, not dominated in their objectives, and with enough scored."""
+        alive = [
+            standing
+            for standing in self.measured()
+            if not standing.eliminated and standing.coverage >= self.min_coverage
+        ]
         if not alive:
             return []
-        keep = non_dominated([self.quality(s) for s in alive], [s.cost for s in alive])
+        quality, *costs = zip(*[self.values(standing) for standing in alive], strict=True)
+        keep = non_dominated(quality, *costs)
         return [standing for standing, kept in zip(alive, keep, strict=True) if kept]
 
     def best_of(self, model: str) -> Standing | None:
         """The model's candidate of highest shrunk quality."""
         pool = [standing for standing in self.measured() if standing.candidate.model == model]
-        return max(pool, key=self.quality, default=None)
+        enough = [standing for standing in pool if standing.coverage >= self.min_coverage]
+        return max(enough or pool, key=self.quality, default=None)
 
     def leaders(self) -> list[Standing]:
         """The frontier and each model's best: what deserves to be known well.

@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
-TEST_BLOCK = 50
-"""Test examples each point runs in its turn: interleaved, so that no point meets another hour's machine."""
+TEST_BLOCK, SHORT_TEST_BLOCK = 50, 10
+"""Test examples each point runs in its turn: interleaved, so that no point meets another hour's machine.
+Turns are short where the budget may end the test, so that it ends for all points alike."""
 
 DEFAULT_ROWS = 100
 """Test examples for a plain default that is on no frontier: it is often far off, and slow."""
+
+
+NOISE_ROWS = 100
+"""Test examples that a point sampled at a temperature runs twice, to show how much of it is luck."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def run_test(
     examples: Sequence[dspy.Example],
     measurer: Measurer,
     *,
+    block: int = TEST_BLOCK,
     on_share: Callable[[float], None] = lambda share: None,
 ) -> list[Rollout]:
     """Run every frozen candidate on the sealed test set, interleaved block by block.
@@ -71,27 +77,41 @@ def run_test(
         frozen: What to run.
         examples: The test set.
         measurer: Runs and records; rollouts of an interrupted test are not run again.
+        block: Examples each point runs in its turn.
         on_share: Told the share that is done, in [0, 1].
 
     Returns:
         The test rollouts.
     """
-    turns = list(_turns(frozen, examples))
+    turns = list(_turns(frozen, examples, block))
     rollouts: list[Rollout] = []
-    for done, (candidate, block) in enumerate(turns):
+    for done, (candidate, turn) in enumerate(turns):
         on_share(done / len(turns))
-        rollouts += measurer.measure(candidate, block, "test")
+        rollouts += measurer.measure(candidate, turn, "test")
     on_share(1.0)
     return rollouts
 
 
+def repeat_sampled(frozen: Frozen, examples: Sequence[dspy.Example], measurer: Measurer) -> None:
+    """Run the frontier's points that are sampled at a temperature a second time, on the first examples.
+
+    Args:
+        frozen: What was tested.
+        examples: The test set.
+        measurer: Runs and records, as rollout 1.
+    """
+    for candidate in frozen.candidates.values():
+        if candidate.sampling.temperature > 0 and "frontier" in frozen.roles[candidate.id]:
+            measurer.measure(candidate, examples[:NOISE_ROWS], "test", number=1)
+
+
 def _turns(
-    frozen: Frozen, examples: Sequence[dspy.Example]
+    frozen: Frozen, examples: Sequence[dspy.Example], block: int
 ) -> Iterable[tuple[Candidate, Sequence[dspy.Example]]]:
     # Grouped by model within a block: switching weights is what costs time.
     order = sorted(frozen.candidates.values(), key=lambda candidate: candidate.model)
-    for start in range(0, len(examples), TEST_BLOCK):
+    for start in range(0, len(examples), block):
         for candidate in order:
             if frozen.roles[candidate.id] == ("default",) and start >= DEFAULT_ROWS:
                 continue
-            yield candidate, examples[start : start + TEST_BLOCK]
+            yield candidate, examples[start : start + block]

@@ -1,21 +1,30 @@
-"""The search: Optuna proposes candidates, racing decides how long each is measured."""
+"""The search: Optuna proposes candidates, racing decides how long each is measured.
+
+What a study does next follows from its seed and its recorded scores alone. A process
+that takes up an interrupted study goes through the finished trials again, reading their
+rollouts from the ledger, and so stands where the other one stood.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from optimizers.errors import BudgetSpent
 from optimizers.search.racing import BLOCK, CHALLENGE, judge
 
 if TYPE_CHECKING:
     import dspy
 
+    from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
+    from optimizers.records.rows import Objective
     from optimizers.search.board import Board, Standing
     from optimizers.space import SearchSpace
 
@@ -25,48 +34,52 @@ SETTLED = 200
 LEARN_FROM = 16
 """Trials after which the sampler learns from them; by then the seeded starts have run."""
 
+DIRECTIONS = {"quality": StudyDirection.MAXIMIZE}
+METRICS = {"quality": "quality", "cost": "cost_per_1000", "latency": "latency_p50"}
 
-def open_study(path: Path, name: str, seed: int) -> optuna.Study:
-    """The study's Optuna record, new or continued: (quality, US dollars per 1,000 rollouts).
+VALUES = "values"
+"""User attribute of a trial that ran to its end: its objectives, empty when nothing was scored."""
 
-    Trials left running by a process that died are marked failed, since nobody will tell them,
-    and queued again, so that no start is lost; what they measured already is in the ledger.
+
+def open_study(path: Path, name: str, objectives: Sequence[Objective] = ("quality", "cost")) -> optuna.Study:
+    """The study's Optuna record, new or continued.
+
+    A trial left running by a process that died is told its values when it had them, else
+    failed: its number is lost, its candidate is proposed again.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        # Conditional parameters need the group option, which Optuna still marks experimental,
-        # as it does the names that its dashboard shows for the objectives.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, n_startup_trials=LEARN_FROM
-        )
+    with _experimental():
         study = optuna.create_study(
             study_name=name,
             storage=f"sqlite:///{path}",
-            directions=["maximize", "minimize"],
-            sampler=sampler,
+            directions=[DIRECTIONS.get(objective, StudyDirection.MINIMIZE) for objective in objectives],
             load_if_exists=True,
         )
-        study.set_metric_names(["quality", "cost_per_1000"])
+        study.set_metric_names([METRICS[objective] for objective in objectives])
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    # A sampler seeded alike would repeat, on resuming, the draws it made before.
-    if study.trials:
-        sampler.reseed_rng()
+        _tell(study, trial.number, trial.user_attrs.get(VALUES))
     return study
 
 
-def finished(study: optuna.Study) -> int:
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Trials that count towards the budget: the ones that ran to their end, whatever it was."""
-    return sum("rollouts" in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+    return [trial for trial in study.get_trials(deepcopy=False) if VALUES in trial.user_attrs]
 
 
-def enqueue_starts(study: optuna.Study, space: SearchSpace, seed: int) -> None:
-    """Queue the assignments every study begins with, once."""
-    if not study.trials:
-        for start in space.starts(seed):
-            study.enqueue_trial(start)
+def sampler(seed: int, position: int, start: Mapping[str, Any] | None) -> optuna.samplers.BaseSampler:
+    """Who proposes the trial at this position: a start's choices, else TPE on what came before.
+
+    Seeded by the position, so that a resumed study proposes what it would have proposed.
+    """
+    with _experimental():
+        # Conditional parameters need the group option, which Optuna still marks experimental.
+        tpe = optuna.samplers.TPESampler(
+            seed=(seed * 1_000_003 + position) % 2**32,
+            multivariate=True,
+            group=True,
+            n_startup_trials=LEARN_FROM,
+        )
+        return optuna.samplers.PartialFixedSampler(dict(start), tpe) if start else tpe
 
 
 class Search:
@@ -78,6 +91,7 @@ class Search:
         board: What is known; grows as trials run.
         measurer: Runs candidates and records their rollouts.
         blocks: The dev set in blocks, in the order all candidates run them.
+        seed: Seed of the study.
     """
 
     def __init__(
@@ -87,31 +101,50 @@ class Search:
         board: Board,
         measurer: Measurer,
         blocks: Sequence[tuple[dspy.Example, ...]],
+        seed: int,
     ) -> None:
         self.study, self.space, self.board = study, space, board
-        self.measurer, self.blocks = measurer, blocks
+        self.measurer, self.blocks, self.seed = measurer, blocks, seed
+        self.starts = space.starts(seed)
 
-    def trial(self) -> tuple[optuna.Trial, Standing]:
-        """Run one trial: ask, measure until racing stops it, tell; then measure one leader further."""
+    def replay(self, candidate: Candidate) -> Standing:
+        """Go through a finished trial again, on recorded rollouts."""
+        standing = self.board.enter(candidate)
+        self._run(standing)
+        return standing
+
+    def trial(self, position: int) -> tuple[optuna.Trial, Standing]:
+        """Run one trial: ask, measure until racing stops it, measure one leader further, tell.
+
+        Args:
+            position: Finished trials before this one.
+
+        Raises:
+            BudgetSpent: It could not be finished; it does not count.
+        """
+        start = self.starts[position] if position < len(self.starts) else None
+        self.study.sampler = sampler(self.seed, position, start)
         trial = self.study.ask()
         standing = self.board.enter(self.space.choose(trial))
         trial.set_user_attr("candidate", standing.candidate.id)
-        if standing.n:
-            # Asked for again: what is known already counts, and one block more is learnt.
-            self._block(standing)
-        else:
-            self._race(standing)
+        try:
+            self._run(standing)
+        except BudgetSpent:
+            _tell(self.study, trial.number, None)
+            raise
+        values = self.board.values(standing) if standing.scores else []
         trial.set_user_attr("rollouts", standing.n)
         trial.set_user_attr("eliminated", standing.eliminated)
-        if standing.scores:
-            self.study.tell(trial, [self.board.quality(standing), 1000 * standing.cost])
-            self._refine_a_leader()
-        else:
-            self.study.tell(trial, state=TrialState.FAIL)
+        trial.set_user_attr(VALUES, values)
+        _tell(self.study, trial.number, values)
         return trial, standing
 
     def settle(self) -> float:
-        """Measure the least-measured leader one block further; returns the share that is settled."""
+        """Measure the least-measured leader one block further; returns the share that is settled.
+
+        Raises:
+            BudgetSpent: The budget does not cover the block.
+        """
         target = self._target()
         leaders = self.board.leaders()
         behind = [standing for standing in leaders if standing.n < target]
@@ -119,6 +152,15 @@ class Search:
             self._block(min(behind, key=lambda standing: standing.n))
         done = sum(min(standing.n, target) for standing in leaders)
         return 1.0 if not behind else min(0.99, done / (target * len(leaders)))
+
+    def _run(self, standing: Standing) -> None:
+        if standing.n:
+            # Asked for again: what is known already counts, and one block more is learnt.
+            self._block(standing)
+        else:
+            self._race(standing)
+        if standing.scores:
+            self._refine_a_leader()
 
     def _race(self, standing: Standing) -> None:
         limit = min(CHALLENGE, self._common())
@@ -148,3 +190,15 @@ class Search:
             return False
         self.board.add(self.measurer.measure(standing.candidate, self.blocks[position], "dev"))
         return True
+
+
+def _tell(study: optuna.Study, number: int, values: Sequence[float] | None) -> None:
+    if values:
+        study.tell(number, list(values))
+    else:
+        study.tell(number, state=TrialState.FAIL)
+
+
+def _experimental() -> warnings.catch_warnings[None]:
+    """Without Optuna's warnings about the parts it still marks experimental."""
+    return warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore")

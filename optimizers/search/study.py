@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from optimizers.errors import StudyError
+from optimizers.budget import Budget, Use
+from optimizers.data import json_value
+from optimizers.errors import BudgetError, BudgetSpent, StudyError
+from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.frontier.build import build_report
 from optimizers.frontier.chart import ChartPoint
 from optimizers.frontier.plot import draw_frontier
 from optimizers.frontier.report import FrontierReport
@@ -21,124 +21,63 @@ from optimizers.frontier.statistics import estimate
 from optimizers.models.llama import llama_engine
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
-from optimizers.records.rows import SplitSizes, StudyManifest
+from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest
+from optimizers.records.summary import report_of
 from optimizers.search.board import Board, Standing
-from optimizers.search.confirm import Frozen, freeze, run_test
-from optimizers.search.loop import Search, enqueue_starts, finished, open_study
-from optimizers.search.progress import Phase, Progress, Watcher
+from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
+from optimizers.search.estimate import held_back, predict
+from optimizers.search.loop import Search, finished, open_study
+from optimizers.search.progress import Progress, Watcher
 from optimizers.search.racing import blocks
 from optimizers.space import search_space
-from optimizers.task import relative_program
+from optimizers.splits import example_id
+from optimizers.task import fields_of
 from optimizers.tracking.mlflow_log import StudyRun
 
 if TYPE_CHECKING:
+    import dspy
     import optuna
 
-    from optimizers.frontier.report import Role
-    from optimizers.records.rows import Rollout
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
 REFRESH = 0.5
 """Seconds between two looks at a running study."""
 
-VERSIONED = ("prompt-parity", "dspy", "optuna", "litellm", "mlflow", "xllamacpp")
 
-
-def manifest_of(task: LoadedTask, name: str, seed: int) -> StudyManifest:
-    """The manifest of a study of this task that starts now."""
-    dataset = task.dataset
-    return StudyManifest(
-        name=name,
-        task=task.name,
-        program=relative_program(task.path),
-        fingerprint=task.fingerprint,
-        program_hash=task.program_hash,
-        data_hash=dataset.fingerprint,
-        metric=task.metric_name,
-        models=task.models,
-        reference=task.reference.name,
-        margin=task.margin,
-        seed=seed,
-        sizes=SplitSizes(train=len(dataset.train), dev=len(dataset.dev), test=len(dataset.test)),
-        duplicates=dataset.duplicates,
-        notes=dataset.notes,
-        versions={package: version(package) for package in VERSIONED},
-        created=datetime.now(UTC),
-    )
-
-
-def open_folder(task: LoadedTask, runs: Path, name: str, seed: int) -> StudyFolder:
-    """The study's folder: a new one, or the one to continue.
-
-    Raises:
-        StudyError: The name belongs to another task, or to this one before it changed.
-    """
-    folder = StudyFolder.at(runs, name)
-    if not folder.manifest.exists():
-        return StudyFolder.create(runs, manifest_of(task, name, seed))
-    known = folder.read_manifest()
-    if known.fingerprint == task.fingerprint:
-        return folder
-    raise StudyError(
-        f"The study {name} was made for something else: {_difference(known, task)}.",
-        where=str(folder.path),
-        fix="give another name with --study, or restore what changed",
-    )
-
-
-def _difference(known: StudyManifest, task: LoadedTask) -> str:
-    now = {
-        "the task": task.name,
-        "the program file": task.program_hash,
-        "the data": task.dataset.fingerprint,
-        "the metric": task.metric_name,
-        "the models or their prices": task.models,
-        "the margin": task.margin,
-    }
-    then = {
-        "the task": known.task,
-        "the program file": known.program_hash,
-        "the data": known.data_hash,
-        "the metric": known.metric,
-        "the models or their prices": known.models,
-        "the margin": known.margin,
-    }
-    changed = [what for what in now if now[what] != then[what]]
-    return ", ".join(changed) + " differ" + ("s" if len(changed) == 1 else "")
-
-
-def run_study(task: LoadedTask, folder: StudyFolder, *, trials: int, watch: Watcher) -> FrontierReport:
+def run_study(task: LoadedTask, folder: StudyFolder, *, watch: Watcher) -> FrontierReport:
     """Run a study, or what is left of it, and write its report.
 
     Args:
         task: What to optimize.
-        folder: The study's folder, from :func:`open_folder`.
-        trials: Trials in all, those of earlier runs included. A hard limit.
+        folder: The study's folder, from :func:`open_folder`; its manifest holds the budget.
         watch: Told about every step.
 
     Returns:
         The report, also written to the folder and to MLflow.
 
     Raises:
-        StudyError: The sealed test is open already and more trials are asked for.
+        StudyError: Another process runs the study; or its sealed test is open already and the
+            budget asks for more trials.
+        BudgetError: The budget ends before anything is measured.
     """
     manifest = folder.read_manifest()
     with ExitStack() as stack:
+        stack.enter_context(folder.lock())
         ledger = stack.enter_context(Ledger.open(folder.ledger))
-        study = open_study(folder.optuna, manifest.name, manifest.seed)
-        opening = ledger.test_opening()
-        if opening is not None and folder.report.exists():
-            if finished(study) >= trials:
+        study = open_study(folder.optuna, manifest.name, manifest.objectives)
+        done = len(finished(study))
+        if ledger.test_opening() is not None and folder.report.exists():
+            if done >= (manifest.budget.trials or 0):
                 return folder.read_report()
             raise StudyError(
-                f"The sealed test of {manifest.name} was opened after {finished(study)} trials; "
+                f"The sealed test of {manifest.name} was opened after {done} trials; "
                 "searching on would select with it in sight.",
                 where=str(folder.path),
                 fix="start a new study: give another --study name",
             )
         run = stack.enter_context(StudyRun.open(manifest, folder))
-        return _Session(task, manifest, folder, ledger, study, run, trials, watch).run()
+        return _Session(task, manifest, folder, ledger, study, run, watch).run()
 
 
 @dataclass
@@ -151,91 +90,123 @@ class _Session:
     ledger: Ledger
     study: optuna.Study
     tracking: StudyRun
-    trials: int
     watch: Watcher
+    account: Account = field(init=False)
     measurer: Measurer = field(init=False)
-    board: Board = field(default_factory=Board)
+    board: Board = field(init=False)
     began: float = field(default_factory=time.monotonic)
     done: int = 0
     _phase: Phase = "prepare"
     _share: float = 0.0
     _last: float = 0.0
 
+    def __post_init__(self) -> None:
+        models = {model.name: model for model in self.task.models}
+        self.account = Account(self.ledger, models, self.manifest.budget)
+        self.measurer = Measurer(self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick())
+        self.board = Board(self.manifest.objectives, self.manifest.min_coverage)
+
     def run(self) -> FrontierReport:
-        self.done = finished(self.study)
-        self.measurer = Measurer(self.task, self.ledger, on_rollout=lambda rollout: self.tick())
         self.show("prepare", 0.0)
         space = search_space(self.task)
+        self.ledger.add_examples(example_rows(self.task))
+        prediction = predict(self.task, space, self.manifest.budget)
+        self.folder.write_prediction(prediction)
         for model in self.task.models:
             if model.engine == "llama":
                 llama_engine(model).warm_up()
-        self.restore()
+        search = self.restored(space)
         opening = self.ledger.test_opening()
         if opening is None:
-            self.search(space)
-            frozen = freeze(self.board, space, self.task)
-            for candidate in frozen.candidates.values():
-                self.ledger.add_candidate(candidate)
-            self.ledger.open_test(frozen.roles)
+            self.account.held_back = held_back(prediction, self.manifest.budget)
+            self.search(search)
+            frozen = self.freeze(space)
         else:
             known = self.ledger.candidates()
             frozen = Frozen({identity: known[identity] for identity in opening.roles}, opening.roles)
-        self.show("test", 0.0)
-        run_test(
-            frozen, self.task.dataset.test, self.measurer, on_share=lambda share: self.show("test", share)
-        )
+        self.test(frozen)
         return self.finish(frozen)
 
-    def restore(self) -> None:
-        """Take up what earlier runs of this study measured."""
-        for candidate in self.ledger.candidates().values():
-            self.board.enter(candidate)
-        self.board.add(rollout for rollout in self.ledger.rollouts(split="dev") if rollout.number == 0)
-        for trial in self.study.get_trials(deepcopy=False):
-            standing = self.board.standings.get(trial.user_attrs.get("candidate", ""))
-            if standing is not None and trial.user_attrs.get("eliminated"):
-                standing.eliminated = True
-
-    def search(self, space: SearchSpace) -> None:
-        """Run the trials that are left, then measure the leaders until they are settled."""
-        enqueue_starts(self.study, space, self.manifest.seed)
-        outputs = _closed_outputs(space)
-        dev = blocks(self.task.dataset.dev, outputs, self.manifest.seed)
-        search = Search(self.study, space, self.board, self.measurer, dev)
-        while self.done < self.trials:
-            self.show("search", self.done / self.trials)
-            before, start = self.measurer.spend.rollouts, time.monotonic()
-            trial, standing = search.trial()
+    def restored(self, space: SearchSpace) -> Search:
+        """The search as earlier processes left it: their finished trials, gone through again."""
+        dev = blocks(self.task.dataset.dev, _closed_outputs(space), self.manifest.seed)
+        search = Search(self.study, space, self.board, self.measurer, dev, self.manifest.seed)
+        known = self.ledger.candidates()
+        for trial in finished(self.study):
+            standing = search.replay(known[trial.user_attrs["candidate"]])
             self.done += 1
-            self.log(trial, standing, self.measurer.spend.rollouts - before, time.monotonic() - start)
-        share = 0.0
-        while share < 1.0:
-            self.show("settle", share)
-            share = search.settle()
+            if trial.number not in self.tracking.known:
+                self.log(trial.number, standing, trial.user_attrs["rollouts"], trial.duration)
+        return search
 
-    def log(self, trial: optuna.Trial, standing: Standing, rollouts: int, seconds: float) -> None:
+    def search(self, search: Search) -> None:
+        """Run the trials that the budget holds, then measure the leaders until they are settled."""
+        try:
+            while self.manifest.budget.trials is None or self.done < self.manifest.budget.trials:
+                self.show("search", self.progress())
+                before, start = self.measurer.fresh, time.monotonic()
+                trial, standing = search.trial(self.done)
+                self.done += 1
+                spent = timedelta(seconds=time.monotonic() - start)
+                self.log(trial.number, standing, self.measurer.fresh - before, spent)
+            share = 0.0
+            while share < 1.0:
+                self.show("settle", share)
+                share = search.settle()
+        except BudgetSpent:
+            if not self.board.measured():
+                raise BudgetError(
+                    f"The budget of {self.manifest.budget} ends before one candidate is measured.",
+                    where="--budget",
+                    fix="see what a study needs: optimize estimate PROGRAM --budget ...",
+                ) from None
+
+    def progress(self) -> float:
+        """Share of the search that is done, by its scarcest unit."""
+        budget = self.manifest.budget
+        trials = self.done / budget.trials if budget.trials else 0.0
+        return max(trials, (self.account.used + self.account.held_back).share_of(budget))
+
+    def freeze(self, space: SearchSpace) -> Frozen:
+        """Decide what is tested and record that the test set is opened for it."""
+        frozen = freeze(self.board, space, self.task)
+        for candidate in frozen.candidates.values():
+            self.ledger.add_candidate(candidate)
+        self.ledger.open_test(frozen.roles)
+        return frozen
+
+    def test(self, frozen: Frozen) -> None:
+        """Measure what was frozen on the sealed test set, as far as the budget goes."""
+        self.account.held_back = Use()
+        self.show("test", 0.0)
+        # Points are measured in turns on the same examples: what fits the budget is paired.
+        with suppress(BudgetSpent):
+            examples, budget = self.task.dataset.test, self.manifest.budget
+            run_test(
+                frozen,
+                examples,
+                self.measurer,
+                block=TEST_BLOCK if budget == Budget(trials=budget.trials) else SHORT_TEST_BLOCK,
+                on_share=lambda share: self.show("test", share),
+            )
+            repeat_sampled(frozen, examples, self.measurer)
+
+    def log(self, number: int, standing: Standing, rollouts: int, spent: timedelta | None) -> None:
         """Record a finished trial where people look."""
         self.tracking.trial(
-            trial.number,
+            number,
             standing.candidate,
             estimate(list(standing.scores.values()), failures=standing.n - len(standing.scores)),
             cost=standing.cost,
             rollouts=rollouts,
-            seconds=seconds,
+            seconds=spent.total_seconds() if spent else 0.0,
             eliminated=standing.eliminated,
         )
 
     def finish(self, frozen: Frozen) -> FrontierReport:
-        """Build the report from the ledger alone, write it, draw it, and hand it to MLflow."""
-        rollouts = self.ledger.rollouts()
-        report = build_report(
-            self.manifest,
-            self.ledger.candidates(),
-            rollouts,
-            roles=_with_searched(frozen.roles, rollouts),
-            trials=self.done,
-            seconds=time.monotonic() - self.began,
-        )
+        """Build the report from the records alone, write it, draw it, and hand it to MLflow."""
+        self.account.touch()
+        report = report_of(self.folder, self.ledger, frozen.roles, trials=self.done)
         self.folder.write_report(report)
         draw_frontier(report, self.folder.picture)
         self.tracking.finish(report, self.folder.picture, self.folder.report)
@@ -250,7 +221,7 @@ class _Session:
     def show(self, phase: Phase, share: float) -> None:
         """Tell the watcher where the study stands."""
         self._phase, self._share, self._last = phase, share, time.monotonic()
-        spend = self.measurer.spend
+        self.account.phase = phase
         leaders = {standing.candidate.id for standing in self.board.frontier()}
         points = [
             ChartPoint(s.candidate.model, self.board.quality(s), s.cost, s.candidate.id in leaders)
@@ -260,11 +231,9 @@ class _Session:
             Progress(
                 phase=phase,
                 trials=self.done,
-                budget=self.trials,
-                rollouts=spend.rollouts,
-                calls=spend.calls,
-                tokens=spend.tokens,
-                spend=spend.dollars,
+                budget=self.manifest.budget,
+                used=self.account.used,
+                rollouts=self.measurer.fresh,
                 seconds=time.monotonic() - self.began,
                 share=share,
                 points=tuple(points),
@@ -279,8 +248,18 @@ def _closed_outputs(space: SearchSpace) -> Sequence[str]:
     return [name for name, info in fields.items() if closed_values(info.annotation) is not None]
 
 
-def _with_searched(
-    roles: dict[str, tuple[Role, ...]], rollouts: Sequence[Rollout]
-) -> dict[str, tuple[Role, ...]]:
-    measured = dict.fromkeys(rollout.candidate for rollout in rollouts)
-    return {identity: roles.get(identity, ("searched",)) for identity in measured}
+def example_rows(task: LoadedTask) -> list[ExampleRow]:
+    """The examples a study measures on, as the ledger keeps them."""
+    _, outputs, _ = fields_of(task.program)
+    parts: dict[Split, Sequence[dspy.Example]] = {"dev": task.dataset.dev, "test": task.dataset.test}
+    return [
+        ExampleRow(
+            id=example_id(example),
+            split=split,
+            group=task.dataset.groups.get(example_id(example)),
+            inputs={name: json_value(value) for name, value in example.inputs().items()},
+            gold={name: json_value(example[name]) for name in outputs},
+        )
+        for split, part in parts.items()
+        for example in part
+    ]

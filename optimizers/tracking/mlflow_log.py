@@ -27,6 +27,7 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 STUDY = "parity.study"
 KIND = "parity.kind"
+TRIAL = "parity.trial"
 
 TAG_LIMIT = 7_900
 PARAM_LIMIT = 5_900
@@ -39,10 +40,14 @@ class StudyRun:
         client: The store.
         experiment: Id of the task's experiment.
         run_id: Id of the study's run.
+        known: Numbers of the trials that are recorded already.
     """
 
-    def __init__(self, client: MlflowClient, experiment: str, run_id: str) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment: str, run_id: str, known: frozenset[int] = frozenset()
+    ) -> None:
         self._client, self._experiment, self.run_id = client, experiment, run_id
+        self.known = known
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
         self._pending: list[Future[None]] = []
         self._status = "KILLED"
@@ -64,7 +69,7 @@ class StudyRun:
         if known:
             run_id = known[0].info.run_id
             client.update_run(run_id, status="RUNNING")
-            return cls(client, experiment, run_id)
+            return cls(client, experiment, run_id, _recorded(client, experiment, run_id))
         tags = {STUDY: identity, KIND: "study", "mlflow.runName": manifest.name}
         run = client.create_run(experiment, tags=tags)
         opened = cls(client, experiment, run.info.run_id)
@@ -118,7 +123,7 @@ class StudyRun:
             "seconds": seconds,
         }
         tags = {PARENT: self.run_id, KIND: "trial", "parity.candidate": candidate.id}
-        tags["parity.eliminated"] = str(eliminated).lower()
+        tags |= {"parity.eliminated": str(eliminated).lower(), TRIAL: str(number)}
 
         def write() -> None:
             run = self._client.create_run(
@@ -168,6 +173,24 @@ class StudyRun:
         )
 
 
+def _recorded(client: MlflowClient, experiment: str, run_id: str) -> frozenset[int]:
+    """Numbers of the trials recorded in full; what a dying process left of others is deleted."""
+    numbers: set[int] = set()
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment], filter_string=f"tags.`{PARENT}` = '{run_id}'", max_results=1000, page_token=token
+        )
+        for run in page:
+            if run.info.status == "FINISHED":
+                numbers.add(int(run.data.tags[TRIAL]))
+            else:
+                client.delete_run(run.info.run_id)
+        token = page.token
+        if not token:
+            return frozenset(numbers)
+
+
 def _study_parameters(manifest: StudyManifest) -> dict[str, str]:
     return {
         "program": manifest.program,
@@ -176,6 +199,8 @@ def _study_parameters(manifest: StudyManifest) -> dict[str, str]:
         "reference": manifest.reference,
         "margin": f"{manifest.margin:g}",
         "seed": str(manifest.seed),
+        "budget": str(manifest.budget),
+        "objectives": ", ".join(manifest.objectives),
         "train": str(manifest.sizes.train),
         "dev": str(manifest.sizes.dev),
         "test": str(manifest.sizes.test),

@@ -65,6 +65,75 @@ def test_too_few_examples_decide_nothing() -> None:
     assert comparison.verdict == "indecisive"
 
 
+def test_an_indecisive_comparison_says_how_many_more_examples_would_settle_it() -> None:
+    comparison = report([1.0] * 96 + [0.0] * 4, [1.0] * 96 + [0.0] * 4).points[0].comparison
+    assert comparison is not None
+    assert comparison.verdict == "indecisive"
+    assert comparison.more is not None
+    assert 1 <= comparison.more < 200
+
+
+def test_a_point_with_many_failures_is_indecisive() -> None:
+    same = [1.0] * 900 + [0.0] * 100
+    comparison = report([None] * 100 + same[100:], same).points[0].comparison
+    assert comparison is not None
+    assert comparison.verdict == "indecisive"
+
+
+def with_reference_default(groups: dict[str, str] | None = None) -> FrontierReport:
+    default = candidate("local/large", "plain")
+    roles: dict[str, tuple[Role, ...]] = {
+        CHEAP.id: ("frontier", "best"),
+        DEAR.id: ("best", "reference"),
+        default.id: ("default",),
+    }
+    rows = rollouts(CHEAP, [1.0] * 270 + [0.0] * 30, cost=1e-6, split="test")
+    rows += rollouts(DEAR, [1.0] * 297 + [0.0] * 3, cost=1e-5, split="test")
+    rows += rollouts(default, [1.0] * 90 + [0.0] * 60, cost=1e-5, split="test")
+    rows += [r.model_copy(update={"number": 1}) for r in rollouts(CHEAP, [1.0] * 90, cost=1.0, split="test")]
+    rows += [r.model_copy(update={"number": 1}) for r in rollouts(CHEAP, [0.0] * 9, cost=1.0, split="dev")]
+    found = {c.id: c for c in (CHEAP, DEAR, default)}
+    return build_report(manifest(), found, rows, roles=roles, trials=1, seconds=1.0, groups=groups)
+
+
+def test_points_are_compared_with_the_references_plain_default_too() -> None:
+    made = with_reference_default()
+    cheap = made.points[0]
+    assert cheap.comparison is not None
+    assert cheap.against_default is not None
+    assert (cheap.comparison.verdict, cheap.against_default.verdict) == ("no match", "match")
+    # The default ran fewer test examples.
+    assert (cheap.comparison.n, cheap.against_default.n) == (300, 150)
+    (reference,) = made.with_role("reference")
+    assert reference.comparison is None
+    assert reference.against_default is not None
+    (default,) = made.with_role("default")
+    assert default.comparison is not None
+    assert default.against_default is None
+
+
+def test_another_models_default_is_no_yardstick() -> None:
+    assert all(point.against_default is None for point in report([1.0] * 50, [1.0] * 50).points)
+
+
+def test_a_second_rollout_shows_the_noise_and_changes_nothing_else() -> None:
+    first, *others = with_reference_default().points
+    assert first.noise is not None
+    assert (first.noise.n, first.noise.changed) == (90, 0.0)
+    assert first.test is not None
+    assert (first.test.n, first.dev.n) == (300, 0)
+    assert all(point.noise is None for point in others)
+
+
+def test_examples_in_groups_widen_every_interval() -> None:
+    groups = {f"test{index}": f"text {index // 10}" for index in range(300)}
+    alone, grouped = with_reference_default().points[0], with_reference_default(groups).points[0]
+    for one, other in ((alone.test, grouped.test), (alone.comparison, grouped.comparison)):
+        assert one is not None
+        assert other is not None
+        assert other.high - other.low > one.high - one.low
+
+
 def test_the_answer_names_the_small_model_its_share_and_its_cost() -> None:
     said = report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4).answer
     for part in ("small", "0.880", "92%", "large", "0.960", "10% of its cost", "margin 0.02", "n = 100"):

@@ -9,21 +9,33 @@ import pytest
 from dspy.lm15 import Request
 from fakes import FakeEngine
 
-from optimizers.errors import EngineError, StudyError
+from optimizers.budget import Budget
+from optimizers.errors import BudgetError, EngineError, StudyError
 from optimizers.frontier.report import FrontierReport
+from optimizers.models.model import Price
 from optimizers.records.ledger import Ledger
-from optimizers.search.loop import open_study
-from optimizers.search.progress import Progress
-from optimizers.search.study import open_folder, run_study
+from optimizers.search.manifest import open_folder
+from optimizers.search.progress import Progress, Watcher
+from optimizers.search.study import run_study
 from optimizers.task import LoadedTask
 
 
 def study(
-    task: LoadedTask, runs: Path, *, trials: int, name: str = "s", seen: list[Progress] | None = None
+    task: LoadedTask,
+    runs: Path,
+    *,
+    trials: int | None = None,
+    name: str = "s",
+    watch: Watcher = lambda progress: None,
+    **limits: float,
 ) -> FrontierReport:
-    folder = open_folder(task, runs, name, seed=0)
-    watch = seen.append if seen is not None else lambda progress: None
-    return run_study(task, folder, trials=trials, watch=watch)
+    folder = open_folder(task, runs, name, 0, Budget(trials=trials, **limits))
+    return run_study(task, folder, watch=watch)
+
+
+def keys(runs: Path, name: str = "s") -> list[tuple[str, str, int]]:
+    with Ledger.open(runs / name / "ledger.db") as ledger:
+        return sorted((r.candidate, r.example, r.number) for r in ledger.rollouts())
 
 
 @pytest.fixture
@@ -33,7 +45,7 @@ def runs(tmp_path: Path, engines: dict[str, FakeEngine]) -> Path:
 
 def test_a_study_finds_demos_and_reports_what_it_measured(task: LoadedTask, runs: Path) -> None:
     seen: list[Progress] = []
-    report = study(task, runs, trials=25, seen=seen)
+    report = study(task, runs, trials=25, watch=seen.append)
     assert report.trials == 25
     assert [point.cost for point in report.points] == sorted(point.cost for point in report.points)
     best = {p.candidate.model: p for p in report.with_role("best")}
@@ -74,46 +86,88 @@ def test_more_trials_after_the_test_was_opened_are_refused(task: LoadedTask, run
         study(task, runs, trials=9)
 
 
-def test_an_interrupted_study_goes_on_without_repeating_a_rollout(
-    task: LoadedTask, runs: Path, engines: dict[str, FakeEngine]
+@pytest.mark.parametrize("calls", [1, 143, 391, 560])
+def test_a_study_cut_anywhere_goes_on_as_if_it_had_not_been(
+    task: LoadedTask, runs: Path, engines: dict[str, FakeEngine], calls: int
 ) -> None:
+    undisturbed = study(task, runs, trials=12, name="whole")
+    served = 0
+
+    def cut(request: Request) -> None:
+        nonlocal served
+        served += 1
+        if served == calls:
+            raise KeyboardInterrupt
+
+    for engine in engines.values():
+        engine.requests.clear()
+        engine.fail = cut
+    with pytest.raises(KeyboardInterrupt):
+        study(task, runs, trials=12)
+    report = study(task, runs, trials=12)
+    assert keys(runs) == keys(runs, "whole")
+    assert report.points == undisturbed.points or {p.candidate.id for p in report.with_role("frontier")} == {
+        p.candidate.id for p in undisturbed.with_role("frontier")
+    }
+    # Every answered call became a rollout; the one that was cut ran again.
+    assert sum(len(engine.requests) for engine in engines.values()) == len(keys(runs)) + 1
+
+
+def test_a_study_is_run_by_one_process_at_a_time(task: LoadedTask, runs: Path) -> None:
+    def intrude(progress: Progress) -> None:
+        if progress.phase == "search":
+            study(task, runs, trials=8)
+
+    with pytest.raises(StudyError, match="another process"):
+        study(task, runs, trials=8, watch=intrude)
+
+
+@pytest.mark.parametrize("limits", [{"calls": 500}, {"tokens": 30_000}, {"dollars": 0.003}])
+def test_no_budget_is_overshot_and_the_test_gets_its_share(
+    task: LoadedTask, runs: Path, engines: dict[str, FakeEngine], limits: dict[str, float]
+) -> None:
+    report = study(task, runs, **limits)
+    assert report.spend is not None
+    used = report.spend.total
+    for unit, limit in limits.items():
+        assert 0.5 * limit < getattr(used, unit) <= limit
+    assert used.calls == sum(len(engine.requests) for engine in engines.values())
+    assert report.spend.by_phase["test"] > 0.2 * used.calls
+    assert all(point.test is not None and point.test.n >= 20 for point in report.with_role("frontier"))
+
+
+def test_a_budget_too_small_to_measure_anything_says_so(task: LoadedTask, runs: Path) -> None:
+    with pytest.raises(BudgetError, match="before one candidate"):
+        study(task, runs, calls=5)
+
+
+def test_a_bigger_budget_takes_up_a_study_whose_test_is_sealed(task: LoadedTask, runs: Path) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.trials == 5:
             raise KeyboardInterrupt
 
-    folder = open_folder(task, runs, "s", seed=0)
     with pytest.raises(KeyboardInterrupt):
-        run_study(task, folder, trials=12, watch=interrupt)
-    with Ledger.open(folder.ledger) as ledger:
-        assert ledger.rollouts()
-    report = study(task, runs, trials=12)
-    assert report.trials == 12
-    calls = sum(len(engine.requests) for engine in engines.values())
-    assert calls == report.rollouts
+        study(task, runs, trials=6, watch=interrupt)
+    assert study(task, runs, trials=9).trials == 9
 
 
-def test_a_start_that_was_interrupted_is_run_again(
-    task: LoadedTask, runs: Path, engines: dict[str, FakeEngine]
-) -> None:
-    def interrupt(request: Request) -> None:
-        if len(engines["local/large"].requests) == 25:
-            raise KeyboardInterrupt
-
-    engines["local/large"].fail = interrupt
-    folder = open_folder(task, runs, "s", seed=0)
-    with pytest.raises(KeyboardInterrupt):
-        run_study(task, folder, trials=40, watch=lambda progress: None)
-    engines["local/large"].fail = lambda request: None
-    study(task, runs, trials=40)
-    records = open_study(folder.optuna, "s", seed=0).get_trials(deepcopy=False)
-    (cut,) = [trial for trial in records if trial.state.name == "FAIL"]
-    assert cut.params in [trial.params for trial in records if trial.state.name == "COMPLETE"]
+def test_latency_can_be_an_objective(task: LoadedTask, runs: Path) -> None:
+    folder = open_folder(task, runs, "s", 0, Budget(trials=8), ("quality", "cost", "latency"))
+    report = run_study(task, folder, watch=lambda progress: None)
+    assert all(point.latency > 0 for point in report.with_role("frontier"))
 
 
 def test_a_name_taken_by_another_task_is_refused_and_says_what_differs(task: LoadedTask, runs: Path) -> None:
     study(task, runs, trials=6)
     with pytest.raises(StudyError, match="the program file"):
-        open_folder(replace(task, program_hash="f" * 16), runs, "s", seed=0)
+        study(replace(task, program_hash="f" * 16), runs, trials=6)
+
+
+def test_a_price_that_changed_is_named_with_both_values(task: LoadedTask, runs: Path) -> None:
+    study(task, runs, trials=6)
+    dearer = task.models[0].model_copy(update={"price": Price(input=7, output=9, source="declared")})
+    with pytest.raises(StudyError, match=r"price of local/small \(0.01/0.02 .* then, 7/9 .* now\)"):
+        study(replace(task, models=(dearer, task.models[1])), runs, trials=6)
 
 
 def test_a_server_that_is_down_stops_the_study_and_keeps_what_was_measured(
@@ -121,7 +175,7 @@ def test_a_server_that_is_down_stops_the_study_and_keeps_what_was_measured(
 ) -> None:
     from dspy.lm15 import ServerError
 
-    monkeypatch.setattr("dspy.clients.execution._delay", lambda exc, attempt: 0.0)
+    monkeypatch.setattr("optimizers.models.lm._wait", lambda error: 0.0)
 
     def down(request: Request) -> None:
         if len(engines["local/large"].requests) > 60:
@@ -131,4 +185,6 @@ def test_a_server_that_is_down_stops_the_study_and_keeps_what_was_measured(
     with pytest.raises(EngineError, match="run the same command again"):
         study(task, runs, trials=30)
     engines["local/large"].fail = lambda request: None
-    assert study(task, runs, trials=30).trials == 30
+    report = study(task, runs, trials=30)
+    assert report.trials == 30
+    assert all(point.dev.failures == 0 for point in report.points)

@@ -1,0 +1,183 @@
+"""The account of a study: every call is reserved before it is sent and settled when it ends.
+
+A call goes out only when the most it may use still fits the budget beside all that is in
+flight, so no budget is ever overshot, whatever the concurrency. The reservation is in the
+ledger before the call is sent: a process that dies leaves no call uncounted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from optimizers.budget import Budget, Use
+from optimizers.errors import BudgetSpent
+from optimizers.models.lm import Call as Tokens
+from optimizers.models.model import Model
+from optimizers.records.ledger import Ledger
+from optimizers.records.rows import Call, Phase
+
+LEFT_FOR_THE_REPORT = 3.0
+"""Seconds of a time budget kept for writing the result."""
+
+
+@dataclass
+class Account:
+    """What a study has used and may still use. Usable from several threads.
+
+    Args:
+        ledger: Where calls are written.
+        models: The study's models, for their prices.
+        budget: The study's limits.
+
+    Attributes:
+        held_back: What the current phase must leave untouched for a later one.
+        phase: Written with each call.
+    """
+
+    ledger: Ledger
+    models: Mapping[str, Model]
+    budget: Budget
+    held_back: Use = field(default_factory=Use)
+    phase: Phase = "prepare"
+    _settled: Use = field(init=False)
+    _session: int = field(init=False)
+    _began: float = field(init=False)
+    _in_flight: dict[int, tuple[Use, Model, float]] = field(default_factory=dict)
+    _slowest: dict[str, float] = field(default_factory=dict)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        self._settled = self.ledger.used()
+        self._began = time.monotonic()
+        self._session = self.ledger.begin_session(time.time())
+
+    @property
+    def used(self) -> Use:
+        """Everything used so far, by earlier processes too; calls in flight at their most."""
+        with self._changed:
+            return self._used()
+
+    def left(self) -> Use:
+        """What is left of each limited unit; a large number where there is no limit."""
+        used = self.used + self.held_back
+        limits = self.budget
+        return Use(
+            calls=(limits.calls or 10**12) - used.calls,
+            tokens=(limits.tokens or 10**15) - used.tokens,
+            dollars=(limits.dollars or 1e12) - used.dollars,
+            seconds=(limits.seconds or 1e12) - used.seconds - LEFT_FOR_THE_REPORT,
+        )
+
+    def gate(self, model: Model, candidate: str) -> CandidateGate:
+        """The gate for the calls of one candidate."""
+        return CandidateGate(self, model, candidate)
+
+    def open(self, model: Model, candidate: str, prompt: int | None, completion: int | None) -> int:
+        """Reserve a call, waiting for calls in flight to settle where that may make room.
+
+        Raises:
+            BudgetSpent: It does not fit what is left.
+        """
+        prompt, completion = _bounded(model, prompt, completion)
+        bound = Use(1, prompt + completion, model.price.cost(prompt, completion))
+        with self._changed:
+            while (unit := self._over(bound, model)) is not None:
+                if not self._in_flight:
+                    raise BudgetSpent(unit, str(self.budget))
+                self._changed.wait()
+            started = time.time()
+            call = Call(
+                phase=self.phase,
+                candidate=candidate,
+                model=model.name,
+                prompt_tokens=prompt,
+                completion_tokens=completion,
+                cost=bound.dollars,
+                started=started,
+            )
+            number = self.ledger.start_call(call)
+            self._in_flight[number] = (bound, model, started)
+        return number
+
+    def close(self, number: int, tokens: Tokens) -> None:
+        """Settle an answered call; one whose server reports no usage stays at its most."""
+        with self._changed:
+            bound, model, _ = self._in_flight[number]
+            if tokens.prompt is None or tokens.completion is None:
+                self._end(number, bound, state="finished")
+                return
+            cost = model.price.bill(tokens.prompt, tokens.cached, tokens.completion)
+            self._end(
+                number,
+                Use(1, tokens.prompt + tokens.completion, cost),
+                state="finished",
+                prompt_tokens=tokens.prompt,
+                cached_tokens=tokens.cached,
+                completion_tokens=tokens.completion,
+                cost=cost,
+            )
+
+    def fail(self, number: int, *, refused: bool) -> None:
+        """Settle a call without an answer: at nothing when the server refused it, else at its most."""
+        with self._changed:
+            bound, _, _ = self._in_flight[number]
+            if refused:
+                zero = {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0}
+                self._end(number, Use(1), state="failed", **zero)
+            else:
+                self._end(number, bound, state="failed")
+
+    def touch(self) -> None:
+        """Show in the ledger that this process still works: its time counts."""
+        self.ledger.touch(self._session, time.time())
+
+    def _end(self, number: int, use: Use, **changes: object) -> None:
+        _, model, started = self._in_flight.pop(number)
+        now = time.time()
+        self._slowest[model.name] = max(self._slowest.get(model.name, 0.0), now - started)
+        self.ledger.end_call(number, self._session, now, **changes)
+        self._settled += use
+        self._changed.notify_all()
+
+    def _used(self) -> Use:
+        total = self._settled + Use(seconds=time.monotonic() - self._began)
+        for bound, _, _ in self._in_flight.values():
+            total += bound
+        return total
+
+    def _over(self, bound: Use, model: Model) -> str | None:
+        # A call is expected to take no longer than the slowest so far; its timeout cuts it anyway.
+        seconds = self._slowest.get(model.name, 0.0) + LEFT_FOR_THE_REPORT
+        return (self._used() + self.held_back + bound + Use(seconds=seconds)).over(self.budget)
+
+
+@dataclass(frozen=True)
+class CandidateGate:
+    """Lets one candidate's calls through its study's account."""
+
+    account: Account
+    model: Model
+    candidate: str
+
+    def open(self, prompt: int | None, completion: int | None) -> int:
+        """Reserve a call of at most so many tokens."""
+        return self.account.open(self.model, self.candidate, prompt, completion)
+
+    def close(self, number: int, call: Tokens) -> None:
+        """Settle an answered call."""
+        self.account.close(number, call)
+
+    def fail(self, number: int, *, refused: bool) -> None:
+        """Settle a call without an answer."""
+        self.account.fail(number, refused=refused)
+
+
+def _bounded(model: Model, prompt: int | None, completion: int | None) -> tuple[int, int]:
+    """The most tokens a call may read and generate; a local model never exceeds its context."""
+    read = model.context if prompt is None else prompt
+    if model.is_local:
+        read = min(read, model.context)
+    return read, model.context if completion is None else completion

@@ -1,0 +1,127 @@
+"""Rows checked against a program: nothing it needs is lacking, every label is one it declares."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optimizers.data import Rows, json_value
+from optimizers.errors import DataError
+
+if TYPE_CHECKING:
+    import dspy
+
+Located = list[tuple[str, "dspy.Example"]]
+"""Examples, each with where it stands in the data."""
+
+
+def complete_rows(
+    rows: Rows, inputs: Sequence[str], outputs: Sequence[str], labels: Mapping[str, tuple[Any, ...]]
+) -> tuple[Located, list[str]]:
+    """The rows that have what the program needs, and a note about those left out.
+
+    Args:
+        rows: The data.
+        inputs: Columns the program reads; a row has at least one of them.
+        outputs: Columns the metric compares with; a row has all that must not be None.
+        labels: Closed output -> its allowed values; cells are turned into these.
+
+    Raises:
+        DataError: A column is lacking or a label is not allowed.
+    """
+    import dspy
+
+    rows.require((*inputs, *outputs))
+    spellings = {field: _spellings(values) for field, values in labels.items() if field in outputs}
+    required = [field for field in outputs if None not in labels.get(field, ())]
+    examples: Located = []
+    left_out: list[str] = []
+    foreign: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+    for row, origin in zip(rows.rows, rows.origin, strict=True):
+        if any(_blank(row.get(field)) for field in required) or all(_blank(row.get(name)) for name in inputs):
+            left_out.append(origin)
+            continue
+        values = {**dict.fromkeys((*inputs, *outputs)), **row}
+        for field, known in spellings.items():
+            exact = spelling(values[field])
+            spelled = exact if exact in known else exact.casefold()
+            if spelled in known:
+                values[field] = known[spelled]
+            else:
+                foreign[field].append((origin, values[field]))
+        examples.append((origin, dspy.Example(values).with_inputs(*inputs)))
+    if foreign:
+        field, entries = next(iter(foreign.items()))
+        raise _foreign_label(field, entries, labels[field])
+    count = len(left_out)
+    notes = (
+        [f"rows left out for want of an input or an output: {count}, the first {left_out[0]}"]
+        if count
+        else []
+    )
+    return examples, notes
+
+
+def _foreign_label(field: str, entries: Sequence[tuple[str, Any]], allowed: Sequence[Any]) -> DataError:
+    origin, value = entries[0]
+    more = f"; rows like it: {len(entries)}" if len(entries) > 1 else ""
+    names = ", ".join(repr(json_value(label)) for label in allowed)
+    return DataError(
+        f"The {field!r} {json_value(value)!r} is not one that the program declares{more}.",
+        where=origin,
+        fix=f"use one of {names}, or declare it in the signature",
+    )
+
+
+def check_groups(rows: Rows, found: Located, group: str) -> None:
+    """Refuse data in which not every row names its group.
+
+    Args:
+        rows: The data.
+        found: The rows of it that are used.
+        group: The column that names groups.
+
+    Raises:
+        DataError: The column or a cell of it is lacking.
+    """
+    there = list(dict.fromkeys(column for row in rows.rows for column in row))
+    if group not in there:
+        raise DataError(
+            f"The data lacks the column {group!r} that is to name groups.",
+            where=f"{rows.source}, columns {', '.join(map(repr, there))}",
+            fix="name one of these columns as the group, or none",
+        )
+    blank = [origin for origin, example in found if _blank(example.get(group))]
+    if blank:
+        more = f"; rows like it: {len(blank)}" if len(blank) > 1 else ""
+        raise DataError(
+            f"The group {group!r} is blank{more}.",
+            where=f"{blank[0]}, column {group!r}",
+            fix="fill it in; a row that belongs with no other gets a group of its own",
+        )
+
+
+def _blank(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isnan(value)
+    return not value.strip() if isinstance(value, str) else value is None
+
+
+def _spellings(allowed: Sequence[Any]) -> dict[str, Any]:
+    """How a cell may spell each allowed value: exactly, else in any letter case."""
+    known = {spelling(value): value for value in allowed}
+    for exact, value in list(known.items()):
+        known.setdefault(exact.casefold(), value)
+    if {"True", "False"} <= known.keys():
+        known |= {"1": True, "0": False}
+    return known
+
+
+def spelling(value: Any) -> str:
+    """A cell as text that is equal for cells that mean the same: ``3``, ``3.0`` and ``" 3 "``."""
+    plain = None if _blank(value) else json_value(value)
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
+    return " ".join(str(plain).split())

@@ -1,0 +1,102 @@
+"""From a study's files to its report: no model is loaded, no network is used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizers.candidate import Candidate
+from optimizers.frontier.build import build_report
+from optimizers.frontier.label_noise import label_noise_suspects
+from optimizers.frontier.report import Amount, FrontierReport, Role, Spend, Suspect
+from optimizers.frontier.selection import selection_optimism
+from optimizers.records.folder import StudyFolder
+from optimizers.records.ledger import Ledger
+from optimizers.records.rows import ExampleRow, Rollout
+
+MOST_SUSPECTS = 20
+"""Suspected labels that a report lists."""
+
+
+def report_of(
+    folder: StudyFolder, ledger: Ledger, roles: Mapping[str, tuple[Role, ...]], *, trials: int
+) -> FrontierReport:
+    """The report of a study, from its records alone.
+
+    Args:
+        folder: The study's folder.
+        ledger: Its ledger.
+        roles: Candidate id -> why it was tested, decided before the test was opened.
+        trials: Trials run.
+    """
+    manifest, rollouts = folder.read_manifest(), ledger.rollouts()
+    measured = dict.fromkeys(rollout.candidate for rollout in rollouts)
+    examples = ledger.examples()
+    spend = spend_of(ledger)
+    report = build_report(
+        manifest,
+        ledger.candidates(),
+        rollouts,
+        roles={identity: roles.get(identity, ("searched",)) for identity in measured},
+        trials=trials,
+        seconds=spend.total.seconds,
+        groups={row.id: row.group for row in examples.values() if row.group is not None} or None,
+    )
+    return report.model_copy(
+        update={
+            "budget": str(manifest.budget),
+            "spend": spend,
+            "prediction": folder.read_prediction(),
+            "notes": manifest.notes,
+            "optimism": selection_optimism(_dev_scores(rollouts), seed=manifest.seed),
+            "suspects": tuple(_suspects(rollouts, examples, ledger.candidates())),
+        }
+    )
+
+
+def _dev_scores(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
+    """Candidates x dev examples, NaN where there is no score."""
+    scored = [row for row in rollouts if row.split == "dev" and row.number == 0 and row.score is not None]
+    candidates = {
+        identity: index for index, identity in enumerate(dict.fromkeys(r.candidate for r in scored))
+    }
+    examples = {identity: index for index, identity in enumerate(dict.fromkeys(r.example for r in scored))}
+    matrix = np.full((len(candidates), len(examples)), np.nan)
+    for row in scored:
+        matrix[candidates[row.candidate], examples[row.example]] = row.score
+    return matrix
+
+
+def _suspects(
+    rollouts: Sequence[Rollout], examples: Mapping[str, ExampleRow], candidates: Mapping[str, Candidate]
+) -> list[Suspect]:
+    found = label_noise_suspects(
+        rollouts,
+        {row.id: row.gold for row in examples.values()},
+        {identity: candidate.model for identity, candidate in candidates.items()},
+    )
+    return [
+        Suspect(
+            example=suspect.example,
+            inputs=examples[suspect.example].inputs,
+            gold=dict(suspect.gold),
+            said=dict(suspect.said),
+            share=suspect.share,
+            candidates=suspect.candidates,
+            models=suspect.models,
+        )
+        for suspect in found[:MOST_SUSPECTS]
+    ]
+
+
+def spend_of(ledger: Ledger) -> Spend:
+    """What a study has used so far, from its book of calls."""
+    used, calls = ledger.used(), ledger.calls()
+    return Spend(
+        total=Amount(calls=used.calls, tokens=used.tokens, dollars=used.dollars, seconds=used.seconds),
+        by_phase=dict(Counter(call.phase for call in calls)),
+        by_state=dict(Counter(call.state for call in calls)),
+    )

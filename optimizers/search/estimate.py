@@ -1,0 +1,168 @@
+"""What a study will use, foretold before anything is spent, and what it keeps for the sealed test.
+
+Tokens come from prompts that are really rendered, for the candidates every study starts
+with and some drawn at random; how long racing measures a candidate is taken from studies
+that were run (tests/benchmarks/RESULTS.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from optimizers.budget import Budget, Use
+from optimizers.compiled import compile_candidate
+from optimizers.frontier.report import Amount, Prediction
+from optimizers.search.confirm import DEFAULT_ROWS
+from optimizers.search.loop import SETTLED
+from optimizers.space import FORMAT_TOKENS, default_candidate
+from optimizers.split_notes import detectable_difference
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.candidate import Candidate
+    from optimizers.models.model import Model
+    from optimizers.space import SearchSpace
+    from optimizers.task import LoadedTask
+
+PER_TRIAL = 24
+"""Rollouts that a trial costs on average, its share of the leaders' further blocks included."""
+
+TRIED_SHARE = 0.35
+"""Share of those that go to the trial's own candidate; the rest measures leaders further."""
+
+SETTLE_SHARE = 0.5
+"""Share of the leaders' rollouts, up to 200 each, that are still to be run when the trials end."""
+
+BYTES_PER_TOKEN = 4.0
+"""Of English prompts; a model's own tokenizer decides."""
+
+WRITTEN_SHARE = 0.8
+"""Share of ``max_tokens`` that a reply takes where the model reasons; else it is as long as the gold."""
+
+READ_SECONDS, WRITE_SECONDS = 0.014, 0.025
+"""Seconds a local model needs per token and billion parameters on 2 cores, four rollouts at once."""
+
+FRESH_TOKENS = 40
+"""Prompt tokens of a local rollout that no prefix cache holds: the example itself."""
+
+REMOTE_SECONDS = 1.0
+"""Seconds assumed for a call over HTTP."""
+
+SAMPLED, ROWS = 12, 3
+"""Drawn candidates per model, and dev examples each is rendered on."""
+
+KEPT_SHARE, KEPT_ROOM = 0.5, 1.25
+"""Most of a budget that is kept for the test, and room beside what the test is foretold to need."""
+
+
+def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
+    """What a study of this task will use within a budget, without calling a model.
+
+    Args:
+        task: The task.
+        space: Its search space.
+        budget: Its limits; a budget without trials is taken to buy as many as fit.
+    """
+    random = Random(0)
+    sample = [space.drawn(model, random) for model in task.models for _ in range(SAMPLED)]
+    default = [_rollout(task, default_candidate(space, model)) for model in task.models]
+    # Racing keeps what is cheap for its quality: what leads is like the cheaper half.
+    uses = sorted((_rollout(task, candidate) for candidate in sample), key=lambda use: use.dollars)
+    leader = _mean(uses[: len(uses) // 2])
+    leaders, rows = len(task.models) + 3, len(task.dataset.test)
+    test = leader * (leaders * rows) + _mean(default) * (min(DEFAULT_ROWS, rows) * len(task.models))
+    settle = leader * (SETTLE_SHARE * leaders * min(SETTLED, len(task.dataset.dev)))
+    trial = _mean(uses) * (PER_TRIAL * TRIED_SHARE) + leader * (PER_TRIAL * (1 - TRIED_SHARE))
+    trials = _affordable(budget, trial, settle + test)
+    total = trial * trials + settle + test
+    share = min(1.0, 1 / max(total.share_of(budget), 1e-9))
+    return Prediction(
+        trials=trials,
+        total=amount(total * share),
+        test=amount(test),
+        test_rows=rows,
+        detectable=detectable_difference(rows),
+    )
+
+
+def held_back(prediction: Prediction, budget: Budget) -> Use:
+    """What the search must leave for the sealed test.
+
+    That is what the test is foretold to need and some room, and at most half of the budget.
+    """
+
+    def kept(unit: str) -> float:
+        limit = getattr(budget, unit)
+        return 0.0 if limit is None else min(KEPT_ROOM * getattr(prediction.test, unit), KEPT_SHARE * limit)
+
+    return Use(
+        calls=kept("calls"),
+        tokens=kept("tokens"),
+        dollars=kept("dollars"),
+        seconds=kept("seconds"),
+    )
+
+
+def amount(use: Use) -> Amount:
+    """A use as the report holds it."""
+    return Amount(calls=use.calls, tokens=use.tokens, dollars=use.dollars, seconds=use.seconds)
+
+
+def _affordable(budget: Budget, trial: Use, fixed: Use) -> int:
+    most = budget.trials or 10_000
+    for unit in ("calls", "tokens", "dollars", "seconds"):
+        limit, each = getattr(budget, unit), getattr(trial, unit)
+        if limit is not None and each > 0:
+            left = max(limit * KEPT_SHARE, limit - getattr(fixed, unit))
+            most = min(most, int(left / each))
+    return most
+
+
+def _rollout(task: LoadedTask, candidate: Candidate) -> Use:
+    """What one rollout of a candidate uses, from its prompts on a few dev examples."""
+    model = next(model for model in task.models if model.name == candidate.model)
+    compiled = compile_candidate(task.program, candidate, task.models)
+    adapter = compiled.adapter()
+    calls = prompt = completion = 0.0
+    for _, predictor in compiled.module.named_predictors():
+        sizes = []
+        for example in task.dataset.dev[:ROWS]:
+            inputs = {name: example.get(name, "") for name in predictor.signature.input_fields}
+            messages = adapter.format(predictor.signature, predictor.demos, inputs)
+            sizes.append(sum(len(str(message["content"]).encode()) for message in messages))
+        calls += 1
+        prompt += fmean(sizes) / BYTES_PER_TOKEN
+        completion += _reply(task, candidate, rendered=predictor.signature)
+    return Use(
+        calls=calls,
+        tokens=prompt + completion,
+        dollars=model.price.cost(round(prompt), round(completion)),
+        seconds=_seconds(model, calls, completion),
+    )
+
+
+def _reply(task: LoadedTask, candidate: Candidate, rendered: type[dspy.Signature]) -> float:
+    """Tokens of a reply: the gold and its format, or most of what is allowed where the model reasons."""
+    most = candidate.sampling.max_tokens
+    if candidate.technique != "direct":
+        return WRITTEN_SHARE * most
+    gold = [
+        sum(len(str(example.get(name, "")).encode()) / BYTES_PER_TOKEN for name in rendered.output_fields)
+        for example in task.dataset.dev[:ROWS]
+    ]
+    extra = FORMAT_TOKENS.get(candidate.rendering, 1) * len(rendered.output_fields)
+    return min(most, fmean(gold) + extra)
+
+
+def _seconds(model: Model, calls: float, completion: float) -> float:
+    if not model.is_local:
+        return calls * REMOTE_SECONDS / model.concurrency
+    return (model.size or 1.0) * (calls * FRESH_TOKENS * READ_SECONDS + completion * WRITE_SECONDS)
+
+
+def _mean(uses: Sequence[Use]) -> Use:
+    return sum(uses, Use()) * (1 / len(uses))

@@ -1,0 +1,112 @@
+"""What a study is about when it begins, and whether it may go on when it is taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizers.budget import Budget
+from optimizers.errors import StudyError
+from optimizers.models.model import Model
+from optimizers.records.folder import StudyFolder
+from optimizers.records.rows import Objective, SplitSizes, StudyManifest
+from optimizers.task import relative_program
+
+if TYPE_CHECKING:
+    from optimizers.task import LoadedTask
+
+VERSIONED = ("prompt-parity", "dspy", "optuna", "litellm", "mlflow", "xllamacpp")
+
+
+def manifest_of(
+    task: LoadedTask, name: str, seed: int, budget: Budget, objectives: Sequence[Objective]
+) -> StudyManifest:
+    """The manifest of a study of this task that starts now."""
+    dataset = task.dataset
+    return StudyManifest(
+        name=name,
+        task=task.name,
+        program=relative_program(task.path),
+        fingerprint=task.fingerprint,
+        program_hash=task.program_hash,
+        data_hash=dataset.fingerprint,
+        metric=task.metric_name,
+        metric_hash=task.metric_hash,
+        budget=budget,
+        objectives=tuple(objectives),
+        min_coverage=task.min_coverage,
+        models=task.models,
+        reference=task.reference.name,
+        margin=task.margin,
+        seed=seed,
+        sizes=SplitSizes(train=len(dataset.train), dev=len(dataset.dev), test=len(dataset.test)),
+        duplicates=dataset.duplicates,
+        near_duplicates=dataset.near_duplicates,
+        leaks_removed=dataset.leaks_removed,
+        notes=dataset.notes,
+        versions={package: version(package) for package in VERSIONED},
+        created=datetime.now(UTC),
+    )
+
+
+def open_folder(
+    task: LoadedTask,
+    runs: Path,
+    name: str,
+    seed: int,
+    budget: Budget,
+    objectives: Sequence[Objective] = ("quality", "cost"),
+) -> StudyFolder:
+    """The study's folder: a new one, or the one to continue, with the budget it has from now on.
+
+    Raises:
+        StudyError: The name belongs to another task, or to this one before it changed.
+    """
+    folder = StudyFolder.at(runs, name)
+    if not folder.manifest.exists():
+        return StudyFolder.create(runs, manifest_of(task, name, seed, budget, objectives))
+    known = folder.read_manifest()
+    changes = differences(known, task, seed, objectives)
+    if changes:
+        raise StudyError(
+            f"The study {name} cannot go on, because this changed: {'; '.join(changes)}.",
+            where=str(folder.path),
+            fix="give another name with --study to start anew, or restore what changed",
+        )
+    if known.budget != budget:
+        folder.write_manifest(known.model_copy(update={"budget": budget}))
+    return folder
+
+
+def differences(
+    known: StudyManifest, task: LoadedTask, seed: int, objectives: Sequence[Objective]
+) -> list[str]:
+    """What keeps a study from going on: each thing that changed since it began, then and now."""
+    pairs: dict[str, tuple[object, object]] = {
+        "the task": (known.task, task.name),
+        "the program file": (known.program_hash, task.program_hash),
+        "the data": (known.data_hash, task.dataset.fingerprint),
+        "the metric's name": (known.metric, task.metric_name),
+        "the metric's source": (known.metric_hash, task.metric_hash),
+        "the reference": (known.reference, task.reference.name),
+        "the margin": (known.margin, task.margin),
+        "the least coverage": (known.min_coverage, task.min_coverage),
+        "the seed": (known.seed, seed),
+        "the objectives": (",".join(known.objectives), ",".join(objectives)),
+    }
+    then, now = ({model.name: model for model in models} for models in (known.models, task.models))
+    for name in sorted(then.keys() | now.keys()):
+        if name not in then or name not in now:
+            pairs[f"the model {name}"] = ("there", "absent") if name in then else ("absent", "there")
+            continue
+        for part in type(then[name]).model_fields:
+            pairs[f"the {part} of {name}"] = (_plain(then[name], part), _plain(now[name], part))
+    return [f"{what} ({old} then, {new} now)" for what, (old, new) in pairs.items() if old != new]
+
+
+def _plain(model: Model, part: str) -> object:
+    value = getattr(model, part)
+    return f"{value.input:g}/{value.output:g} USD per million tokens" if part == "price" else value
