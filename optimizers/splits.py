@@ -23,7 +23,6 @@ from optimizers.labelled_rows import check_groups, complete_rows, spelling
 from optimizers.near_duplicates import Telling, alike_across, group_leaders, telling_sets
 from optimizers.records.rows import SplitSizes
 from optimizers.split_notes import FEW_TEST_ROWS, group_note, part_notes, size_note
-from optimizers.split_notes import detectable_difference as detectable_difference
 
 if TYPE_CHECKING:
     import dspy
