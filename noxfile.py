@@ -61,3 +61,10 @@ def bench(session: nox.Session) -> None:
     """The benchmarks on the embedded models; keep what they print in tests/benchmarks/RESULTS.md."""
     session.install("-e", ".[test]")
     session.run("python", "tests/benchmarks/throughput.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def torture(session: nox.Session) -> None:
+    """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/torture.py", *session.posargs)

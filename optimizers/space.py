@@ -108,7 +108,7 @@ class SearchSpace:
         """One candidate, every part chosen by ``chooser``."""
         name = chooser.suggest_categorical("model", [model.name for model in self.models])
         model = next(model for model in self.models if model.name == name)
-        label = model.label
+        label = self.prefix(model)
         rendering = chooser.suggest_categorical(f"{label}.rendering", _renderings(model))
         technique = chooser.suggest_categorical(f"{label}.technique", self.techniques())
         prompts = {
@@ -122,6 +122,11 @@ class SearchSpace:
             predictors=prompts,
             sampling=self._sampling(chooser, label, rendering, technique),
         )
+
+    def prefix(self, model: Model) -> str:
+        """What a model's choices are named by: its short name, or its whole one where two share that."""
+        twins = sum(other.label == model.label for other in self.models)
+        return model.label if twins == 1 else model.name
 
     def techniques(self) -> tuple[str, ...]:
         """The techniques that apply to at least one predictor, direct first."""
@@ -171,7 +176,7 @@ class SearchSpace:
 
     def default_choices(self, model: Model) -> dict[str, Any]:
         """The plain default: the user's own instruction, no demos, greedy, nothing special."""
-        label = model.label
+        label = self.prefix(model)
         rendering = DEFAULT_RENDERING[model.kind]
         choices: dict[str, Any] = {
             "model": model.name,
@@ -187,24 +192,22 @@ class SearchSpace:
 
     def _few_shot(self, model: Model) -> list[dict[str, Any]]:
         """Plain text with the user's instruction and a few balanced demos: what small models read best."""
-        rendering = _renderings(model)[0]
+        label, rendering = self.prefix(model), _renderings(model)[0]
         starts = []
         for per_label in (1, 4):
-            choices = {**self.default_choices(model), f"{model.label}.rendering": rendering}
-            choices[f"{model.label}.{rendering}.direct.max_tokens"] = self.reply_limits(rendering, "direct")[
-                0
-            ]
+            choices = {**self.default_choices(model), f"{label}.rendering": rendering}
+            choices[f"{label}.{rendering}.direct.max_tokens"] = self.reply_limits(rendering, "direct")[0]
             for predictor, space in self.predictors.items():
                 sizes = space.sizes[model.name]
-                choices[f"{model.label}.{predictor}.demos"] = max(size for size in sizes if size <= per_label)
-                choices[f"{model.label}.{predictor}.draw"] = 0
+                choices[f"{label}.{predictor}.demos"] = max(size for size in sizes if size <= per_label)
+                choices[f"{label}.{predictor}.draw"] = 0
             starts.append(choices)
         return starts
 
     def _prompt(
         self, chooser: Chooser, model: Model, predictor: str, space: PredictorSpace
     ) -> PredictorPrompt:
-        prefix = f"{model.label}.{predictor}"
+        prefix = f"{self.prefix(model)}.{predictor}"
         by_name = {instruction.name: instruction for instruction in space.instructions}
         instruction = by_name[chooser.suggest_categorical(f"{prefix}.instruction", list(by_name))]
         per_label = chooser.suggest_categorical(f"{prefix}.demos", space.sizes[model.name])

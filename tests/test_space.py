@@ -101,3 +101,16 @@ def test_the_id_follows_the_content(instruction: str, temperature: float, tokens
     assert len(one.id) == 12
     content["model"] = "n"
     assert Candidate.model_validate(content).id != one.id
+
+
+def test_two_models_of_one_short_name_keep_their_choices_apart(task: LoadedTask) -> None:
+    twin = LARGE.model_copy(update={"name": f"local//elsewhere/{SMALL.label}"})
+    assert twin.label == SMALL.label
+    space = search_space(replace(task, models=(SMALL, twin)))
+    names = [set(start) - {"model"} for start in space.starts(0)]
+    assert {
+        name.rsplit(".rendering")[0] for found in names for name in found if name.endswith("rendering")
+    } == {
+        SMALL.name,
+        twin.name,
+    }

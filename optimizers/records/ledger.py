@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -254,6 +254,12 @@ class Ledger:
                 sa.select(sa.func.sum(_sessions.c.last - _sessions.c.began))
             ).scalar()
         return Use(calls=calls, tokens=spent or 0, dollars=dollars or 0.0, seconds=seconds or 0.0)
+
+    def count_calls(self, column: Literal["phase", "state"]) -> dict[str, int]:
+        """Calls by phase or by state."""
+        query = sa.select(_calls.c[column], sa.func.count()).group_by(_calls.c[column])
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def candidates(self) -> dict[str, Candidate]:
         """Candidate id -> candidate."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -94,9 +93,9 @@ def _suspects(
 
 def spend_of(ledger: Ledger) -> Spend:
     """What a study has used so far, from its book of calls."""
-    used, calls = ledger.used(), ledger.calls()
+    used = ledger.used()
     return Spend(
         total=Amount(calls=used.calls, tokens=used.tokens, dollars=used.dollars, seconds=used.seconds),
-        by_phase=dict(Counter(call.phase for call in calls)),
-        by_state=dict(Counter(call.state for call in calls)),
+        by_phase=ledger.count_calls("phase"),
+        by_state=ledger.count_calls("state"),
     )
