@@ -146,6 +146,10 @@ class StudyRun:
             "rollouts": float(report.rollouts),
             "frontier_points": float(len(report.with_role("frontier"))),
         }
+        if report.spend is not None:
+            total = report.spend.total
+            metrics |= {"calls": total.calls, "tokens": total.tokens, "dollars": total.dollars}
+            metrics["seconds"] = total.seconds
         tested = [point.test.mean for point in report.with_role("frontier") if point.test]
         if tested:
             metrics["best_test_quality"] = max(tested)
