@@ -149,6 +149,8 @@ def estimate(
         print(prediction.model_dump_json(indent=2))
     else:
         console.show_prediction(prediction, task.name, str(limits), task.margin)
+    for note in task.dataset.notes:
+        console.say(f"note: {note}")
 
 
 @app.command()

@@ -22,7 +22,7 @@ from rich.text import Text
 from optimizers.frontier.chart import terminal_chart
 
 if TYPE_CHECKING:
-    from optimizers.frontier.report import Comparison, Estimate, FrontierReport, Point, Prediction
+    from optimizers.frontier.report import Comparison, FrontierReport, Point, Prediction
     from optimizers.search.progress import Progress as StudyProgress
     from optimizers.search.progress import Watcher
 
@@ -127,9 +127,12 @@ def show_rows(rows: Sequence[Mapping[str, object]]) -> None:
 
 def show_report(report: FrontierReport, folder: Path) -> None:
     """Print a study's result: default against best, the frontier, the answer, what to do next."""
-    _print(f"{report.task}: each model's plain default against its best, on the sealed test set")
+    _print(
+        f"{report.task}: each model's plain default against its best, on the sealed test set "
+        f"(95% intervals, n = {_examples(report)})"
+    )
     stdout.print(_defaults_table(report))
-    _print("The frontier, cheapest first")
+    _print(f"The frontier, cheapest first, beside the reference {report.reference.rsplit('/', 1)[-1]}")
     stdout.print(_frontier_table(report))
     for number, point in enumerate(report.with_role("frontier"), start=1):
         _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {_beside(point)}")
@@ -166,6 +169,10 @@ def _beside(point: Point) -> str:
         f"{point.latency:.2f} s at the median, {point.latency_p95:.2f} at p95, {point.concurrency} at once"
     )
     said = [f"{point.dev.mean:.3f} on dev", speed]
+    if point.against_default is not None:
+        said.append(f"to the reference's plain default {_verdict(point.against_default)}")
+    if point.comparison is not None and point.comparison.more:
+        said.append(f"{point.comparison.more:,} more examples would settle it")
     if point.noise is not None:
         said.append(f"run twice, {point.noise.changed:.0%} of {point.noise.n} scores change")
     return ", ".join(said)
@@ -224,20 +231,19 @@ def _defaults_table(report: FrontierReport) -> Table:
     for default in report.with_role("default"):
         point = best.get(default.candidate.model, default)
         gain = f"{point.test.mean - default.test.mean:+.3f}" if point.test and default.test else ""
-        table.add_row(_label(default), _estimate(default.test), _estimate(point.test), gain)
+        table.add_row(_label(default), _estimate(default, report), _estimate(point, report), gain)
     return table
 
 
 def _frontier_table(report: FrontierReport) -> Table:
-    table = _table("", "model", "test (95% interval)", "$ / 1,000", "to reference", "to its default")
+    table = _table("", "model", "test", "$ / 1,000", "to its best")
     for number, point in enumerate(report.with_role("frontier"), start=1):
         table.add_row(
             str(number),
             _label(point),
-            _estimate(point.test),
+            _estimate(point, report),
             f"{1000 * point.cost:.5f}",
-            "is its best" if "reference" in point.roles else _verdict(point.comparison),
-            _verdict(point.against_default),
+            "itself" if "reference" in point.roles else _verdict(point.comparison),
         )
     return table
 
@@ -247,14 +253,19 @@ def _label(point: Point) -> str:
 
 
 def _verdict(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return ""
-    more = f", {comparison.more:,} more would settle it" if comparison.more else ""
-    return f"{comparison.verdict} {comparison.difference:+.3f}{more}"
+    return f"{comparison.verdict} {comparison.difference:+.3f}" if comparison else ""
 
 
-def _estimate(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.n == 0:
+def _estimate(point: Point, report: FrontierReport) -> str:
+    """A test score with its interval; with its number of examples where that is not everyone's."""
+    test = point.test
+    if test is None or test.n == 0:
         return "not measured"
-    failed = f", {estimate.failures} failed" if estimate.failures else ""
-    return f"{estimate.mean:.3f} ({estimate.low:.2f}-{estimate.high:.2f}) n={estimate.n}{failed}"
+    number = "" if test.n == _examples(report) else f" n={test.n}"
+    failed = f", {test.failures} failed" if test.failures else ""
+    return f"{test.mean:.3f} ({test.low:.2f}-{test.high:.2f}){number}{failed}"
+
+
+def _examples(report: FrontierReport) -> int:
+    """Test examples that most points were measured on."""
+    return max((point.test.n for point in report.points if point.test), default=0)

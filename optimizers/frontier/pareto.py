@@ -60,3 +60,31 @@ def hypervolume(
     cheapness = np.clip((np.log(worst_cost) - np.log(np.asarray(cost, dtype=float))) / span, 0.0, 1.0)
     points = np.column_stack([np.asarray(quality, dtype=float), cheapness])
     return float(moocore.hypervolume(points, ref=[0.0, 0.0], maximise=True))
+
+
+def thin(quality: Sequence[float], cost: Sequence[float], most: int) -> list[int]:
+    """Indices of the points that together cover nearly all that the whole front covers.
+
+    Of near-equal points one says as much as all. While there are more than ``most``, the one
+    whose loss costs the least hypervolume goes (greedy subset selection by contribution:
+    Beume, Naujoks & Emmerich, European Journal of Operational Research 181, 2007).
+
+    Args:
+        quality: Qualities in [0, 1].
+        cost: Costs, as many as qualities.
+        most: Points to keep, at least 1.
+    """
+    kept = list(range(len(quality)))
+    # A free point has no place on a log scale: a millionth of the dearest stands for it.
+    floor = max(cost, default=1.0) * 1e-6 or 1.0
+    costs = [max(value, floor) for value in cost]
+    best, worst = min(costs, default=1.0) / 2, max(costs, default=1.0) * 2
+
+    def covered(points: Sequence[int]) -> float:
+        return hypervolume(
+            [quality[i] for i in points], [costs[i] for i in points], best_cost=best, worst_cost=worst
+        )
+
+    while len(kept) > most:
+        kept.remove(max(kept, key=lambda i: covered([j for j in kept if j != i])))
+    return kept

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from dspy.lm15 import Request
 
+from optimizers.budget import Budget
 from optimizers.candidate import Candidate
 from optimizers.compiled import compile_candidate
+from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.model import Model
@@ -53,7 +55,8 @@ def share(task: LoadedTask, model: Model) -> tuple[float, float]:
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     spent = {"evaluation": 0.0, "bare": 0.0}
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        measurer = Measurer(task, ledger)
+        models = {model.name: model for model in task.models}
+        measurer = Measurer(task, ledger, Account(ledger, models, Budget()))
         engine.complete(requests_of(task, candidate, rows[:1])[0])
         for number, chunk in enumerate(chunks):
             kind = ("evaluation", "bare")[number % 2]
