@@ -6,6 +6,8 @@ A program file ends with a declaration::
 
     task = Task(program=Classify(), metric=exact_match("sentiment"), data="data/reviews.toml",
                 models=["local/gemma-3-270m", model("openai/NAME", price=(0.1, 0.4))])
+
+:class:`Parity` is the same as a DSPy optimizer.
 """
 
 from __future__ import annotations
@@ -16,14 +18,19 @@ from optimizers.task import Task
 
 if TYPE_CHECKING:
     from optimizers.models.resolve import model
+    from optimizers.teleprompter import Parity
 
-__all__ = ["Task", "model"]
+__all__ = ["Parity", "Task", "model"]
 
 
 def __getattr__(name: str) -> Any:
-    # Resolving models loads pydantic, which `optimize --help` need not wait for.
+    # Models load pydantic, and Parity loads DSPy, which `optimize --help` need not wait for.
     if name == "model":
         from optimizers.models.resolve import model
 
         return model
+    if name == "Parity":
+        from optimizers.teleprompter import Parity
+
+        return Parity
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from optimizers.assets import Asset, fetch
 from optimizers.errors import DataError
 
-Rows = Iterator[dict[str, str]]
+Rows = Iterator[dict[str, Any]]
 
 
 class CardSplit(BaseModel):
@@ -32,6 +35,7 @@ class Reader(BaseModel):
     Attributes:
         name: One of :data:`READERS`.
         column: Name of the text column.
+        other: For pairs: name of the second text column.
         label: Name of the label column.
         threshold: For rated sentences: the mean rating from which a sentence counts as positive.
         neutral: For rated sentences: largest absolute mean rating that counts as neutral; none when left out.
@@ -42,6 +46,7 @@ class Reader(BaseModel):
 
     name: str
     column: str
+    other: str = ""
     label: str
     threshold: float = 1.0
     neutral: float | None = None
@@ -103,7 +108,7 @@ def read_card(path: Path) -> DataCard:
     return card
 
 
-def card_rows(card: DataCard) -> list[dict[str, str]]:
+def card_rows(card: DataCard) -> list[dict[str, Any]]:
     """The rows of a card's data, its file pulled at first use.
 
     Raises:
@@ -153,8 +158,38 @@ def _wordnet_definitions(path: Path, reader: Reader) -> Rows:
             yield {reader.column: text, reader.label: kind}
 
 
+ANSWER_MARK = "####"
+"""Stands before the final number in GSM8K's solutions."""
+
+
+def _solved_problems(path: Path, reader: Reader) -> Rows:
+    """Lines of JSON with a question and a worked solution; of that, the final whole number is kept."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        problem = json.loads(line)
+        result = problem["answer"].rpartition(ANSWER_MARK)[2].replace(",", "")
+        yield {reader.column: problem["question"], reader.label: int(result)}
+
+
+LISTING = ("name", "addr", "city")
+"""Parts of a listing that are shown. The phone number is not: it gives most matches away."""
+
+
+def _listing_pairs(path: Path, reader: Reader) -> Rows:
+    """Pairs of listings in one table, its columns prefixed ltable_ and rtable_, and 1 in gold for a match."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            left, right = (
+                ", ".join(" ".join(row[f"{side}_{part}"].split()) for part in LISTING)
+                for side in ("ltable", "rtable")
+            )
+            label = "same" if row["gold"] == "1" else "different"
+            yield {reader.column: left, reader.other: right, reader.label: label}
+
+
 READERS: dict[str, Callable[[Path, Reader], Rows]] = {
     "rated_sentences": _rated_sentences,
     "wordnet_definitions": _wordnet_definitions,
+    "solved_problems": _solved_problems,
+    "listing_pairs": _listing_pairs,
 }
 """Reader name -> ``read(file, reader) -> rows``."""

@@ -12,9 +12,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
+from optimizers.models.lm import language_model
 from optimizers.proposals.demos import demo_sizes, labelled_demos
 from optimizers.proposals.instructions import Instruction, compose_instructions
 from optimizers.renderings import renderings_for
+from optimizers.renderings.rendering import abilities
 from optimizers.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ DRAWS = 6
 """Random draws per demo-set size: which examples are shown matters as much as how many."""
 
 TEMPERATURES = (0.0, 0.3, 0.7)
+SAMPLED_TEMPERATURES = (0.7, 1.0)
+"""For techniques that need replies to differ; Wang et al. 2023 use 0.5 to 0.7."""
+
 TOP_PS = (1.0, 0.9)
 
 DESIGN = 8
@@ -34,6 +39,14 @@ DESIGN = 8
 
 PLAIN_SHARE = 0.7
 """Share of drawn starts that answer directly, and of those that are greedy, whatever else they draw."""
+
+ELABORATE, SEVERAL_CALLS = "elaborate", "several calls"
+"""Choices that stand for a further choice: of all techniques but direct, and among those of all
+that make several calls.
+
+A sampler tries every choice before it knows better. Side by side, each technique would take
+trials that cost as much as many direct ones; so all together get the share of one.
+"""
 
 FORMAT_TOKENS = {"json_object": 24, "dspy_chat": 48}
 """Tokens a rendering's own format adds to the reply, per output field."""
@@ -71,7 +84,9 @@ class _Drawn:
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         plain = name.endswith((".technique", ".temperature")) and self.random.random() < PLAIN_SHARE
-        value = choices[0] if plain else self.random.choice(list(choices))
+        # Techniques with several calls come in the order of what they cost.
+        rarer = [1 / place if name.endswith(".calls") else 1 for place in range(1, len(choices) + 1)]
+        value = choices[0] if plain else self.random.choices(list(choices), rarer)[0]
         return self.values.setdefault(name, value)
 
 
@@ -98,11 +113,13 @@ class SearchSpace:
         models: The models, in the order declared.
         predictors: Predictor name -> what may vary for it.
         train: Examples that demos are drawn from.
+        abilities: Model name -> what its engine takes beside a conversation.
     """
 
     models: tuple[Model, ...]
     predictors: Mapping[str, PredictorSpace]
     train: tuple[dspy.Example, ...]
+    abilities: Mapping[str, frozenset[str]]
 
     def choose(self, chooser: Chooser) -> Candidate:
         """One candidate, every part chosen by ``chooser``."""
@@ -110,7 +127,7 @@ class SearchSpace:
         model = next(model for model in self.models if model.name == name)
         label = self.prefix(model)
         rendering = chooser.suggest_categorical(f"{label}.rendering", _renderings(model))
-        technique = chooser.suggest_categorical(f"{label}.technique", self.techniques())
+        technique = self._technique(chooser, model, rendering)
         prompts = {
             predictor: self._prompt(chooser, model, predictor, space)
             for predictor, space in self.predictors.items()
@@ -128,13 +145,18 @@ class SearchSpace:
         twins = sum(other.label == model.label for other in self.models)
         return model.label if twins == 1 else model.name
 
-    def techniques(self) -> tuple[str, ...]:
-        """The techniques that apply to at least one predictor, direct first."""
-        signatures = [space.signature for space in self.predictors.values()]
-        names = (
-            name for name, t in TECHNIQUES.items() if any(t.applies(signature) for signature in signatures)
-        )
-        return tuple(sorted(names, key=lambda name: name != "direct"))
+    def techniques(self, model: Model, rendering: str) -> tuple[str, ...]:
+        """The legal techniques, direct first, those of several calls last and by their number.
+
+        Each applies to at least one predictor and works on the model's engine in this rendering.
+        """
+        able = self.abilities[model.name]
+        calls: dict[str, int] = {}
+        for name, technique in TECHNIQUES.items():
+            applied = [s.signature for s in self.predictors.values() if technique.applies(s.signature)]
+            if applied and technique.fits(rendering, able):
+                calls[name] = max(map(technique.calls, applied)) if technique.run else 0
+        return tuple(sorted(calls, key=lambda name: (name != "direct", calls[name])))
 
     def reply_limits(self, rendering: str, technique: str) -> tuple[int, ...]:
         """Choices of ``max_tokens``: long enough for every predictor's reply in this format."""
@@ -143,7 +165,7 @@ class SearchSpace:
         for space in self.predictors.values():
             applied = TECHNIQUES[technique]
             chosen = applied if applied.applies(space.signature) else TECHNIQUES["direct"]
-            signature = chosen.transform(space.signature)
+            signature = chosen.asked(chosen.transform(space.signature))
             extra = FORMAT_TOKENS.get(rendering, 0) * len(signature.output_fields)
             choices = [tokens + extra for tokens in chosen.reply_tokens(space.signature)]
             floor = max(floor, min(choices))
@@ -204,6 +226,18 @@ class SearchSpace:
             starts.append(choices)
         return starts
 
+    def _technique(self, chooser: Chooser, model: Model, rendering: str) -> str:
+        """Direct or elaborate; then a technique of one call, or several calls; then one of those."""
+        label, legal = self.prefix(model), self.techniques(model, rendering)
+        several = [name for name in legal if TECHNIQUES[name].run is not None]
+        longer = [name for name in legal if name != "direct" and name not in several]
+        chosen: str = chooser.suggest_categorical(f"{label}.technique", ["direct", ELABORATE])
+        if chosen == ELABORATE:
+            chosen = chooser.suggest_categorical(f"{label}.elaborate", [*longer, SEVERAL_CALLS])
+        if chosen == SEVERAL_CALLS:
+            chosen = chooser.suggest_categorical(f"{label}.{rendering}.calls", several)
+        return chosen
+
     def _prompt(
         self, chooser: Chooser, model: Model, predictor: str, space: PredictorSpace
     ) -> PredictorPrompt:
@@ -224,7 +258,13 @@ class SearchSpace:
     def _sampling(self, chooser: Chooser, label: str, rendering: str, technique: str) -> Sampling:
         limits = self.reply_limits(rendering, technique)
         max_tokens = chooser.suggest_categorical(f"{label}.{rendering}.{technique}.max_tokens", limits)
-        temperature = chooser.suggest_categorical(f"{label}.temperature", TEMPERATURES)
+        sampling = TECHNIQUES[technique].sampling
+        if sampling == "unused":
+            return Sampling(max_tokens=max_tokens)
+        if sampling == "needed":
+            temperature = chooser.suggest_categorical(f"{label}.sampled.temperature", SAMPLED_TEMPERATURES)
+        else:
+            temperature = chooser.suggest_categorical(f"{label}.temperature", TEMPERATURES)
         top_p = chooser.suggest_categorical(f"{label}.top_p", TOP_PS) if temperature > 0 else 1.0
         return Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
 
@@ -232,6 +272,11 @@ class SearchSpace:
 def _renderings(model: Model) -> tuple[str, ...]:
     """The model's legal renderings; chat endpoints over HTTP take no text without a template."""
     return renderings_for(model.kind, raw=model.engine == "llama" or model.kind == "base")
+
+
+def _abilities(model: Model) -> frozenset[str]:
+    """What the engine of a model in this process takes; of servers, nothing is assumed."""
+    return abilities(language_model(model)) if model.engine == "llama" else frozenset()
 
 
 def search_space(task: LoadedTask) -> SearchSpace:
@@ -244,7 +289,12 @@ def search_space(task: LoadedTask) -> SearchSpace:
             for model in task.models
         }
         predictors[name] = PredictorSpace(signature, compose_instructions(signature), sizes)
-    return SearchSpace(models=task.models, predictors=predictors, train=task.dataset.train)
+    return SearchSpace(
+        models=task.models,
+        predictors=predictors,
+        train=task.dataset.train,
+        abilities={model.name: _abilities(model) for model in task.models},
+    )
 
 
 def default_candidate(space: SearchSpace, model: Model) -> Candidate:

@@ -64,7 +64,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class _Row:
+class SplitRow:
     """An example with what decides where it goes."""
 
     example: dspy.Example
@@ -81,10 +81,10 @@ class _Cluster:
     """Rows that must stay in one part."""
 
     place: float  # a hash in [0, 1), which chooses the part
-    rows: tuple[_Row, ...]
+    rows: tuple[SplitRow, ...]
 
 
-Parts = tuple[list[_Row], list[_Row], list[_Row]]
+Parts = tuple[list[SplitRow], list[SplitRow], list[SplitRow]]
 """Train, dev and test."""
 
 
@@ -127,25 +127,25 @@ def make_dataset(
     found, notes = complete_rows(rows, inputs, outputs, labels)
     if group is not None:
         check_groups(rows, found, group)
-    checked = [_row(example, inputs, outputs, labels, group) for _, example in found]
-    kept, conflicts = _without_duplicates(checked)
+    checked = [row_of(example, inputs, outputs, labels, group) for _, example in found]
+    kept, conflicts = without_duplicates(checked)
     duplicates = len(found) - len(kept)
     _check_count(rows, len(kept), duplicates, sizes)
     telling = telling_sets({row.key for row in kept})
     leaders = group_leaders(telling)
-    parts, leaks = _without_leaks(_split(_clusters(kept, leaders, seed), sizes), telling)
+    parts, leaks = without_leaks(_split(clusters_of(kept, leaders, seed), sizes), telling)
     if not (parts[1] and parts[2]):
         raise _inseparable(rows, group)
     if conflicts:
         notes.append(f"inputs that appear with different outputs: {conflicts}; the commonest output is kept")
-    notes += _warnings(parts, sizes, group, margin, leaks)
+    notes += warnings_of(parts, sizes, group, margin, leaks)
     alike = Counter(leaders[row.key] for row in kept)
     train, dev, test = (tuple(row.example for row in part) for part in parts)
     return Dataset(
         train,
         dev,
         test,
-        _fingerprint(parts),
+        fingerprint_of(parts),
         duplicates,
         (*rows.notes, *notes),
         near_duplicates=sum(rows for rows in alike.values() if rows > 1),
@@ -191,13 +191,14 @@ def _inseparable(rows: Rows, group: str | None) -> DataError:
     return DataError(what, where=f"{rows.source}, column {group!r}", fix=fix)
 
 
-def _row(
+def row_of(
     example: dspy.Example,
     inputs: Sequence[str],
     outputs: Sequence[str],
     labels: Mapping[str, tuple[Any, ...]],
     group: str | None,
-) -> _Row:
+) -> SplitRow:
+    """An example with its identity, its texts in plain form, its answer and its label."""
     texts = [
         value if isinstance(value, str) else _json(value)
         for value in (example[name] for name in sorted(inputs))
@@ -205,7 +206,7 @@ def _row(
     said = [" ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in texts]
     # A text of signs alone, such as an emoticon, has nothing but them to be known by.
     bare = [" ".join(re.findall(r"[^\W_]+", text)) or text for text in said]
-    return _Row(
+    return SplitRow(
         example=example,
         id=example_id(example),
         said="\n".join(said),
@@ -216,16 +217,16 @@ def _row(
     )
 
 
-def _without_duplicates(rows: Sequence[_Row]) -> tuple[list[_Row], int]:
+def without_duplicates(rows: Sequence[SplitRow]) -> tuple[list[SplitRow], int]:
     """One row per thing said, and how many inputs had more than one answer.
 
     Where only punctuation differs and the answers do too (``2*3``, ``2-3``), both rows stay.
     """
-    by_said: dict[str, list[_Row]] = defaultdict(list)
+    by_said: dict[str, list[SplitRow]] = defaultdict(list)
     for row in rows:
         by_said[row.said].append(row)
     conflicts = sum(len({row.answer for row in same}) > 1 for same in by_said.values())
-    kept: dict[tuple[str, str], _Row] = {}
+    kept: dict[tuple[str, str], SplitRow] = {}
     for same in by_said.values():
         votes = Counter(row.answer for row in same)
         best = min(same, key=lambda row: (-votes[row.answer], row.answer, row.id))
@@ -235,7 +236,7 @@ def _without_duplicates(rows: Sequence[_Row]) -> tuple[list[_Row], int]:
     return sorted(kept.values(), key=lambda row: row.id), conflicts
 
 
-def _clusters(rows: Sequence[_Row], leaders: Mapping[str, str], seed: int) -> list[_Cluster]:
+def clusters_of(rows: Sequence[SplitRow], leaders: Mapping[str, str], seed: int) -> list[_Cluster]:
     """Rows that belong together, in hash order.
 
     Those are near-duplicates and rows of one group, and what is joined by both. A cluster's
@@ -253,7 +254,7 @@ def _clusters(rows: Sequence[_Row], leaders: Mapping[str, str], seed: int) -> li
     for row in rows:
         if row.group is not None:
             parent[root(("text", leaders[row.key]))] = root(("group", row.group))
-    members: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    members: dict[tuple[str, str], list[SplitRow]] = defaultdict(list)
     for row in rows:
         members[root(("text", leaders[row.key]))].append(row)
     clusters = []
@@ -284,9 +285,9 @@ def _split(clusters: Sequence[_Cluster], sizes: SplitSizes | None) -> Parts:
 
 def _by_share(clusters: Sequence[_Cluster]) -> Parts:
     """Each cluster where its own hash puts it; what exceeds the largest dev and test goes to train."""
-    train: list[_Row] = []
-    dev: list[_Row] = []
-    test: list[_Row] = []
+    train: list[SplitRow] = []
+    dev: list[SplitRow] = []
+    test: list[SplitRow] = []
     for cluster in clusters:
         if cluster.place < TEST_SHARE:
             part, most = test, MOST_TEST
@@ -304,8 +305,8 @@ def _by_size(clusters: Sequence[_Cluster], sizes: SplitSizes) -> Parts:
     parts = []
     for size in (sizes.test, sizes.dev, sizes.train):
         room = _apportion(size, Counter(row.stratum for rows in left for row in rows))
-        part: list[_Row] = []
-        passed: list[tuple[_Row, ...]] = []
+        part: list[SplitRow] = []
+        passed: list[tuple[SplitRow, ...]] = []
         for rows in left:
             need = Counter(row.stratum for row in rows)
             if all(room[stratum] >= count for stratum, count in need.items()):
@@ -327,7 +328,7 @@ def _by_size(clusters: Sequence[_Cluster], sizes: SplitSizes) -> Parts:
     return train, dev, test
 
 
-def _without_leaks(parts: Parts, telling: Telling) -> tuple[Parts, int]:
+def without_leaks(parts: Parts, telling: Telling) -> tuple[Parts, int]:
     """The parts with nothing in train or dev that is alike to a row of a later part, and the rows dropped."""
     train, dev, test = parts
     sealed = [row.key for row in test]
@@ -349,9 +350,10 @@ def _apportion(size: int, counts: Counter[str]) -> Counter[str]:
     return room
 
 
-def _warnings(
+def warnings_of(
     parts: Parts, sizes: SplitSizes | None, group: str | None, margin: float | None, leaks: int
 ) -> list[str]:
+    """What a reader of the result must know about these parts."""
     test = parts[2]
     notes = [size_note(len(test), margin)]
     if group is not None:
@@ -364,5 +366,6 @@ def _warnings(
     return [note for note in notes if note is not None]
 
 
-def _fingerprint(parts: Parts) -> str:
+def fingerprint_of(parts: Parts) -> str:
+    """16 hex digits of the rows and the part each is in."""
     return _hash(json.dumps([sorted(row.id for row in part) for part in parts]))

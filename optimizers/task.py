@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizers.errors import TaskError
+from optimizers.source_hash import metric_hash
 
 if TYPE_CHECKING:
     import dspy
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Metric = Callable[..., float]
 """``metric(example, prediction, trace=None)`` -> a score in [0, 1]."""
+
+IN_CODE = "::"
+"""Stands between file and class in the path of a program that no program file declares."""
 
 DEFAULT_MODELS = ("local/smollm2-135m-instruct", "local/gemma-3-270m")
 
@@ -68,8 +72,9 @@ class LoadedTask:
         reference: The model the others are measured against.
         margin: Non-inferiority margin, in score units.
         dataset: Train, dev and test.
-        path: The program file.
-        program_hash: Hash of the program file's text.
+        path: The program file; of a program handed over in code, ``FILE::CLASS``.
+        program_hash: Hash of the program file's text; of a program handed over in code, of what decides
+            how it behaves.
         metric_hash: Hash of the metric's source.
         min_coverage: Share of rollouts that must get a score for a measurement to count.
     """
@@ -114,8 +119,15 @@ def find_program(program: str, near: Path) -> Path:
     """A program file by its path from the project's folder, looked for upwards from a folder and from here.
 
     Raises:
-        TaskError: No folder above has it.
+        TaskError: No folder above has it, or there never was one.
     """
+    if IN_CODE in program:
+        raise TaskError(
+            "This study's program was handed over in code: it has no program file.",
+            where=program,
+            fix="run that code again, which continues the study; what it returns can be exported with "
+            "its method export(FOLDER), and loaded with load_program(FOLDER, PROGRAM)",
+        )
     for start in (near.resolve(), Path.cwd()):
         for folder in (start, *start.parents):
             if (folder / program).is_file():
@@ -161,7 +173,14 @@ def declared_task(path: Path) -> Task:
     return _declared(_import(path), path)
 
 
-def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = ()) -> LoadedTask:
+def resolve(
+    task: Task,
+    *,
+    base: Path,
+    source: Path,
+    models: Sequence[Model] = (),
+    dataset: Dataset | None = None,
+) -> LoadedTask:
     """Resolve a declared task: read its data, look its models up, split.
 
     Args:
@@ -169,26 +188,14 @@ def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = (
         base: Folder that relative data paths count from.
         source: The program file, for names and messages.
         models: Models to use in place of the declared ones.
+        dataset: Data that is split already, in place of the declared one.
     """
-    from optimizers.data import load_rows
-    from optimizers.splits import make_dataset
-
     _check(task, source)
     resolved = tuple(models) or tuple(_model(entry) for entry in task.models)
     names = [model.name for model in resolved]
     if len(set(names)) < len(names):
         raise TaskError("A model is declared twice.", where=f"{source}: models", fix="name each model once")
-    inputs, outputs, labels = fields_of(task.program)
-    rows = load_rows(task.data, base=base)
-    dataset = make_dataset(
-        rows,
-        inputs=inputs,
-        outputs=outputs,
-        labels=labels,
-        sizes=rows.split,
-        group=task.group,
-        margin=task.margin,
-    )
+    dataset = dataset or _dataset(task, base)
     return LoadedTask(
         name=task.name or source.stem,
         program=task.program,
@@ -200,20 +207,26 @@ def resolve(task: Task, *, base: Path, source: Path, models: Sequence[Model] = (
         dataset=dataset,
         path=str(source),
         program_hash=hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source.is_file() else "",
-        metric_hash=_metric_hash(task.metric),
+        metric_hash=metric_hash(task.metric),
         min_coverage=task.min_coverage,
     )
 
 
-def _metric_hash(metric: Metric) -> str:
-    """Hash of the file a metric is from: what it calls there may change its scores too."""
-    function = inspect.unwrap(getattr(metric, "func", metric))
-    try:
-        file = inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
-    except TypeError:
-        file = None  # written in C: it has no source to change
-    content = Path(file).read_bytes() if file and Path(file).is_file() else type(metric).__name__.encode()
-    return hashlib.sha256(content).hexdigest()[:16]
+def _dataset(task: Task, base: Path) -> Dataset:
+    from optimizers.data import load_rows
+    from optimizers.splits import make_dataset
+
+    inputs, outputs, labels = fields_of(task.program)
+    rows = load_rows(task.data, base=base)
+    return make_dataset(
+        rows,
+        inputs=inputs,
+        outputs=outputs,
+        labels=labels,
+        sizes=rows.split,
+        group=task.group,
+        margin=task.margin,
+    )
 
 
 def fields_of(program: dspy.Module) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from optimizers import packaged_data
 from optimizers.errors import DataError
-from optimizers.packaged_data import card_rows, read_card
+from optimizers.packaged_data import DataCard, card_rows, read_card
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -26,13 +27,27 @@ NOUNS = "\n".join(
 )
 
 
-@pytest.mark.parametrize("name", ["reviews", "tweets", "kinds"])
-def test_every_card_in_the_repository_is_complete(name: str) -> None:
-    card = read_card(DATA / f"{name}.toml")
+PROBLEMS = "\n".join(
+    [
+        r'{"question": "Ann has 1,000 eggs and sells half of them. How many are left?", "answer": "She has 1000/2=<<1000/2=500>>500.\n#### 500"}',
+        r'{"question": "A house costs 2,000,000. What do two cost less 1?", "answer": "#### 3,999,999"}',
+    ]
+)
+
+PAIRS = """_id,ltable_id,rtable_id,ltable_name,ltable_addr,ltable_city,ltable_phone,rtable_name,rtable_addr,rtable_city,rtable_phone,gold
+1,7,8,"cafe, the",1 main st.  at 2nd,york,212/1,the cafe,1 main street,york city,212-1,1
+2,7,9,"cafe, the",1 main st.  at 2nd,york,212/1,bistro,9 low rd.,leeds,213-1,0
+"""
+
+
+@pytest.mark.parametrize(
+    "card", [read_card(path) for path in sorted(DATA.glob("*.toml"))], ids=lambda card: card.name
+)
+def test_every_card_in_the_repository_is_complete(card: DataCard) -> None:
     assert card.licence
     assert card.notice
     assert card.contamination
-    assert set(card.columns) == {card.reader.column, card.reader.label}
+    assert set(card.columns) == {card.reader.column, card.reader.label, card.reader.other} - {""}
     assert card.split is not None
 
 
@@ -61,6 +76,36 @@ def test_definitions_are_first_senses_that_do_not_give_the_kind_away(
         {"definition": "feline mammal usually having thick soft fur", "kind": "animal"},
         {"definition": "dish baked in pastry", "kind": "food"},
     ]
+
+
+def test_solved_problems_keep_the_final_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "test.jsonl").write_text(PROBLEMS)
+    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "test.jsonl")
+    rows = card_rows(read_card(DATA / "gsm8k.toml"))
+    assert [row["answer"] for row in rows] == [500, 3999999]
+    assert rows[0]["question"].startswith("Ann has 1,000 eggs")
+
+
+def test_pairs_of_listings_show_no_phone_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pairs.csv").write_text(PAIRS)
+    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "pairs.csv")
+    assert card_rows(read_card(DATA / "restaurants.toml")) == [
+        {
+            "left": "cafe, the, 1 main st. at 2nd, york",
+            "right": "the cafe, 1 main street, york city",
+            "verdict": "same",
+        },
+        {
+            "left": "cafe, the, 1 main st. at 2nd, york",
+            "right": "bistro, 9 low rd., leeds",
+            "verdict": "different",
+        },
+    ]
+
+
+def test_every_card_is_shipped_with_the_scaffold() -> None:
+    shipped = tomllib.loads((DATA.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert {f"data/{path.name}" for path in DATA.glob("*.toml")} <= shipped["wheel"]["force-include"].keys()
 
 
 @pytest.mark.parametrize(

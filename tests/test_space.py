@@ -7,15 +7,23 @@ from random import Random
 from typing import Any
 
 import pytest
-from fakes import LARGE, SMALL
+from fakes import LARGE, SMALL, FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.candidate import Candidate
 from optimizers.models.model import Model
 from optimizers.renderings import RENDERINGS
-from optimizers.space import FixedChoices, SearchSpace, default_candidate, search_space
+from optimizers.space import (
+    ELABORATE,
+    SEVERAL_CALLS,
+    FixedChoices,
+    SearchSpace,
+    default_candidate,
+    search_space,
+)
 from optimizers.task import LoadedTask
+from optimizers.techniques import TECHNIQUES
 
 
 class Dice:
@@ -38,6 +46,11 @@ def test_every_draw_is_legal_and_round_trips(space: SearchSpace) -> None:
         candidate = space.choose(Dice(seed))
         assert kinds[candidate.model] in RENDERINGS[candidate.rendering].kinds
         assert candidate.sampling.temperature > 0 or candidate.sampling.top_p == 1.0
+        technique = TECHNIQUES[candidate.technique]
+        assert technique.applies(space.predictors["predict"].signature)
+        assert technique.fits(candidate.rendering, space.abilities[candidate.model])
+        assert technique.sampling != "needed" or candidate.sampling.temperature > 0
+        assert technique.sampling != "unused" or candidate.sampling.temperature == 0
         again = Candidate.model_validate_json(candidate.model_dump_json())
         assert (again, again.id) == (candidate, candidate.id)
         seen.add((candidate.rendering, candidate.technique))
@@ -66,6 +79,47 @@ def test_starts_hold_every_default_and_are_the_same_for_the_same_seed(space: Sea
     assert starts != space.starts(4)
     chosen = {space.choose(FixedChoices(start)).id for start in starts}
     assert {default_candidate(space, model).id for model in space.models} <= chosen
+
+
+def test_drawn_starts_mostly_answer_directly_and_seldom_make_several_calls(space: SearchSpace) -> None:
+    random = Random(0)
+    drawn = [TECHNIQUES[space.drawn(LARGE, random).technique] for _ in range(400)]
+    signature = space.predictors["predict"].signature
+    several = [technique.calls(signature) for technique in drawn if technique.run is not None]
+    assert sum(technique.name == "direct" for technique in drawn) > 0.75 * len(drawn)
+    assert 0.01 < len(several) / len(drawn) < 0.08
+    assert sum(count > 5 for count in several) < 0.02 * len(drawn)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_every_technique_is_within_reach(space: SearchSpace, name: str) -> None:
+    values = {"model": SMALL.name, "small.technique": "direct" if name == "direct" else ELABORATE}
+    values["small.elaborate"] = name if TECHNIQUES[name].run is None else SEVERAL_CALLS
+    values["small.completion.calls"] = name
+    assert name in space.techniques(SMALL, "completion")
+    assert space.choose(FixedChoices(values)).technique == name
+
+
+def test_choices_keep_their_meaning_whatever_else_is_chosen(space: SearchSpace) -> None:
+    # Optuna refuses a parameter whose choices change from trial to trial.
+    class Recording(Dice):
+        def suggest_categorical(self, name: str, choices: Any) -> Any:
+            assert seen.setdefault(name, list(choices)) == list(choices)
+            return super().suggest_categorical(name, choices)
+
+    seen: dict[str, list[Any]] = {}
+    for seed in range(200):
+        space.choose(Recording(seed))
+    assert "large.compact.calls" in seen
+
+
+def test_labels_are_scored_only_where_the_engine_gives_log_probabilities(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    assert "label_scoring" not in search_space(task).techniques(SMALL, "completion")
+    able = replace(search_space(task), abilities={SMALL.name: frozenset({"raw", "grammar", "logprobs"})})
+    assert "label_scoring" in able.techniques(SMALL, "completion")
+    assert "label_scoring" not in able.techniques(SMALL, "json_object")
 
 
 def test_chat_endpoints_are_never_sent_raw_text(task: LoadedTask) -> None:

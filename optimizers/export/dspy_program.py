@@ -1,8 +1,8 @@
 """Export to DSPy: the program's own JSON, and beside it what that JSON leaves out.
 
 DSPy's ``save`` keeps signatures, demos and the language model, but neither the adapter nor
-the fields a technique adds. The manifest keeps those, and :func:`load_program` puts all of
-it back together.
+what a technique adds: fields, and calls around the call. The manifest names those, and
+:func:`load_program` puts all of it back together.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import dspy
 from pydantic import BaseModel, ConfigDict
 
 from optimizers.candidate import Candidate
+from optimizers.compiled import set_technique
 from optimizers.errors import ExportError, UserError
 from optimizers.export.point import Exported, samples
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
 from optimizers.renderings import rendering
 from optimizers.task import declared_task, find_program
-from optimizers.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,11 +112,10 @@ def load_program(folder: str | Path, program: dspy.Module | None = None) -> Expo
     if program is None:
         file = find_program(manifest.program, place)
         program = declared_task(file).program.deepcopy()
-    technique = TECHNIQUES[manifest.candidate.technique]
     lm = language_model(manifest.model, manifest.candidate.sampling, measured=False)
-    for predictor in program.predictors():
-        if technique.applies(predictor.signature):
-            predictor.signature = technique.transform(predictor.signature)
+    for name, predictor in program.named_predictors():
+        prompt = manifest.candidate.predictors[name]
+        set_technique(predictor, manifest.candidate.technique, prompt.instruction)
     program.load(str(place / PROGRAM), allow_unsafe_lm_state=True)
     # The process's own engine, rather than a second copy of the weights per saved predictor.
     program.set_lm(lm)
@@ -135,6 +134,8 @@ def _verify(exported: Exported, loaded: ExportedProgram) -> None:
                     "The loaded program would send other messages than the measured one.",
                     where=f"{name}: {inputs}",
                 )
+        if type(restored) is not type(predictor):
+            raise ExportError("The loaded program would not make the calls of its technique.", where=name)
         if restored.lm.kwargs != predictor.lm.kwargs:
             raise ExportError("The loaded program would sample otherwise than the measured one.", where=name)
 

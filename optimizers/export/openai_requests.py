@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optimizers.compiled import TechniquePredict
 from optimizers.errors import ExportError
 from optimizers.export.point import Exported, samples
 from optimizers.renderings.constraints import output_schema
@@ -28,8 +29,14 @@ def write_openai(exported: Exported, folder: Path) -> list[Path]:
     """Write one ``PREDICTOR.json`` per predictor: endpoint, template, parameters, output schema.
 
     Raises:
-        ExportError: A template does not give the messages that were measured; nothing is written.
+        ExportError: A template does not give the messages that were measured, or one request is
+            not all that was measured; nothing is written.
     """
+    for name, predictor in exported.compiled.module.named_predictors():
+        if isinstance(predictor, TechniquePredict):
+            raise ExportError(
+                _why_not(predictor), where=name, fix="export to dspy, which carries the technique"
+            )
     contents = {
         name: _template(exported, name, predictor)
         for name, predictor in exported.compiled.module.named_predictors()
@@ -91,6 +98,15 @@ def _template(exported: Exported, name: str, predictor: dspy.Predict) -> dict[st
         "A template cannot give the messages that were measured.",
         where=f"{name}: {str(wrong)[:200]}",
         fix="export to dspy, which carries the program itself",
+    )
+
+
+def _why_not(predictor: TechniquePredict) -> str:
+    technique = predictor.technique
+    most = technique.calls(predictor.signature)
+    return (
+        f"The technique {technique.name} takes up to {most} calls for one answer and decides between "
+        "them, which a request template cannot hold."
     )
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from dspy.lm15 import (
     ContextLengthError,
@@ -21,6 +21,8 @@ from dspy.lm15 import (
     Request,
     Response,
     ServerError,
+    TokenLogprob,
+    TopLogprob,
     Usage,
     response_to_events,
 )
@@ -77,13 +79,15 @@ class LlamaEngine:
     Weights are found, pulled and loaded at the first call, so building a program
     costs nothing. Raw prompts (``Config.extensions={"raw": True}``) bypass the chat
     template; ``extensions={"grammar": GBNF}`` and ``response_format`` constrain decoding.
+    ``Config.logprobs`` asks for the likeliest tokens at each step, by the model's own
+    probabilities: before temperature and before any constraint.
 
     Args:
         name: ``local/NAME`` of the catalogue, or ``local/`` followed by a path to a GGUF file.
         context: Tokens that fit in one call.
     """
 
-    abilities: ClassVar[frozenset[str]] = frozenset({"raw", "grammar", "schema"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"raw", "grammar", "schema", "logprobs"})
 
     def __init__(self, name: str, context: int) -> None:
         self.name, self.context = name, context
@@ -127,9 +131,13 @@ class LlamaEngine:
         return {"name": self.name, "context": self.context}
 
     @classmethod
-    def load_state(cls, state: dict[str, Any]) -> Self:
-        """The engine a saved DSPy program names."""
-        return cls(str(state["name"]), int(state["context"]))
+    def load_state(cls, state: dict[str, Any]) -> LlamaEngine:
+        """The process's engine for what a saved DSPy program names."""
+        return shared_engine(str(state["name"]), int(state["context"]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is the same engine: weights are loaded once in a process.
+        return shared_engine, (self.name, self.context)
 
     def _loaded(self) -> Any:
         with self._loading:
@@ -140,8 +148,13 @@ class LlamaEngine:
 
 def llama_engine(model: Model) -> LlamaEngine:
     """The process's one engine for a local model: its weights are loaded once."""
+    return shared_engine(model.name, model.context)
+
+
+def shared_engine(name: str, context: int) -> LlamaEngine:
+    """The process's one engine for a name and a context."""
     with _engines_lock:
-        return _engines.setdefault((model.name, model.context), LlamaEngine(model.name, model.context))
+        return _engines.setdefault((name, context), LlamaEngine(name, context))
 
 
 def weights(name: str) -> Path:
@@ -205,6 +218,8 @@ def _body(request: Request) -> dict[str, Any]:
     body.update({key: value for key, value in optional.items() if value is not None})
     if extensions.get("raw"):
         body["prompt"] = request.messages[0].text or ""
+        if config.logprobs is not None:
+            body["logprobs"] = config.logprobs
         return body
     messages = [{"role": message.role, "content": message.text or ""} for message in request.messages]
     if request.system:
@@ -215,6 +230,8 @@ def _body(request: Request) -> dict[str, Any]:
         )
         messages.insert(0, {"role": "system", "content": system})
     body["messages"] = messages
+    if config.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": config.logprobs}
     return body
 
 
@@ -254,4 +271,23 @@ def _response(reply: dict[str, Any], model: str) -> Response:
             output_tokens=usage["completion_tokens"],
             cache_read_tokens=usage.get("prompt_tokens_details", {}).get("cached_tokens", 0),
         ),
+        logprobs=_logprobs((choice.get("logprobs") or {}).get("content")),
+    )
+
+
+def _logprobs(steps: list[dict[str, Any]] | None) -> tuple[TokenLogprob, ...] | None:
+    """The token chosen at each step and the likeliest ones, None where they were not asked for."""
+    if not steps:
+        return None
+    return tuple(
+        TokenLogprob(
+            token=step["token"],
+            logprob=step["logprob"],
+            bytes=tuple(step["bytes"]),
+            top=tuple(
+                TopLogprob(token=one["token"], logprob=one["logprob"], bytes=tuple(one["bytes"]))
+                for one in step["top_logprobs"]
+            ),
+        )
+        for step in steps
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,22 @@ def labelled_demos(
         Field name -> JSON value, one mapping per demo, none repeated. Empty when ``train``
         has not all of the signature's fields.
     """
-    pools = _pools(train, signature)
+    pools = demo_pools(train, signature)
+    # One generator per pool and one for the order, so that a label more changes no other's draw.
+    shuffled = {
+        label: random.Random(f"{seed} {label}").sample(pool, len(pool)) for label, pool in pools.items()
+    }
+    return deal(shuffled, per_label=per_label, seed=seed)
+
+
+def deal(pools: Mapping[str, Sequence[Demo]], *, per_label: int, seed: int) -> tuple[Demo, ...]:
+    """Take demos from the front of each pool, in rounds of one per label.
+
+    Args:
+        pools: Label -> its demos, best first, as :func:`demo_pools` names them.
+        per_label: Rounds; twice as many where no output is closed.
+        seed: Of the order within each round.
+    """
     rounds = islice(_rounds(pools, seed), 2 * per_label if "" in pools else per_label)
     return tuple(demo for demos in rounds for demo in demos)
 
@@ -65,7 +80,7 @@ def demo_sizes(
         Those of 0, 1, 2, 4 and 8 that fit, and for which there are examples enough to make a
         larger draw than the size before.
     """
-    pools = _pools(train, signature)
+    pools = demo_pools(train, signature)
     lengths = [_length(demo) for pool in pools.values() for demo in pool]
     if not lengths:
         return (0,)
@@ -79,31 +94,35 @@ def demo_sizes(
     return tuple(sizes)
 
 
-def _rounds(pools: dict[str, list[Demo]], seed: int) -> Iterator[list[Demo]]:
-    """Rounds of one demo per label, until every pool is used up."""
-    # One generator per pool and one for the order, so that a label more changes no other's draw.
-    shuffled = {
-        label: random.Random(f"{seed} {label}").sample(pool, len(pool)) for label, pool in pools.items()
-    }
-    order = random.Random(seed)
-    for number in range(max(map(len, shuffled.values()), default=0)):
-        demos = [pool[number] for pool in shuffled.values() if number < len(pool)]
-        order.shuffle(demos)
-        yield demos
+def balanced_output(signature: type[dspy.Signature]) -> str | None:
+    """The first closed output, whose labels demos are balanced over; None where all are open."""
+    outputs = signature.output_fields.items()
+    return next((name for name, info in outputs if _labels(info.annotation)), None)
 
 
-def _pools(train: Sequence[dspy.Example], signature: type[dspy.Signature]) -> dict[str, list[Demo]]:
-    """Label -> its distinct demos, the longest left out; one pool called "" without a closed output."""
-    closed = {name: _labels(info.annotation) for name, info in signature.output_fields.items()}
-    balanced = next((name for name, labels in closed.items() if labels), None)
-    found: dict[str, dict[str, Demo]] = {label: {} for label in (closed[balanced] if balanced else ("",))}
+def demo_label(demo: Mapping[str, Any], signature: type[dspy.Signature]) -> str:
+    """What a demo's balanced output says, as it is written; "" where no output is closed."""
+    balanced = balanced_output(signature)
+    return format_value(demo[balanced], signature.fields[balanced].annotation) if balanced else ""
+
+
+def demo_pools(train: Sequence[dspy.Example], signature: type[dspy.Signature]) -> dict[str, list[Demo]]:
+    """What demos are drawn from.
+
+    Returns:
+        Label -> its distinct demos in an order of their own, the longest left out; one pool
+        called "" without a closed output. Empty when ``train`` lacks a field of the signature.
+    """
+    balanced = balanced_output(signature)
+    labels = _labels(signature.fields[balanced].annotation) if balanced else ("",)
+    found: dict[str, dict[str, Demo]] = {label: {} for label in labels}
     for example in train:
         if any(name not in example for name in signature.fields):
             return {}
-        demo = _demo(example, signature)
-        label = format_value(demo[balanced], signature.fields[balanced].annotation) if balanced else ""
+        demo = as_demo(example, signature)
+        label = demo_label(demo, signature)
         if label in found:
-            found[label][json.dumps(demo, sort_keys=True)] = demo
+            found[label][demo_key(demo)] = demo
     pools = {}
     for label, demos in found.items():
         by_length = sorted(demos, key=lambda text: (len(text), text))
@@ -113,19 +132,34 @@ def _pools(train: Sequence[dspy.Example], signature: type[dspy.Signature]) -> di
     return pools
 
 
-def _labels(annotation: Any) -> tuple[str, ...]:
-    """The labels of a closed output as they are written; empty when it is open."""
-    inner, nullable = without_none(annotation)
-    labels = closed_values(inner) or ()
-    return (*labels, "none") if labels and nullable else labels
-
-
-def _demo(example: dspy.Example, signature: type[dspy.Signature]) -> Demo:
+def as_demo(example: dspy.Example, signature: type[dspy.Signature]) -> Demo:
+    """An example that has all of a signature's fields as a demo: field name -> JSON value."""
     inputs = {name: json_value(example[name]) for name in signature.input_fields}
     outputs = {
         name: output_value(example[name], info.annotation) for name, info in signature.output_fields.items()
     }
     return {**inputs, **outputs}
+
+
+def demo_key(demo: Mapping[str, Any]) -> str:
+    """A demo as one text, the same for equal demos."""
+    return json.dumps(demo, sort_keys=True)
+
+
+def _rounds(pools: Mapping[str, Sequence[Demo]], seed: int) -> Iterator[list[Demo]]:
+    """Rounds of one demo per label, until every pool is used up."""
+    order = random.Random(seed)
+    for number in range(max(map(len, pools.values()), default=0)):
+        demos = [pool[number] for pool in pools.values() if number < len(pool)]
+        order.shuffle(demos)
+        yield demos
+
+
+def _labels(annotation: Any) -> tuple[str, ...]:
+    """The labels of a closed output as they are written; empty when it is open."""
+    inner, nullable = without_none(annotation)
+    labels = closed_values(inner) or ()
+    return (*labels, "none") if labels and nullable else labels
 
 
 def _length(demo: Demo) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_origin
 
+from optimizers.errors import UsageError
 from optimizers.renderings.fields import closed_values, label, without_none
 
 if TYPE_CHECKING:
@@ -17,6 +18,47 @@ if TYPE_CHECKING:
 
 MOST_PLAIN_CRITERIA = 12
 """With more labels than this, a line per label that only repeats its name is not worth its tokens."""
+
+PARTS = (
+    "own",
+    "brief",
+    "pseudo-code",
+    "rule-first",
+    "role",
+    "audience",
+    "labels",
+    "criteria",
+    "steps",
+    "principles",
+    "rule",
+)
+"""What an instruction may be made of.
+
+``own`` (the user's text), ``pseudo-code`` and ``brief`` say the task; the first of them that is
+there replaces the plain sentence, and the procedure may also follow the user's text.
+``rule-first`` puts the rule about the output at the start, ``rule`` at the end. ``criteria``
+goes before ``labels``, which stand in where criteria would only repeat the labels.
+"""
+
+NAMED: Mapping[str, frozenset[str]] = {
+    name: frozenset(parts)
+    for name, parts in {
+        "brief": ["brief"],
+        "task": [],
+        "role": ["role"],
+        "rule": ["rule"],
+        "labels": ["labels"],
+        "criteria": ["criteria"],
+        "steps": ["steps"],
+        "pseudo-code": ["pseudo-code"],
+        "principles": ["principles"],
+        "own-rule": ["own", "rule"],
+        "own-criteria": ["own", "criteria"],
+        "full": ["role", "labels", "criteria", "rule"],
+        "thorough": ["role", "steps", "principles", "rule"],
+    }.items()
+}
+"""Name -> parts of the instructions that every pool has."""
 
 VERBS = frozenset(
     {"are", "can", "contains", "does", "has", "have", "is", "mentions", "needs", "should", "was"}
@@ -74,40 +116,96 @@ def compose_instructions(
         The user's own instruction word for word, named ``own``, then at least eight others,
         each with a name and a text of its own. The same signature gives the same pool.
     """
-    inputs = [_field(name, info) for name, info in signature.input_fields.items()]
-    outputs = [_field(name, info) for name, info in signature.output_fields.items()]
-    own = signature.instructions
-    composed = {"own": own, **_parts(inputs, outputs, own, description_of_labels or {})}
-    distinct: dict[str, str] = {}
-    for name, text in composed.items():
-        distinct.setdefault(text, name)
+    distinct = {signature.instructions: "own"}
+    blocks = _blocks(signature, description_of_labels or {})
+    for name, parts in NAMED.items():
+        # A part about labels has no text where there are none, and then its name would mislead.
+        if name == "full" or all(blocks[part] for part in parts):
+            distinct.setdefault(_joined(blocks, parts), name)
     return tuple(Instruction(name, text) for text, name in distinct.items())
 
 
-def _parts(
-    inputs: Sequence[_Field], outputs: Sequence[_Field], own: str, descriptions: Mapping[str, str]
-) -> dict[str, str]:
-    """Name -> text of every composed instruction, the parts about labels only where there are some."""
-    task, choice = _task(inputs, outputs), _choice(inputs, outputs)
-    role, rules, steps = _role(inputs, outputs), _rules(outputs), _steps(inputs, outputs)
-    labels, criteria = _labels(outputs), _criteria(inputs, outputs, descriptions)
-    principles = _principles(inputs, outputs)
-    texts = {
+def compose(
+    signature: type[dspy.Signature],
+    parts: frozenset[str],
+    *,
+    description_of_labels: Mapping[str, str] | None = None,
+) -> Instruction:
+    """An instruction of some parts, so that what each part is worth can be learnt apart.
+
+    Args:
+        signature: The user's signature: its fields, their descriptions and types.
+        parts: Of :data:`PARTS`; none is the task in one sentence.
+        description_of_labels: Label -> when it applies, for the criteria.
+
+    Returns:
+        The instruction, under its name in :data:`NAMED` or its parts joined by ``+``. A part
+        about labels adds nothing where no output is closed, nor ``own`` where it is blank.
+
+    Raises:
+        UsageError: There is no such part.
+    """
+    unknown = sorted(parts - set(PARTS))
+    if unknown:
+        raise UsageError(
+            f"Instructions have no part {unknown[0]!r}.",
+            where="parts",
+            fix=f"take some of {', '.join(PARTS)}",
+        )
+    plain = "+".join(part for part in PARTS if part in parts) or "task"
+    name = next((name for name, named in NAMED.items() if named == parts), plain)
+    return Instruction(name, _joined(_blocks(signature, description_of_labels or {}), parts))
+
+
+def _blocks(signature: type[dspy.Signature], descriptions: Mapping[str, str]) -> dict[str, str]:
+    """The text of every part, empty where it does not apply, and of the sentences they stand around."""
+    inputs = [_field(name, info) for name, info in signature.input_fields.items()]
+    outputs = [_field(name, info) for name, info in signature.output_fields.items()]
+    return {
+        "own": signature.instructions if signature.instructions.strip() else "",
         "brief": _brief(inputs, outputs),
-        "task": task,
-        "role": f"{role} {task}",
-        "rule": f"{task} {rules}",
-        "labels": f"{choice}\n{labels}" if labels else "",
-        "criteria": f"{choice}\n{criteria}" if criteria else "",
-        "steps": f"{task}\n{steps}",
         "pseudo-code": _pseudo_code(inputs, outputs),
-        "principles": f"{task}\n{principles}",
-        "own-rule": f"{own}\n{rules}" if own.strip() else "",
-        "own-criteria": f"{own}\n{criteria}" if own.strip() and criteria else "",
-        "full": "\n".join(part for part in (role, choice, criteria or labels, rules) if part),
-        "thorough": f"{role} {task}\n{steps}\n{principles}\n{rules}",
+        "role": _role(inputs, outputs),
+        "audience": _audience(inputs, outputs),
+        "labels": _labels(outputs),
+        "criteria": _criteria(inputs, outputs, descriptions),
+        "steps": _steps(inputs, outputs),
+        "principles": _principles(inputs, outputs),
+        "rule": _rules(outputs),
+        "rule-first": _rules(outputs),
+        "task": _task(inputs, outputs),
+        "choice": _choice(inputs, outputs),
     }
-    return {name: text for name, text in texts.items() if text}
+
+
+def _joined(blocks: Mapping[str, str], parts: frozenset[str]) -> str:
+    """The parts in their order around the sentence that says the task.
+
+    That sentence is the user's own, the procedure, or the plain task. A list of labels below
+    spares it the labels. What goes with a plain sentence stands in its paragraph.
+    """
+    listed = (blocks["criteria"] if "criteria" in parts else "") or (
+        blocks["labels"] if parts & {"labels", "criteria"} else ""
+    )
+    shown = {part: blocks[part] for part in PARTS if part in parts}
+    own = shown.get("own", "")
+    given = own or shown.get("pseudo-code", "")
+    core = given or shown.get("brief") or blocks["choice" if listed else "task"]
+    inline = not given and not parts & {"labels", "criteria"}
+    before = [shown.get(part, "") for part in ("rule-first", "role", "audience")]
+    after = [
+        shown.get("pseudo-code", "") if own else "",
+        listed,
+        shown.get("steps", ""),
+        shown.get("principles", ""),
+    ]
+    rule = "" if "rule-first" in parts else shown.get("rule", "")
+    space = " " if inline else "\n"
+    lead = space.join(part for part in (*before, core) if part)
+    below = [part for part in after if part]
+    if rule and inline and not below:
+        return f"{lead} {rule}"
+    return "\n".join(part for part in (lead, *below, rule) if part)
 
 
 def _field(name: str, info: Any) -> _Field:
@@ -181,6 +279,12 @@ def _role(inputs: Sequence[_Field], outputs: Sequence[_Field]) -> str:
     if all(field.labels for field in outputs):
         return f"You are an experienced annotator whose reading{about} others trust for {wanted}."
     return f"You are an expert whose reading{about} others trust for {wanted}."
+
+
+def _audience(inputs: Sequence[_Field], outputs: Sequence[_Field]) -> str:
+    wanted = _and([field.the for field in outputs])
+    unseen = f" without seeing {_and([field.the for field in inputs])}" if inputs else ""
+    return f"Others act on {wanted}{unseen}."
 
 
 def _labels(outputs: Sequence[_Field]) -> str:

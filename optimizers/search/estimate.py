@@ -13,12 +13,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from optimizers.budget import Budget, Use
-from optimizers.compiled import compile_candidate
+from optimizers.compiled import TechniquePredict, compile_candidate
 from optimizers.frontier.report import Amount, Prediction
 from optimizers.search.confirm import DEFAULT_ROWS
 from optimizers.search.loop import SETTLED
 from optimizers.space import FORMAT_TOKENS, default_candidate
 from optimizers.split_notes import detectable_difference
+from optimizers.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import dspy
@@ -123,7 +124,7 @@ def _affordable(budget: Budget, trial: Use, fixed: Use) -> int:
 
 
 def _rollout(task: LoadedTask, candidate: Candidate) -> Use:
-    """What one rollout of a candidate uses, from its prompts on a few dev examples."""
+    """What one rollout of a candidate uses, from its prompts on a few dev examples and the most calls."""
     model = next(model for model in task.models if model.name == candidate.model)
     compiled = compile_candidate(task.program, candidate, task.models)
     adapter = compiled.adapter()
@@ -134,9 +135,12 @@ def _rollout(task: LoadedTask, candidate: Candidate) -> Use:
             inputs = {name: example.get(name, "") for name in predictor.signature.input_fields}
             messages = adapter.format(predictor.signature, predictor.demos, inputs)
             sizes.append(sum(len(str(message["content"]).encode()) for message in messages))
-        calls += 1
-        prompt += fmean(sizes) / BYTES_PER_TOKEN
-        completion += _reply(task, candidate, rendered=predictor.signature)
+        technique = predictor.technique if isinstance(predictor, TechniquePredict) else None
+        times = technique.calls(predictor.signature) if technique else 1
+        rendered = technique.asked(predictor.signature) if technique else predictor.signature
+        calls += times
+        prompt += times * fmean(sizes) / BYTES_PER_TOKEN
+        completion += times * _reply(task, candidate, rendered=rendered)
     return Use(
         calls=calls,
         tokens=prompt + completion,
@@ -148,7 +152,7 @@ def _rollout(task: LoadedTask, candidate: Candidate) -> Use:
 def _reply(task: LoadedTask, candidate: Candidate, rendered: type[dspy.Signature]) -> float:
     """Tokens of a reply: the gold and its format, or most of what is allowed where the model reasons."""
     most = candidate.sampling.max_tokens
-    if candidate.technique != "direct":
+    if TECHNIQUES[candidate.technique].reasons:
         return WRITTEN_SHARE * most
     gold = [
         sum(len(str(example.get(name, "")).encode()) / BYTES_PER_TOKEN for name in rendered.output_fields)

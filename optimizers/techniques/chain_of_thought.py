@@ -1,11 +1,14 @@
-"""Reason first, then answer: a ``reasoning`` output before the others, as dspy.ChainOfThought adds."""
+"""Reason first, then answer: a ``reasoning`` output before the others, as dspy.ChainOfThought adds.
+
+After Wei et al. 2022, "Chain-of-Thought Prompting Elicits Reasoning in Large Language
+Models" (arXiv 2201.11903).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optimizers.renderings.fields import label
-from optimizers.techniques.technique import Technique, output_tokens
+from optimizers.techniques.technique import Technique, thought_tokens
 
 if TYPE_CHECKING:
     import dspy
@@ -23,21 +26,21 @@ def with_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     return reasoned
 
 
+def does_not_reason(signature: type[dspy.Signature]) -> bool:
+    """Whether a signature has no field of the reasoning's name yet."""
+    return FIELD not in signature.fields
+
+
 def reply_tokens(signature: type[dspy.Signature]) -> tuple[int, ...]:
     """Room for the reasoning, and after it for the answer with its label."""
-    first = next(iter(signature.output_fields))
-    cue = len(f"\n{label(first)}: ".encode())
-    return tuple(
-        sorted(
-            {thought + cue + answer for thought in REASONING_TOKENS for answer in output_tokens(signature)}
-        )
-    )
+    return thought_tokens(signature, REASONING_TOKENS)
 
 
 CHAIN_OF_THOUGHT = Technique(
     name="chain_of_thought",
-    applies=lambda signature: FIELD not in signature.fields,
+    applies=does_not_reason,
     transform=with_reasoning,
     reply_tokens=reply_tokens,
+    reasons=True,
 )
 """One call that reasons and answers."""

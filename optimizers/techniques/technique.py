@@ -1,10 +1,10 @@
-"""What a technique is: a change of the signature, and how long its replies may be."""
+"""What a technique is: what the model sees, what happens around the call, and what that takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from optimizers.renderings.fields import closed_values, label, without_none
 
@@ -20,22 +20,101 @@ SLACK_TOKENS = 4
 NUMBER_BYTES = 36
 """Longest number a constrained reply can hold."""
 
+Sampling = Literal["any", "needed", "unused"]
+"""Whether a technique works at every temperature, only above 0, or draws nothing."""
+
+
+class Calls(Protocol):
+    """The predictor that a technique surrounds, as the technique may use it."""
+
+    @property
+    def signature(self) -> type[dspy.Signature]:
+        """What the predictor answers, as the technique's ``transform`` left it."""
+        ...
+
+    @property
+    def demos(self) -> Sequence[Mapping[str, Any]]:
+        """Its examples, as field name -> value."""
+        ...
+
+    @property
+    def lm(self) -> dspy.BaseLM:
+        """The language model that serves it."""
+        ...
+
+    @property
+    def adapter(self) -> dspy.Adapter:
+        """The rendering."""
+        ...
+
+    def ask(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        signature: type[dspy.Signature] | None = None,
+        demos: Sequence[Mapping[str, Any]] | None = None,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """Call the model once, metered as any call.
+
+        Args:
+            inputs: Values of the input fields.
+            signature: What is asked; the predictor's own where left out.
+            demos: The examples shown; the predictor's own where left out.
+            **settings: Generation settings of this call.
+
+        Returns:
+            A value for every output field.
+
+        Raises:
+            AdapterParseError: The reply does not keep the format.
+        """
+        ...
+
+
+def one_call(signature: type[dspy.Signature]) -> int:
+    """The number of calls of a technique that only changes the signature."""
+    return 1
+
 
 @dataclass(frozen=True)
 class Technique:
-    """One way to use the model call of a predictor.
+    """One way to use the model calls of a predictor.
 
     Attributes:
         name: Short name, as candidates carry it.
         applies: Whether it changes anything sensible about a signature.
-        transform: The signature the model then sees.
+        transform: The signature the model then sees; its instruction is set afterwards.
+        words: What is added to the instruction.
         reply_tokens: Choices of ``max_tokens``, rising, for the user's signature.
+        run: What happens around the call: takes the predictor and the input values, returns a
+            value for every output field of the transformed signature. None where one call of
+            that signature is all, which can then be exported as a single request.
+        calls: Most calls one run makes, for the user's signature.
+        asked: The signature whose replies are longest, given the transformed one; that one itself
+            where left out.
+        reasons: Whether replies hold free text beside the outputs.
+        sampling: What it asks of the temperature.
+        abilities: What the engine must be able to do beside converse.
+        renderings: Names of the renderings it works under; None for all.
     """
 
     name: str
     applies: Callable[[type[dspy.Signature]], bool]
     transform: Callable[[type[dspy.Signature]], type[dspy.Signature]]
     reply_tokens: Callable[[type[dspy.Signature]], tuple[int, ...]]
+    words: str = ""
+    run: Callable[[Calls, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    calls: Callable[[type[dspy.Signature]], int] = one_call
+    asked: Callable[[type[dspy.Signature]], type[dspy.Signature]] = lambda signature: signature
+    reasons: bool = False
+    sampling: Sampling = "any"
+    abilities: frozenset[str] = frozenset()
+    renderings: frozenset[str] | None = None
+
+    def fits(self, rendering: str, abilities: frozenset[str]) -> bool:
+        """Whether it works under a rendering, on an engine of these abilities."""
+        return self.abilities <= abilities and (self.renderings is None or rendering in self.renderings)
 
 
 def output_tokens(signature: type[dspy.Signature]) -> tuple[int, ...]:
@@ -51,6 +130,33 @@ def output_tokens(signature: type[dspy.Signature]) -> tuple[int, ...]:
     if None not in bounds:
         return (bounded,)
     return tuple(tokens + bounded - SLACK_TOKENS for tokens in FREE_TEXT_TOKENS)
+
+
+def thought_tokens(signature: type[dspy.Signature], thoughts: Sequence[int]) -> tuple[int, ...]:
+    """Choices of ``max_tokens`` with room for a thought, and after it for the answer with its label.
+
+    Args:
+        signature: The user's signature, without the thought.
+        thoughts: Choices of the thought's length, in tokens.
+    """
+    first = next(iter(signature.output_fields))
+    cue = len(f"\n{label(first)}: ".encode())
+    choices = {thought + cue + answer for thought in thoughts for answer in output_tokens(signature)}
+    return tuple(sorted(choices))
+
+
+def told(signature: type[dspy.Signature], instruction: str, words: str = "") -> type[dspy.Signature]:
+    """The signature with an instruction, and a technique's words after it."""
+    text = "\n".join(part for part in (instruction, words) if part.strip())
+    # DSPy replaces an empty instruction by words of its own; a blank one it keeps.
+    instructed: type[dspy.Signature] = signature.with_instructions(text or " ")
+    return instructed
+
+
+def labels_of(signature: type[dspy.Signature]) -> tuple[str, ...] | None:
+    """The labels of a signature's only output as they are written; None where it has none or several."""
+    annotations = [info.annotation for info in signature.output_fields.values()]
+    return closed_values(without_none(annotations[0])[0]) if len(annotations) == 1 else None
 
 
 def _longest(annotation: object) -> int | None:

@@ -35,7 +35,10 @@ CASES = [
     (LARGE.name, "turns", "chain_of_thought"),
     (LARGE.name, "json_object", "direct"),
     (LARGE.name, "dspy_chat", "direct"),
+    (SMALL.name, "completion", "concise"),
+    (LARGE.name, "compact", "plan_then_answer"),
 ]
+SEVERAL = ["self_consistency_3", "self_consistency_3_reasoned", "self_check", "yes_no_per_label"]
 
 
 def point(model: str, rendering: str, technique: str, *, instruction: str = "Say which it is.") -> Point:
@@ -85,6 +88,48 @@ def test_a_dspy_export_loads_into_the_same_program(
             loaded(review=text)
         sent, again = engines[case[0]].requests[-2:]
         assert again == sent
+
+
+@pytest.mark.parametrize("technique", SEVERAL)
+def test_a_dspy_export_of_several_calls_makes_the_same_ones(
+    exported: Callable[..., Exported], technique: str, tmp_path: Path, engines: dict[str, FakeEngine]
+) -> None:
+    made = exported(LARGE.name, "compact", technique)
+    write_dspy(made, tmp_path)
+    loaded = load_program(tmp_path, Classify())
+    requests = engines[LARGE.name].requests
+    made.compiled.module.predict.lm.cache = loaded.program.predict.lm.cache = False
+    for text in AWKWARD:
+        with suppress(AdapterParseError):
+            made.compiled({"review": text})
+        sent = requests.copy()
+        requests.clear()
+        with suppress(AdapterParseError):
+            loaded(review=text)
+        assert requests == sent != []
+        assert len(set(map(str, sent))) == len(sent)
+        requests.clear()
+
+
+def test_a_dspy_export_that_would_lose_its_technique_is_refused(
+    exported: Callable[..., Exported], tmp_path: Path
+) -> None:
+    made = exported(LARGE.name, "compact", "self_consistency_3")
+    direct = made.point.candidate.model_copy(update={"technique": "direct"})
+    lost = replace(made, point=made.point.model_copy(update={"candidate": direct}))
+    with pytest.raises(ExportError, match="would not make the calls of its technique"):
+        write_dspy(lost, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("technique", SEVERAL)
+def test_an_openai_export_of_several_calls_is_refused_with_the_reason(
+    exported: Callable[..., Exported], technique: str, tmp_path: Path
+) -> None:
+    made = exported(LARGE.name, "compact", technique)
+    with pytest.raises(ExportError, match=rf"{technique} takes up to \d calls(.|\n)*export to dspy"):
+        write_openai(made, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("case", CASES)

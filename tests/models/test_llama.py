@@ -8,6 +8,7 @@ import pytest
 from dspy.lm15 import Config, ContextLengthError, InvalidRequestError, Message, Request
 
 from optimizers.models.llama import LlamaEngine, llama_engine
+from optimizers.models.lm import bounds, language_model
 from optimizers.models.resolve import model
 
 pytestmark = pytest.mark.model
@@ -103,3 +104,21 @@ def test_sampling_repeats_by_its_seed(engine: LlamaEngine) -> None:
 
     assert sample(1) == sample(1)
     assert len({sample(seed) for seed in range(4)}) > 1
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "Plain words, some of them.", "日本語のテキスト", "🙂🙃 ✨", "\t\n   x{}[]", "é" * 300]
+)
+@pytest.mark.parametrize("extensions", [{}, {"raw": True}])
+def test_a_call_reads_no_more_tokens_than_are_reserved_for_it(
+    engine: LlamaEngine, text: str, extensions: dict[str, bool]
+) -> None:
+    config = Config(temperature=0.0, max_tokens=1, extensions=extensions)
+    request = Request(model=NAME, system="Be brief.", messages=(Message.user(text),), config=config)
+    if extensions:
+        request = Request(model=NAME, messages=(Message.user(text),), config=config)
+    most, _ = bounds(language_model(model(NAME)), request, None, {})
+    usage = engine.complete(request).usage
+    assert most is not None
+    assert usage.input_tokens is not None
+    assert usage.input_tokens <= most

@@ -8,9 +8,12 @@ from typing import Literal, Optional
 
 import dspy
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from optimizers.proposals.instructions import compose_instructions
+from optimizers.errors import UsageError
+from optimizers.proposals.instructions import NAMED, PARTS, compose, compose_instructions
 
 
 class Person(BaseModel):
@@ -121,3 +124,52 @@ def test_pseudo_code_names_the_fields_as_the_signature_does() -> None:
     code = pool(Mail)["pseudo-code"]
     assert "def run(mailText, source_URL):" in code
     assert "return is_spam, urgency, sender, keywords, price" in code
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_named_instructions_are_made_of_parts(signature: type[dspy.Signature]) -> None:
+    named = pool(signature)
+    assert named.keys() - {"own"} <= NAMED.keys()
+    for name in named.keys() - {"own"}:
+        assert compose(signature, NAMED[name]).text == named[name]
+        assert compose(signature, NAMED[name]).name == name
+
+
+SHOWN = {
+    "own": "Mind irony.",
+    "brief": "",  # gives way to the user's own text and to the procedure
+    "pseudo-code": "def run(review):",
+    "rule-first": "Write the sentiment as exactly one of these",
+    "role": "You are an experienced annotator",
+    "audience": "Others act on the sentiment without seeing the review.",
+    "labels": "",  # gives way to the criteria
+    "criteria": "- positive: ",
+    "steps": "1. Read the review to the end.",
+    "principles": "- Always give the sentiment",
+    "rule": "Write the sentiment as exactly one of these",
+}
+
+
+@given(parts=st.frozensets(st.sampled_from(PARTS)))
+def test_every_set_of_parts_is_an_instruction_that_shows_them(parts: frozenset[str]) -> None:
+    text = compose(Sentiment, parts).text
+    for part in parts:
+        assert SHOWN[part] in text
+    absent = {part for part in PARTS if SHOWN[part] and part not in parts} - {"rule", "rule-first"}
+    assert not any(SHOWN[part] in text for part in absent)
+    assert text.count(SHOWN["rule"]) == bool(parts & {"rule", "rule-first"})
+    assert "positive" in text or parts & {"own"}
+    assert text == text.strip()
+    assert not re.search(r"\n\n\n| \n|  (?! )\b", text.split("def run")[0])
+
+
+def test_parts_about_labels_say_nothing_without_labels() -> None:
+    task = compose(SIGNATURES[2], frozenset())
+    assert task.name == "task"
+    assert compose(SIGNATURES[2], frozenset({"labels"})).text == task.text
+    assert compose(SIGNATURES[2], frozenset({"audience", "role"})).name == "role+audience"
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(UsageError, match="no part 'tone'"):
+        compose(Sentiment, frozenset({"tone", "role"}))

@@ -1,0 +1,53 @@
+"""From a dspy.LM that a DSPy user has already to a Model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import dspy
+
+from optimizers.errors import ModelError
+from optimizers.models.lm import MeteredLM
+from optimizers.models.model import Kind, Model
+from optimizers.models.resolve import model
+
+SAMPLED = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "rollout_id"})
+"""Settings of a dspy.LM that the search chooses itself."""
+
+CARRIED = frozenset({"api_base", "base_url", "api_key", "timeout"})
+"""Settings of a dspy.LM that a model takes over."""
+
+
+def model_of(lm: dspy.LM) -> Model:
+    """The model that a ``dspy.LM`` serves.
+
+    Args:
+        lm: One of DSPy's own class, over HTTP.
+
+    Raises:
+        ModelError: It has a setting, an engine or a class of its own that a model cannot carry.
+        PriceError: Its price is not in the cost map.
+    """
+    where, settings = str(lm.model), {key: value for key, value in lm.kwargs.items() if value is not None}
+    declare = f'declare it: optimizers.model("{where}", ...)'
+    if type(lm) not in (dspy.LM, MeteredLM) or not isinstance(lm.engine, str):
+        what = "This language model has a class or an engine of its own, which a study cannot record."
+        raise ModelError(what, where=where, fix=declare)
+    if lm.model_type not in ("chat", "text"):
+        raise ModelError(f"The model type {lm.model_type!r} is not searched.", where=where, fix=declare)
+    foreign = sorted(settings.keys() - SAMPLED - CARRIED)
+    if foreign:
+        what = f"The language model has settings that a study cannot record: {', '.join(foreign)}."
+        raise ModelError(what, where=where, fix=f"leave them out, or {declare}")
+    variable = f"{where.partition('/')[0].upper()}_API_KEY"
+    if "api_key" in settings and settings["api_key"] != os.environ.get(variable):
+        raise ModelError(
+            "The language model has an API key of its own, and studies keep no keys.",
+            where=where,
+            fix=f"set {variable} in the environment to it",
+        )
+    kind: Kind = "base" if lm.model_type == "text" else "chat"
+    engine: Any = lm.engine
+    address = settings.get("api_base") or settings.get("base_url")
+    return model(where, kind=kind, engine=engine, api_base=address, timeout=settings.get("timeout"))

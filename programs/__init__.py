@@ -1,0 +1,1 @@
+"""Example programs: each file ends with ``task = Task(...)``."""
