@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from optimizers.frontier.pareto import non_dominated
+from optimizers.frontier.pareto import non_dominated, thin
 
 if TYPE_CHECKING:
     from optimizers.candidate import Candidate
@@ -155,13 +155,20 @@ class Board:
         enough = [standing for standing in pool if standing.coverage >= self.min_coverage]
         return max(enough or pool, key=self.quality, default=None)
 
-    def leaders(self) -> list[Standing]:
+    def leaders(self, most: int | None = None) -> list[Standing]:
         """The frontier and each model's best: what deserves to be known well.
 
         A model that is nowhere on the frontier still owes its best candidate a fair
         measurement, the reference above all.
+
+        Args:
+            most: Points of the frontier to keep, those that cover it best; all when None.
         """
+        frontier = self.frontier()
+        if most is not None:
+            kept = thin([self.quality(s) for s in frontier], [s.cost for s in frontier], most)
+            frontier = [frontier[index] for index in kept]
         models = dict.fromkeys(standing.candidate.model for standing in self.measured())
         best = [standing for model in models if (standing := self.best_of(model)) is not None]
-        found = {standing.candidate.id: standing for standing in [*self.frontier(), *best]}
+        found = {standing.candidate.id: standing for standing in [*frontier, *best]}
         return list(found.values())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optimizers.frontier.pareto import thin
+from optimizers.search.loop import FRONTIER_POINTS
 from optimizers.space import default_candidate
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ DEFAULT_ROWS = 100
 """Test examples for a plain default that is on no frontier: it is often far off, and slow."""
 
 
-FRONTIER_POINTS = 6
-"""Points of the frontier that are tested. More of them, near each other, would cost as much to test as
-any and say little more, and each would weaken the verdicts on the others."""
-
 NOISE_ROWS = 100
 """Test examples that a point sampled at a temperature runs twice, to show how much of it is luck."""
 
@@ -52,10 +48,10 @@ class Frozen:
 def freeze(board: Board, space: SearchSpace, task: LoadedTask) -> Frozen:
     """Decide what is tested: the frontier, each model's best, the reference's best, the plain defaults."""
     roles: dict[str, list[Role]] = {}
-    frontier = sorted(board.frontier(), key=lambda standing: standing.cost)
-    kept = thin([board.quality(s) for s in frontier], [s.cost for s in frontier], FRONTIER_POINTS)
-    for standing in [frontier[index] for index in kept]:
-        roles.setdefault(standing.candidate.id, []).append("frontier")
+    efficient = {standing.candidate.id for standing in board.frontier()}
+    for standing in sorted(board.leaders(FRONTIER_POINTS), key=lambda standing: standing.cost):
+        if standing.candidate.id in efficient:
+            roles.setdefault(standing.candidate.id, []).append("frontier")
     for model in task.models:
         best = board.best_of(model.name)
         if best is not None:

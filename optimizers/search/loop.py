@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from optimizers.search.board import Board, Standing
     from optimizers.space import SearchSpace
 
+FRONTIER_POINTS = 6
+"""Points of the frontier that are settled and tested. More of them, near each other, would cost as much
+as any and say little more, and each would weaken the verdicts on the others."""
+
 SETTLED = 200
 """Dev examples a leader is measured on before the frontier is frozen, or the whole dev set."""
 
@@ -146,7 +150,7 @@ class Search:
             BudgetSpent: The budget does not cover the block.
         """
         target = self._target()
-        leaders = self.board.leaders()
+        leaders = self.board.leaders(FRONTIER_POINTS)
         behind = [standing for standing in leaders if standing.n < target]
         if behind:
             self._block(min(behind, key=lambda standing: standing.n))
