@@ -13,7 +13,6 @@ from optimizers.errors import ParityError, UsageError, UserError
 
 if TYPE_CHECKING:
     from optimizers.frontier.report import FrontierReport
-    from optimizers.models.model import Model
     from optimizers.records.folder import StudyFolder
     from optimizers.records.rows import Objective
     from optimizers.task import LoadedTask
@@ -84,6 +83,7 @@ def run(
 
     limits, goals = parse_budget(budget or [DEFAULT_BUDGET]), parse_objectives(objectives)
     _quiet()
+    from optimizers import console
     from optimizers.models.resolve import parse_model
     from optimizers.records.folder import valid_name
     from optimizers.task import load_task, project_folder
@@ -93,7 +93,7 @@ def run(
     task = load_task(program, models=[parse_model(text) for text in model or ()])
     name = study or f"{task.name}-{task.fingerprint[:6]}" + (f"-seed{seed}" if seed else "")
     folder_of_runs = runs or project_folder(program) / "runs"
-    _pull(task.models)
+    console.pull_weights(task.models)
     from optimizers.search.manifest import open_folder
 
     folder = open_folder(task, folder_of_runs, name, seed, limits, goals)
@@ -113,12 +113,13 @@ def resume(
 
     given = parse_budget(budget) if budget else None
     _quiet()
+    from optimizers import console
     from optimizers.task import find_program, load_task
 
     folder = _study(study, runs)
     known = folder.read_manifest()
     task = load_task(find_program(known.program, folder.path), models=known.models)
-    _pull(task.models)
+    console.pull_weights(task.models)
     from optimizers.search.manifest import open_folder
 
     open_folder(task, folder.path.parent, study, known.seed, given or known.budget, known.objectives)
@@ -197,7 +198,7 @@ def models(
     from optimizers.models.resolve import model as resolve_model
 
     if pull:
-        _pull([resolve_model(name) for name in pull])
+        console.pull_weights([resolve_model(name) for name in pull])
     rows = [
         {
             "name": name,
@@ -299,22 +300,6 @@ def _study(name: str, runs: Path | None) -> StudyFolder:
     from optimizers.records.folder import StudyFolder
 
     return StudyFolder.load(_runs(runs), name)
-
-
-def _pull(models: list[Model] | tuple[Model, ...]) -> None:
-    from optimizers import console
-    from optimizers.assets import fetch, licence_notice
-    from optimizers.models.catalogue import CATALOGUE, pulled
-
-    for model in models:
-        if model.name not in CATALOGUE:
-            continue
-        asset = CATALOGUE[model.name].asset
-        if notice := licence_notice(asset):
-            console.say(notice)
-        if not pulled(model.name):
-            with console.pulling(asset.name) as progress:
-                fetch(asset, progress=progress)
 
 
 def _run(task: LoadedTask, folder: StudyFolder, *, as_json: bool, require_match: bool) -> None:

@@ -23,6 +23,7 @@ from optimizers.frontier.chart import terminal_chart
 
 if TYPE_CHECKING:
     from optimizers.frontier.report import Comparison, FrontierReport, Point, Prediction
+    from optimizers.models.model import Model
     from optimizers.search.progress import Progress as StudyProgress
     from optimizers.search.progress import Watcher
 
@@ -108,6 +109,22 @@ def pulling(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task(f"pulling {what}", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def pull_weights(models: Sequence[Model]) -> None:
+    """Pull the weights that are lacking, with their licence and progress shown."""
+    from optimizers.assets import fetch, licence_notice
+    from optimizers.models.catalogue import CATALOGUE, pulled
+
+    for model in models:
+        if model.name not in CATALOGUE:
+            continue
+        asset = CATALOGUE[model.name].asset
+        if notice := licence_notice(asset):
+            say(notice)
+        if not pulled(model.name):
+            with pulling(asset.name) as progress:
+                fetch(asset, progress=progress)
 
 
 def say(message: str) -> None:

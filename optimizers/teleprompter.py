@@ -301,7 +301,7 @@ class Parity(Teleprompter):  # type: ignore[misc]
         with _calm():
             if self.quiet:
                 return run_study(task, folder, watch=lambda progress: None)
-            _pull(task.models)
+            console.pull_weights(task.models)
             for note in task.dataset.notes:
                 console.say(f"note: {note}")
             try:
@@ -376,20 +376,3 @@ def _calm() -> Iterator[None]:
             del os.environ["MLFLOW_LOGGING_LEVEL"]
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-def _pull(models: Sequence[Model]) -> None:
-    """Pull weights that are lacking, with their licence and progress shown."""
-    from optimizers import console
-    from optimizers.assets import fetch, licence_notice
-    from optimizers.models.catalogue import CATALOGUE, pulled
-
-    for model in models:
-        if model.name not in CATALOGUE:
-            continue
-        asset = CATALOGUE[model.name].asset
-        if notice := licence_notice(asset):
-            console.say(notice)
-        if not pulled(model.name):
-            with console.pulling(asset.name) as progress:
-                fetch(asset, progress=progress)

@@ -68,7 +68,7 @@ class Index:
         self.asked.append(package)
         if package in self.broken:
             return subprocess.CompletedProcess(
-                command, 1, "", "ERROR: no route to https://index.example/simple/"
+                command, 1, "", "ERROR: no route to https://index.example/packages"
             )
         place = Path(command[command.index("--dest") + 1])
         (place / f"{package}-1-py3-none-any.whl").write_bytes(self.wheels[package])
