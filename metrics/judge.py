@@ -2,9 +2,9 @@
 
 Nothing here calls a model unless a program file declares one. A judge's calls are made while
 a rollout is scored, one per grade and two per comparison. They are no part of the rollout:
-its serving cost and latency leave them out, since nobody judges in production, and so do the
-study's budget and spend. What they used is in the language model's own ``history``; a judge
-that is billed is best given a limit at its provider.
+its serving cost and latency leave them out, since nobody judges in production. They are in
+the study's budget and spend, unless the judge is a ``dspy.LM`` of your own: that one is asked
+past the account, and what it used is in its ``history``.
 
 Before trusting a judge, compare it with people: grade examples that they have graded, and
 look at :func:`agreement`.
@@ -204,7 +204,7 @@ def _served(judge: str | Model | dspy.LM) -> dspy.LM:
     if isinstance(judge, dspy.BaseLM):
         return judge
     model = parse_model(judge) if isinstance(judge, str) else judge
-    return language_model(model, Sampling(max_tokens=JUDGE_TOKENS), measured=False)
+    return language_model(model, Sampling(max_tokens=JUDGE_TOKENS))
 
 
 def _inputs(example: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from optimizers.budget import Budget, Use
@@ -29,7 +28,6 @@ class Account:
 
     Args:
         ledger: Where calls are written.
-        models: The study's models, for their prices.
         budget: The study's limits.
 
     Attributes:
@@ -38,7 +36,6 @@ class Account:
     """
 
     ledger: Ledger
-    models: Mapping[str, Model]
     budget: Budget
     held_back: Use = field(default_factory=Use)
     phase: Phase = "prepare"
@@ -71,9 +68,9 @@ class Account:
             seconds=(limits.seconds or 1e12) - used.seconds - LEFT_FOR_THE_REPORT,
         )
 
-    def gate(self, model: Model, candidate: str) -> CandidateGate:
-        """The gate for the calls of one candidate."""
-        return CandidateGate(self, model, candidate)
+    def gate(self, candidate: str) -> CandidateGate:
+        """The gate for the calls that one candidate's rollouts cause, a judge's among them."""
+        return CandidateGate(self, candidate)
 
     def open(self, model: Model, candidate: str, prompt: int | None, completion: int | None) -> int:
         """Reserve a call, waiting for calls in flight to settle where that may make room.
@@ -159,12 +156,11 @@ class CandidateGate:
     """Lets one candidate's calls through its study's account."""
 
     account: Account
-    model: Model
     candidate: str
 
-    def open(self, prompt: int | None, completion: int | None) -> int:
+    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
         """Reserve a call of at most so many tokens."""
-        return self.account.open(self.model, self.candidate, prompt, completion)
+        return self.account.open(model, self.candidate, prompt, completion)
 
     def close(self, number: int, call: Tokens) -> None:
         """Settle an answered call."""

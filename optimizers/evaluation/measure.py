@@ -89,7 +89,7 @@ class Measurer:
             metric=self.task.metric,
             split=split,
             number=number,
-            gate=self.account.gate(model, candidate.id) if self.account else None,
+            gate=self.account.gate(candidate.id) if self.account else None,
             record=self._record,
         )
 

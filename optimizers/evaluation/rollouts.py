@@ -143,7 +143,7 @@ def _run(
     prompt, cached, completion = _tokens(meter, model)
     score = None
     if failure is None:
-        score = _score(metric, example, prediction) if parsed else 0.0
+        score = _judged(metric, example, prediction, gate) if parsed else 0.0
     return Rollout(
         candidate=compiled.candidate.id,
         example=identity,
@@ -197,10 +197,21 @@ def _tokens(meter: Meter, model: Model) -> tuple[int, int, int]:
     return prompt, cached, completion
 
 
+def _judged(metric: Callable[..., float], example: dspy.Example, prediction: Any, gate: Gate | None) -> float:
+    """The score; what a judge's calls use is spend, and no part of what the rollout costs to serve."""
+    with metered(gate) as meter:
+        score = _score(metric, example, prediction)
+    if meter.stopped:
+        raise meter.stopped
+    return score
+
+
 def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any) -> float:
     where = f"example {example_id(example)}: {str(example.toDict())[:200]}"
     try:
         value = metric(example, prediction)
+    except BudgetSpent:
+        raise
     except Exception as error:
         raise MetricError(f"The metric raises {type(error).__name__}: {error}", where=where) from error
     try:

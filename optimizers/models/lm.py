@@ -66,8 +66,11 @@ class Call:
 class Gate(Protocol):
     """Who lets calls through and keeps the book of them."""
 
-    def open(self, prompt: int | None, completion: int | None) -> int:
-        """Let a call through that may use so many tokens (None: as many as fit); returns its number."""
+    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
+        """Let a call of a model through that may use so many tokens (None: as many as fit).
+
+        Returns its number.
+        """
         ...
 
     def close(self, number: int, call: Call) -> None:
@@ -94,10 +97,10 @@ class Meter:
     stopped: ParityError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def open(self, prompt: int | None, completion: int | None) -> int:
+    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
         """Ask the gate for a call."""
         try:
-            return self.gate.open(prompt, completion) if self.gate else 0
+            return self.gate.open(model, prompt, completion) if self.gate else 0
         except ParityError as error:
             self.stopped = error
             raise
@@ -142,7 +145,12 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
 
     Every request it sends is one the meter's gate let through; a transient error is
     retried once, and the second request passes the gate like any other.
+
+    Attributes:
+        served: The model it serves.
     """
+
+    served: Model
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """As dspy.LM, metered."""
@@ -151,7 +159,7 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
             return super().__call__(prompt, messages=messages, **kwargs)
         bound = bounds(self, prompt, messages, kwargs)
         for left in reversed(range(ATTEMPTS)):
-            number, token = meter.open(*bound), _answers.set([])
+            number, token = meter.open(self.served, *bound), _answers.set([])
             try:
                 reply = super().__call__(prompt, messages=messages, **kwargs)
             except BaseException as error:
@@ -260,7 +268,9 @@ def language_model(model: Model, sampling: Sampling | None = None, *, measured: 
     else:
         settings |= {"engine": model.engine, "timeout": model.timeout} | _connection(model)
     if measured:
-        return MeteredLM(model.name, cache=False, num_retries=0, **settings)
+        lm = MeteredLM(model.name, cache=False, num_retries=0, **settings)
+        lm.served = model
+        return lm
     return dspy.LM(model.name, num_retries=ATTEMPTS - 1, **settings)
 
 

@@ -101,8 +101,7 @@ class _Session:
     _last: float = 0.0
 
     def __post_init__(self) -> None:
-        models = {model.name: model for model in self.task.models}
-        self.account = Account(self.ledger, models, self.manifest.budget)
+        self.account = Account(self.ledger, self.manifest.budget)
         self.measurer = Measurer(self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick())
         self.board = Board(self.manifest.objectives, self.manifest.min_coverage)
 

@@ -55,8 +55,7 @@ def share(task: LoadedTask, model: Model) -> tuple[float, float]:
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     spent = {"evaluation": 0.0, "bare": 0.0}
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        models = {model.name: model for model in task.models}
-        measurer = Measurer(task, ledger, Account(ledger, models, Budget()))
+        measurer = Measurer(task, ledger, Account(ledger, Budget()))
         engine.complete(requests_of(task, candidate, rows[:1])[0])
         for number, chunk in enumerate(chunks):
             kind = ("evaluation", "bare")[number % 2]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import dspy
 import pytest
 from dspy.lm15 import RateLimitError, Request
 from fakes import LARGE, SMALL, FakeEngine
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.compiled import compile_candidate
-from optimizers.errors import MetricError
+from optimizers.errors import BudgetSpent, MetricError
 from optimizers.evaluation.rollouts import run_rollouts
+from optimizers.models.lm import language_model
+from optimizers.models.model import Model
 from optimizers.records.rows import Rollout
 from optimizers.task import LoadedTask
 
@@ -127,3 +131,48 @@ def test_repeats_at_a_temperature_carry_their_own_seeds(
         )
     seeds = [request.config.seed for request in engines["local/large"].requests]
     assert seeds[0] == seeds[1] != seeds[2]
+
+
+class Tally:
+    """A gate that lets so many calls through and notes whose they are."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.models = most, []  # type: ignore[var-annotated]
+
+    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
+        if len(self.models) == self.most:
+            raise BudgetSpent("calls", f"{self.most} calls")
+        self.models.append(model.name)
+        return len(self.models)
+
+    def close(self, number: int, call: object) -> None:
+        pass
+
+    def fail(self, number: int, *, refused: bool) -> None:
+        pass
+
+
+def test_a_judges_calls_pass_the_gate_and_cost_the_rollout_nothing(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    judge = language_model(LARGE)
+
+    def judged(example: dspy.Example, prediction: object) -> float:
+        judge(f"Is this a good answer? {prediction}")
+        return 1.0
+
+    candidate = Candidate(
+        model="local/small",
+        rendering="completion",
+        technique="direct",
+        predictors={"predict": PredictorPrompt(instruction="Classify.")},
+        sampling=Sampling(max_tokens=12),
+    )
+    compiled = compile_candidate(task.program, candidate, task.models)
+    run_all = partial(run_rollouts, compiled, task.dataset.dev[:2], model=SMALL, metric=judged, split="dev")
+    gate = Tally(most=4)
+    rollouts = run_all(gate=gate)
+    assert sorted(gate.models) == ["local/large", "local/large", "local/small", "local/small"]
+    assert [rollout.calls for rollout in rollouts] == [1, 1]
+    with pytest.raises(BudgetSpent):
+        run_all(gate=Tally(most=3))
