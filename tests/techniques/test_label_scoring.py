@@ -86,7 +86,8 @@ def test_it_needs_labels_that_begin_with_different_words() -> None:
     for labels in (Literal["new york", "new jersey"], Literal["one"], str, Literal["a", "b"] | None):
         assert not SCORING.applies(Sentiment.with_updated_fields("sentiment", type_=labels))
     assert SCORING.fits("completion", frozenset({"raw", "grammar", "logprobs"}))
-    assert not SCORING.fits("json_object", frozenset({"raw", "grammar", "logprobs"}))
+    for other in ("compact", "turns", "json_object", "dspy_chat"):
+        assert not SCORING.fits(other, frozenset({"raw", "grammar", "logprobs"}))
     assert not SCORING.fits("completion", frozenset({"raw", "grammar"}))
 
 
@@ -110,5 +111,5 @@ def test_the_embedded_engine_gives_probabilities_free_of_the_constraint() -> Non
         assert len(top) == 200
         assert [one.logprob for one in top] == sorted((one.logprob for one in top), reverse=True)
         assert 0.5 < sum(math.exp(one.logprob) for one in top) <= 1.001
-        # Most of what the model would say is not among the labels.
+        # What the model would rather say is listed too: the constraint does not show.
         assert not any(b"plus".startswith(bytes(one.bytes or ()).strip() or b"-") for one in top[:3])
