@@ -63,6 +63,26 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/throughput.py", *session.posargs)
 
 
+@nox.session(name="bench-techniques", python=PYTHONS[0])
+def bench_techniques(session: nox.Session) -> None:
+    """Every technique on four models and three tasks, into tests/benchmarks/RESULTS.md; hours, resumable.
+
+    Pulls 1.6 GB of weights. Arguments are passed on: `nox -s bench-techniques -- --task classify`.
+    """
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/techniques.py", *session.posargs)
+
+
+@nox.session(name="bench-ablations", python=PYTHONS[0])
+def bench_ablations(session: nox.Session) -> None:
+    """Studies without each part of the space against the full one, into tests/benchmarks/RESULTS.md.
+
+    Hours, resumable. Arguments are passed on: `nox -s bench-ablations -- --task classify --seeds 2`.
+    """
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/ablations.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS[0])
 def torture(session: nox.Session) -> None:
     """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""

@@ -11,7 +11,7 @@ import json
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Sampling(BaseModel):
@@ -21,6 +21,13 @@ class Sampling(BaseModel):
         temperature: 0 is greedy.
         top_p: Nucleus mass, in (0, 1]; left at 1 when greedy.
         max_tokens: Most tokens one reply may hold.
+        top_k: Draw from this many likeliest tokens only; None leaves it off.
+        min_p: Draw only from tokens at least this likely, as a share of the likeliest one's
+            probability, in (0, 1] (Nguyen et al. 2024, arXiv:2407.01082); None leaves it off.
+        repetition_penalty: What the scores of tokens that occurred are divided by (Keskar et al.
+            2019, arXiv:1909.05858), in (0, 2]; above 1 discourages repeating; None leaves it off.
+        reasoning_effort: Native reasoning effort of a model that has one, by the provider's name
+            of the level (``low``); None leaves it to the provider.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +35,58 @@ class Sampling(BaseModel):
     temperature: float = Field(default=0.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=256, ge=1)
+    top_k: int | None = Field(default=None, ge=1)
+    min_p: float | None = Field(default=None, gt=0, le=1)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=2)
+    reasoning_effort: str | None = Field(default=None, pattern=r"^[a-z]+$")
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is set: a field that a candidate does not use leaves its id alone."""
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+    @property
+    def summary(self) -> str:
+        """What differs from plain greedy decoding, in a few words; empty when nothing does."""
+        drawn = {"t": self.temperature, "top_p": self.top_p, "top_k": self.top_k, "min_p": self.min_p}
+        always = {"repetition_penalty": self.repetition_penalty}
+        numbers = (drawn if self.temperature > 0 else {}) | always
+        parts = [f"{name}={value:g}" for name, value in numbers.items() if value is not None]
+        if self.reasoning_effort is not None:
+            parts.append(f"effort={self.reasoning_effort}")
+        return " ".join(parts)
+
+
+class Nearest(BaseModel):
+    """Demos chosen anew for every input: the examples most like it.
+
+    Attributes:
+        count: Demos shown for each input, where so many fit.
+        pool: The examples they are chosen from, as field name -> JSON value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(ge=1)
+    pool: tuple[dict[str, Any], ...]
+
+
+class Serving(BaseModel):
+    """What serves a predictor, and how.
+
+    Attributes:
+        model: Name of the model.
+        rendering: Name of the rendering.
+        technique: Name of the technique.
+        sampling: How tokens are drawn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    rendering: str
+    technique: str
+    sampling: Sampling = Sampling()
 
 
 class PredictorPrompt(BaseModel):
@@ -35,9 +94,11 @@ class PredictorPrompt(BaseModel):
 
     Attributes:
         instruction: The full instruction text.
-        instruction_name: Short name of where it comes from, for tables (``own``, ``criteria`` ...).
+        instruction_name: Short name of where it comes from, for tables (``own``, ``role+rule`` ...).
         demos: Few-shot examples in order, as field name -> JSON value.
-        demos_name: Short name of the draw, for tables (``none``, ``balanced-4-s1`` ...).
+        demos_name: Short name of the draw, for tables (``none``, ``4 per label, diverse 2`` ...).
+        nearest: Demos chosen for each input in place of ``demos``.
+        serving: What serves this predictor, where that is not what serves the candidate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,17 +107,25 @@ class PredictorPrompt(BaseModel):
     instruction_name: str = "own"
     demos: tuple[dict[str, Any], ...] = ()
     demos_name: str = "none"
+    nearest: Nearest | None = None
+    serving: Serving | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What is not used does not show: ids stay what they were before the field was there.
+        content: dict[str, Any] = plain(self)
+        return {k: v for k, v in content.items() if v is not None or k not in ("nearest", "serving")}
 
 
 class Candidate(BaseModel):
     """One complete choice.
 
     Attributes:
-        model: Name of the model.
+        model: Name of the model; of several, the dearest.
         rendering: Name of the rendering.
         technique: Name of the technique.
         predictors: Predictor name (as ``dspy.Module.named_predictors`` gives it) -> its prompt.
-        sampling: How tokens are drawn, the same for every predictor.
+        sampling: How tokens are drawn, the same for every predictor without a serving of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +135,28 @@ class Candidate(BaseModel):
     technique: str
     predictors: dict[str, PredictorPrompt]
     sampling: Sampling = Sampling()
+
+    def serving(self, predictor: str) -> Serving:
+        """What serves a predictor, and how."""
+        own = self.predictors[predictor].serving
+        return own or Serving(
+            model=self.model, rendering=self.rendering, technique=self.technique, sampling=self.sampling
+        )
+
+    @property
+    def servings(self) -> tuple[Serving, ...]:
+        """What serves the predictors, each different one once."""
+        return tuple(dict.fromkeys(self.serving(name) for name in self.predictors))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that serve it, the dearest first."""
+        return tuple(dict.fromkeys([self.model, *(serving.model for serving in self.servings)]))
+
+    @property
+    def label(self) -> str:
+        """Its models' short names, for tables and charts."""
+        return " + ".join(name.rsplit("/", 1)[-1] for name in self.models)
 
     @cached_property
     def id(self) -> str:
@@ -79,6 +170,6 @@ class Candidate(BaseModel):
         instructions = "+".join(dict.fromkeys(p.instruction_name for p in self.predictors.values()))
         demos = "+".join(dict.fromkeys(p.demos_name for p in self.predictors.values()))
         parts = [self.rendering, self.technique, f"instruction {instructions}", f"demos {demos}"]
-        if self.sampling.temperature > 0:
-            parts.append(f"t={self.sampling.temperature:g} top_p={self.sampling.top_p:g}")
+        if self.sampling.summary:
+            parts.append(self.sampling.summary)
         return ", ".join(parts)

@@ -26,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+ProgramArgument = Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")]
 RunsOption = Annotated[
     Path | None,
     typer.Option(
@@ -57,6 +58,20 @@ ModelOption = Annotated[
     ),
 ]
 
+ProposerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--proposer",
+        help="Model that writes and rewrites instructions, in place of the task's: NAME[,price=IN/OUT,...].",
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="Finished study whose prompts this one begins with, on its own models and data."
+    ),
+]
+
 DEFAULT_BUDGET = "200"
 UNMET = 3
 INTERRUPTED = 130
@@ -64,9 +79,11 @@ INTERRUPTED = 130
 
 @app.command("run")
 def run(
-    program: Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")],
+    program: ProgramArgument,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    proposer: ProposerOption = None,
+    started_from: FromOption = None,
     seed: Annotated[int, typer.Option(envvar="OPTIMIZE_SEED", help="Seed of every random choice.")] = 0,
     study: Annotated[
         str | None, typer.Option(help="Name of the study; an unfinished one is continued.")
@@ -90,13 +107,14 @@ def run(
 
     if study is not None:
         valid_name(study)
-    task = load_task(program, models=[parse_model(text) for text in model or ()])
-    name = study or f"{task.name}-{task.fingerprint[:6]}" + (f"-seed{seed}" if seed else "")
+    writer = parse_model(proposer) if proposer else None
+    task = load_task(program, models=[parse_model(text) for text in model or ()], proposer=writer)
     folder_of_runs = runs or project_folder(program) / "runs"
-    console.pull_weights(task.models)
-    from optimizers.search.manifest import open_folder
+    console.pull_weights(task.served)
+    from optimizers.search.manifest import default_name, open_folder
 
-    folder = open_folder(task, folder_of_runs, name, seed, limits, goals)
+    name = study or default_name(task, seed, started_from)
+    folder = open_folder(task, folder_of_runs, name, seed, limits, goals, started_from)
     _run(task, folder, as_json=as_json, require_match=require_match)
 
 
@@ -118,8 +136,9 @@ def resume(
 
     folder = _study(study, runs)
     known = folder.read_manifest()
-    task = load_task(find_program(known.program, folder.path), models=known.models)
-    console.pull_weights(task.models)
+    program = find_program(known.program, folder.path)
+    task = load_task(program, models=known.models, proposer=known.proposer)
+    console.pull_weights(task.served)
     from optimizers.search.manifest import open_folder
 
     open_folder(task, folder.path.parent, study, known.seed, given or known.budget, known.objectives)
@@ -128,7 +147,7 @@ def resume(
 
 @app.command()
 def estimate(
-    program: Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")],
+    program: ProgramArgument,
     budget: BudgetOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
@@ -185,6 +204,54 @@ def export(
     folder = _study(study, runs)
     for path in export_point(folder, target=to, point=point, out=out):
         print(path)
+
+
+@app.command()
+def transfer(
+    study: Annotated[str, typer.Argument(help="Name of a finished study.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="Model to run the study's prompts on: NAME[,kind=...,price=IN/OUT,...]. Repeatable; "
+            "the study's own models are run anyway.",
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=10, help="Most dev examples to run them on.")] = 200,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--budget",
+            help="What all transfers of the study may use together: 5usd, 2Mtok, 3000calls, 30min, "
+            "or several; no limit if left out.",
+        ),
+    ] = None,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study's prompts on other models, on dev: "prompt of x run on y", and what that is worth."""
+    from optimizers.budget import parse_budget
+
+    limits = parse_budget(budget or ())
+    _quiet()
+    from optimizers import console, transfer_view
+    from optimizers.search.transfer import plan_transfer, run_transfer
+
+    folder = _study(study, runs)
+    plan = plan_transfer(folder, model or (), rows)
+    console.pull_weights(plan.task.models)
+    try:
+        with transfer_view.watching(study) as watch:
+            report = run_transfer(folder, plan, limits, watch=watch)
+    except KeyboardInterrupt:
+        console.say(
+            f"\nInterrupted. What was measured is kept in {folder.path}; the same command continues it."
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        transfer_view.show_transfer(report)
 
 
 @app.command()
@@ -304,18 +371,14 @@ def _study(name: str, runs: Path | None) -> StudyFolder:
 
 def _run(task: LoadedTask, folder: StudyFolder, *, as_json: bool, require_match: bool) -> None:
     from optimizers import console
-    from optimizers.search.study import run_study
 
-    for note in task.dataset.notes:
-        console.say(f"note: {note}")
+    interrupted = (
+        f"What was measured is kept in {folder.path}; "
+        f"the same command, or optimize resume {folder.path.name}, continues it."
+    )
     try:
-        with console.watching(folder.path.name) as watch:
-            report = run_study(task, folder, watch=watch)
+        report = console.run_in_view(task, folder, interrupted=interrupted)
     except KeyboardInterrupt:
-        console.say(
-            f"\nInterrupted. What was measured is kept in {folder.path}; "
-            f"the same command, or optimize resume {folder.path.name}, continues it."
-        )
         raise typer.Exit(INTERRUPTED) from None
     _show(report, folder, as_json, require_match)
 

@@ -22,13 +22,16 @@ from rich.text import Text
 from optimizers.frontier.chart import terminal_chart
 
 if TYPE_CHECKING:
-    from optimizers.frontier.report import Comparison, FrontierReport, Point, Prediction
+    from optimizers.frontier.report import Comparison, FrontierReport, Importance, Point, Prediction
     from optimizers.models.model import Model
+    from optimizers.records.folder import StudyFolder
     from optimizers.search.progress import Progress as StudyProgress
     from optimizers.search.progress import Watcher
+    from optimizers.task import LoadedTask
 
 PHASES = {
     "prepare": "loading models",
+    "propose": "letting the pools grow",
     "search": "searching",
     "settle": "measuring the leaders further on dev",
     "test": "measuring the frontier on the sealed test set",
@@ -38,8 +41,34 @@ PHASES = {
 PLAIN_EVERY = 15.0
 """Seconds between two lines where the view cannot be redrawn."""
 
+MOST_CHOICES = 3
+"""Choices shown per model, the most important ones."""
+
 stderr = Console(stderr=True)
 stdout = Console()
+
+
+def run_in_view(task: LoadedTask, folder: StudyFolder, *, interrupted: str) -> FrontierReport:
+    """Run a study, or what is left of it, in the person's sight: the notes on its data, then its progress.
+
+    Args:
+        task: The task.
+        folder: The study's folder.
+        interrupted: What the person is told when they interrupt it.
+
+    Raises:
+        KeyboardInterrupt: They did.
+    """
+    from optimizers.search.study import run_study
+
+    for note in task.dataset.notes:
+        say(f"note: {note}")
+    try:
+        with watching(folder.path.name) as watch:
+            return run_study(task, folder, watch=watch)
+    except KeyboardInterrupt:
+        say(f"\nInterrupted. {interrupted}")
+        raise
 
 
 @contextmanager
@@ -154,6 +183,7 @@ def show_report(report: FrontierReport, folder: Path) -> None:
     for number, point in enumerate(report.with_role("frontier"), start=1):
         _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {_beside(point)}")
     _print(f"\n{report.answer}\n")
+    _print_importance(report)
     _print_honesty(report)
     _print_spend(report)
     _print(f"Picture: {folder / 'frontier.png'}")
@@ -266,7 +296,7 @@ def _frontier_table(report: FrontierReport) -> Table:
 
 
 def _label(point: Point) -> str:
-    return point.candidate.model.rsplit("/", 1)[-1]
+    return point.candidate.label
 
 
 def _verdict(comparison: Comparison | None) -> str:
@@ -286,3 +316,52 @@ def _estimate(point: Point, report: FrontierReport) -> str:
 def _examples(report: FrontierReport) -> int:
     """Test examples that most points were measured on."""
     return max((point.test.n for point in report.points if point.test), default=0)
+
+
+def _print_importance(report: FrontierReport) -> None:
+    """What the search learnt of each choice: those that matter, for all models together and for each."""
+    if not report.importance:
+        return
+    shown: dict[str | None, list[Importance]] = {one.model: [] for one in report.importance}
+    for one in report.importance:
+        if one.distinguishable and len(shown[one.model]) < MOST_CHOICES:
+            shown[one.model].append(one)
+    unclear = ", ".join(_named(model) for model, choices in shown.items() if not choices)
+    if any(shown.values()):
+        _print(
+            "What choices did on dev, others being equal (90% intervals); share: of what candidates differ by"
+        )
+        table = _table("model", "choice", "share", "better", "worse", "difference", "cost")
+        for model, choices in shown.items():
+            for one in choices:
+                table.add_row(_named(model), *_choice_cells(one))
+        stdout.print(table)
+    if unclear:
+        _print(f"Choices: none is distinguishable on dev from one that does nothing: {unclear}")
+
+
+def _named(model: str | None) -> str:
+    return "all models" if model is None else " + ".join(map(_short, model.split(" + ")))
+
+
+def _short(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _choice_cells(one: Importance) -> tuple[str, ...]:
+    """A choice's share, and the value that differs most surely from the most common one, beside that."""
+    others = [effect for effect in one.effects if effect.value != one.baseline]
+    surest = max(others, key=lambda effect: max(effect.low, -effect.high))
+    sides = (_short(surest.value), _short(one.baseline))
+    gained = surest.effect > 0
+    sign, (better, worse) = (1, sides) if gained else (-1, sides[::-1])
+    low, high = sorted((sign * surest.low, sign * surest.high))
+    with_others = f" (with {', '.join(one.goes_with)})" if one.goes_with else ""
+    return (
+        one.dimension + with_others,
+        f"{one.share:.0%} ({one.low:.0%}-{one.high:.0%})",
+        better,
+        worse,
+        f"{sign * surest.effect:+.2f} ({low:+.2f} to {high:+.2f})",
+        f"x {surest.cost_ratio**sign:.2f}" if surest.cost_ratio else "",
+    )

@@ -28,11 +28,13 @@ SHINGLE = 3
 MOST_RIVALS = 200
 """Group leaders that a text is compared with, which bounds the time on texts from one mould."""
 
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"  # Japanese, Chinese
 )
-_RUN = re.compile(f"[{_UNSPACED}](?: ?[{_UNSPACED}])*")
+"""Ranges of characters, for a regular expression, that are written with no space between words."""
+
+_RUN = re.compile(f"[{UNSPACED}](?: ?[{UNSPACED}])*")
 
 Telling = Mapping[str, frozenset[str]]
 """Each text with what tells it from the others; an empty set is like no other."""

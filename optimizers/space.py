@@ -1,44 +1,59 @@
 """The search space: every legal candidate of a task, as conditional categorical choices.
 
-Each choice is named ``MODEL.part``, so that what is learnt about one model is not
-taken for another: the best demos of a 0.1 B base model say little about a chat model.
+Each choice is named ``MODEL.PREDICTOR.part``, so that what is learnt about one model is not
+taken for another: the best demos of a 0.1 B base model say little about a chat model. What is
+learnt about a model at one predictor holds wherever it serves that predictor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
+from optimizers.candidate import Candidate, Nearest, PredictorPrompt, Sampling, Serving
 from optimizers.models.lm import language_model
-from optimizers.proposals.demos import demo_sizes, labelled_demos
-from optimizers.proposals.instructions import Instruction, compose_instructions
+from optimizers.predictor_space import WAYS, PredictorSpace, predictor_space
+from optimizers.proposals.fit import fit_demos, prompt_room
+from optimizers.proposals.pools import Pool, Pools
+from optimizers.proposals.strategies import STRATEGIES, alternate_labels
+from optimizers.renderings import rendering as make_rendering
 from optimizers.renderings import renderings_for
 from optimizers.renderings.rendering import abilities
 from optimizers.techniques import TECHNIQUES
+from optimizers.techniques.technique import told
 
 if TYPE_CHECKING:
-    import dspy
-
     from optimizers.models.model import Model
+    from optimizers.proposals.demos import Demo
     from optimizers.task import LoadedTask
 
+MIXED = "mixed"
+"""The choice of a model for every predictor apart."""
+
+NEAREST = "nearest"
+"""The choice of demos anew for every input."""
+
+MOST_NEAREST = 8
+"""Demos chosen for one input at most: no cache holds them, so every call reads them anew."""
+
 DRAWS = 6
-"""Random draws per demo-set size: which examples are shown matters as much as how many."""
+"""Random draws per way to choose demos: which examples are shown matters as much as how many."""
 
 TEMPERATURES = (0.0, 0.3, 0.7)
 SAMPLED_TEMPERATURES = (0.7, 1.0)
 """For techniques that need replies to differ; Wang et al. 2023 use 0.5 to 0.7."""
 
-TOP_PS = (1.0, 0.9)
+TRUNCATIONS: Mapping[str, Mapping[str, Any]] = {
+    "none": {},
+    "top_p 0.9": {"top_p": 0.9},
+    "min_p 0.1": {"min_p": 0.1},
+    "top_k 40": {"top_k": 40},
+}
+"""Ways to leave unlikely tokens out; only some engines know min_p (Nguyen et al., ICLR 2025) and top_k."""
 
-DESIGN = 8
-"""Drawn starts per model, before the sampler learns from what was measured."""
-
-PLAIN_SHARE = 0.7
-"""Share of drawn starts that answer directly, and of those that are greedy, whatever else they draw."""
+PENALTIES = (None, 1.1, 1.3)
+"""Repetition penalties (Keskar et al., "CTRL", 2019, use 1.2), for replies of free text."""
 
 ELABORATE, SEVERAL_CALLS = "elaborate", "several calls"
 """Choices that stand for a further choice: of all techniques but direct, and among those of all
@@ -51,9 +66,6 @@ trials that cost as much as many direct ones; so all together get the share of o
 FORMAT_TOKENS = {"json_object": 24, "dspy_chat": 48}
 """Tokens a rendering's own format adds to the reply, per output field."""
 
-DEFAULT_RENDERING = {"base": "completion", "instruct": "dspy_chat", "chat": "dspy_chat"}
-"""How a model is called by someone who does nothing special: plain DSPy, or plain text for a base model."""
-
 
 class Chooser(Protocol):
     """Whoever makes the choices: an Optuna trial, or a fixed assignment."""
@@ -63,240 +75,227 @@ class Chooser(Protocol):
 
 
 @dataclass(frozen=True)
-class FixedChoices:
-    """A chooser that takes what it is given, and the first choice where nothing is given."""
-
-    values: Mapping[str, Any]
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """The given value, or the first choice."""
-        value = self.values.get(name, choices[0])
-        if value not in choices:
-            raise ValueError(f"{name} has no choice {value!r}; it has {list(choices)}")
-        return value
-
-
-class _Drawn:
-    """A chooser that draws at random, plain choices more often than dear ones, and remembers."""
-
-    def __init__(self, random: Random, model: str) -> None:
-        self.random, self.values = random, {"model": model}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        plain = name.endswith((".technique", ".temperature")) and self.random.random() < PLAIN_SHARE
-        # Techniques with several calls come in the order of what they cost.
-        rarer = [1 / place if name.endswith(".calls") else 1 for place in range(1, len(choices) + 1)]
-        value = choices[0] if plain else self.random.choices(list(choices), rarer)[0]
-        return self.values.setdefault(name, value)
-
-
-@dataclass(frozen=True)
-class PredictorSpace:
-    """What may vary for one predictor.
-
-    Attributes:
-        signature: The user's signature.
-        instructions: The instruction pool, the user's own first.
-        sizes: Model name -> demos per label that fit its context, 0 first.
-    """
-
-    signature: type[dspy.Signature]
-    instructions: tuple[Instruction, ...]
-    sizes: Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
 class SearchSpace:
     """Every legal candidate of a task.
 
     Attributes:
         models: The models, in the order declared.
         predictors: Predictor name -> what may vary for it.
-        train: Examples that demos are drawn from.
         abilities: Model name -> what its engine takes beside a conversation.
+        mixed: Whether predictors of one candidate may have different models.
+        allowed: Names of the techniques to choose from, where they are legal, direct always; None for all.
+        strategies: The ways to choose labelled demos, ``nearest`` among them.
+        parts: Whether instructions are composed of parts, beside the ways to say the task.
+        sampling: Whether anything but greedy decoding is tried where a technique does not need it.
     """
 
     models: tuple[Model, ...]
     predictors: Mapping[str, PredictorSpace]
-    train: tuple[dspy.Example, ...]
     abilities: Mapping[str, frozenset[str]]
+    mixed: bool = False
+    allowed: tuple[str, ...] | None = None
+    strategies: tuple[str, ...] = (*STRATEGIES, NEAREST)
+    parts: bool = True
+    sampling: bool = True
 
     def choose(self, chooser: Chooser) -> Candidate:
         """One candidate, every part chosen by ``chooser``."""
-        name = chooser.suggest_categorical("model", [model.name for model in self.models])
-        model = next(model for model in self.models if model.name == name)
-        label = self.prefix(model)
-        rendering = chooser.suggest_categorical(f"{label}.rendering", _renderings(model))
-        technique = self._technique(chooser, model, rendering)
-        prompts = {
-            predictor: self._prompt(chooser, model, predictor, space)
-            for predictor, space in self.predictors.items()
-        }
-        return Candidate(
-            model=name,
-            rendering=rendering,
-            technique=technique,
-            predictors=prompts,
-            sampling=self._sampling(chooser, label, rendering, technique),
-        )
+        by_name = {model.name: model for model in self.models}
+        name = _pick(chooser, "model", [*by_name, *([MIXED] if self.mixed else [])])
+        prompts = {}
+        for predictor in self.predictors:
+            served = _pick(chooser, f"{predictor}.model", list(by_name)) if name == MIXED else name
+            model = by_name[served]
+            serving = self._serving(chooser, model, predictor)
+            prompts[predictor] = self._prompt(chooser, model, predictor, serving)
+        return joined(prompts, self.models)
 
     def prefix(self, model: Model) -> str:
         """What a model's choices are named by: its short name, or its whole one where two share that."""
         twins = sum(other.label == model.label for other in self.models)
         return model.label if twins == 1 else model.name
 
+    def renderings(self, model: Model) -> tuple[str, ...]:
+        """The model's legal renderings; chat endpoints over HTTP take no text without a template."""
+        return renderings_for(model.kind, raw=model.engine == "llama" or model.kind == "base")
+
     def techniques(self, model: Model, rendering: str) -> tuple[str, ...]:
+        """The techniques that are legal for at least one predictor."""
+        found = [name for predictor in self.predictors for name in self.legal(model, rendering, predictor)]
+        return tuple(dict.fromkeys(found))
+
+    def legal(self, model: Model, rendering: str, predictor: str) -> tuple[str, ...]:
         """The legal techniques, direct first, those of several calls last and by their number.
 
-        Each applies to at least one predictor and works on the model's engine in this rendering.
+        Each applies to the predictor and works on the model's engine in this rendering.
         """
-        able = self.abilities[model.name]
-        calls: dict[str, int] = {}
-        for name, technique in TECHNIQUES.items():
-            applied = [s.signature for s in self.predictors.values() if technique.applies(s.signature)]
-            if applied and technique.fits(rendering, able):
-                calls[name] = max(map(technique.calls, applied)) if technique.run else 0
-        return tuple(sorted(calls, key=lambda name: (name != "direct", calls[name])))
+        able, signature = self.abilities[model.name], self.predictors[predictor].signature
+        known = dict.fromkeys(("direct", *(TECHNIQUES if self.allowed is None else self.allowed)))
+        legal = [
+            name
+            for name in known
+            if TECHNIQUES[name].applies(signature) and TECHNIQUES[name].fits(rendering, able)
+        ]
+        return tuple(sorted(legal, key=lambda name: (name != "direct", self._calls(name, predictor))))
 
-    def reply_limits(self, rendering: str, technique: str) -> tuple[int, ...]:
-        """Choices of ``max_tokens``: long enough for every predictor's reply in this format."""
-        limits: set[int] = set()
-        floor = 0
-        for space in self.predictors.values():
-            applied = TECHNIQUES[technique]
-            chosen = applied if applied.applies(space.signature) else TECHNIQUES["direct"]
-            signature = chosen.asked(chosen.transform(space.signature))
-            extra = FORMAT_TOKENS.get(rendering, 0) * len(signature.output_fields)
-            choices = [tokens + extra for tokens in chosen.reply_tokens(space.signature)]
-            floor = max(floor, min(choices))
-            limits.update(choices)
-        return tuple(sorted(limit for limit in limits if limit >= floor))
+    def _calls(self, technique: str, predictor: str) -> int:
+        return TECHNIQUES[technique].calls(self.predictors[predictor].signature)
 
-    def starts(self, seed: int) -> list[dict[str, Any]]:
-        """Assignments every study begins with.
+    def reply_limits(self, rendering: str, technique: str, predictor: str) -> tuple[int, ...]:
+        """Choices of ``max_tokens``: long enough for the predictor's reply in this format."""
+        chosen, space = TECHNIQUES[technique], self.predictors[predictor]
+        signature = chosen.asked(chosen.transform(space.signature))
+        extra = FORMAT_TOKENS.get(rendering, 0) * len(signature.output_fields)
+        return tuple(sorted({tokens + extra for tokens in chosen.reply_tokens(space.signature)}))
 
-        Good few-shot starts first, so that racing has rivals; then each model's plain default;
-        then a design that gives every model its turn and tries dear choices, such as reasoning
-        and sampling at a temperature, less often than cheap ones.
-
-        Args:
-            seed: Seed of the design.
-        """
-        random = Random(seed)
-        known = [start for model in self.models for start in self._few_shot(model)]
-        known += [self.default_choices(model) for model in self.models]
-        return known + [self._draw(model, random)[0] for _ in range(DESIGN) for model in self.models]
-
-    def drawn(self, model: Model, random: Random) -> Candidate:
-        """A candidate of a model, drawn at random as the starts are."""
-        return self._draw(model, random)[1]
-
-    def _draw(self, model: Model, random: Random) -> tuple[dict[str, Any], Candidate]:
-        drawn = _Drawn(random, model.name)
-        candidate = self.choose(drawn)
-        return drawn.values, candidate
-
-    def default_choices(self, model: Model) -> dict[str, Any]:
-        """The plain default: the user's own instruction, no demos, greedy, nothing special."""
+    def _serving(self, chooser: Chooser, model: Model, predictor: str) -> Serving:
         label = self.prefix(model)
-        rendering = DEFAULT_RENDERING[model.kind]
-        choices: dict[str, Any] = {
-            "model": model.name,
-            f"{label}.rendering": rendering,
-            f"{label}.technique": "direct",
-        }
-        for predictor, space in self.predictors.items():
-            choices[f"{label}.{predictor}.instruction"] = space.instructions[0].name
-            choices[f"{label}.{predictor}.demos"] = 0
-        choices[f"{label}.{rendering}.direct.max_tokens"] = self.reply_limits(rendering, "direct")[-1]
-        choices[f"{label}.temperature"] = 0.0
-        return choices
+        rendering = _pick(chooser, f"{label}.rendering", self.renderings(model))
+        technique = self._technique(chooser, model, rendering, predictor)
+        sampling = self._sampling(chooser, model, predictor, rendering, technique)
+        return Serving(model=model.name, rendering=rendering, technique=technique, sampling=sampling)
 
-    def _few_shot(self, model: Model) -> list[dict[str, Any]]:
-        """Plain text with the user's instruction and a few balanced demos: what small models read best."""
-        label, rendering = self.prefix(model), _renderings(model)[0]
-        starts = []
-        for per_label in (1, 4):
-            choices = {**self.default_choices(model), f"{label}.rendering": rendering}
-            choices[f"{label}.{rendering}.direct.max_tokens"] = self.reply_limits(rendering, "direct")[0]
-            for predictor, space in self.predictors.items():
-                sizes = space.sizes[model.name]
-                choices[f"{label}.{predictor}.demos"] = max(size for size in sizes if size <= per_label)
-                choices[f"{label}.{predictor}.draw"] = 0
-            starts.append(choices)
-        return starts
+    def _technique(self, chooser: Chooser, model: Model, rendering: str, predictor: str) -> str:
+        """Direct or elaborate; then a technique of one call, or several calls; then one of those.
 
-    def _technique(self, chooser: Chooser, model: Model, rendering: str) -> str:
-        """Direct or elaborate; then a technique of one call, or several calls; then one of those."""
-        label, legal = self.prefix(model), self.techniques(model, rendering)
-        several = [name for name in legal if TECHNIQUES[name].run is not None]
-        longer = [name for name in legal if name != "direct" and name not in several]
-        chosen: str = chooser.suggest_categorical(f"{label}.technique", ["direct", ELABORATE])
-        if chosen == ELABORATE:
-            chosen = chooser.suggest_categorical(f"{label}.elaborate", [*longer, SEVERAL_CALLS])
-        if chosen == SEVERAL_CALLS:
-            chosen = chooser.suggest_categorical(f"{label}.{rendering}.calls", several)
-        return chosen
-
-    def _prompt(
-        self, chooser: Chooser, model: Model, predictor: str, space: PredictorSpace
-    ) -> PredictorPrompt:
-        prefix = f"{self.prefix(model)}.{predictor}"
-        by_name = {instruction.name: instruction for instruction in space.instructions}
-        instruction = by_name[chooser.suggest_categorical(f"{prefix}.instruction", list(by_name))]
-        per_label = chooser.suggest_categorical(f"{prefix}.demos", space.sizes[model.name])
-        if per_label == 0:
-            return PredictorPrompt(instruction=instruction.text, instruction_name=instruction.name)
-        draw = chooser.suggest_categorical(f"{prefix}.draw", list(range(DRAWS)))
-        return PredictorPrompt(
-            instruction=instruction.text,
-            instruction_name=instruction.name,
-            demos=labelled_demos(self.train, space.signature, per_label=per_label, seed=draw),
-            demos_name=f"{per_label} per label, draw {draw}",
+        Optuna wants the same choices under the same name: they are those of all renderings, and
+        one that is not legal under this rendering stands for direct.
+        """
+        prefix, legal = f"{self.prefix(model)}.{predictor}", self.legal(model, rendering, predictor)
+        every = [name for known in self.renderings(model) for name in self.legal(model, known, predictor)]
+        several = [name for name in legal if self._calls(name, predictor) > 1]
+        further = dict.fromkeys(
+            SEVERAL_CALLS if self._calls(name, predictor) > 1 else name for name in every if name != "direct"
         )
+        chosen: str = _pick(chooser, f"{prefix}.technique", ["direct", *([ELABORATE] if further else [])])
+        if chosen == ELABORATE:
+            chosen = _pick(chooser, f"{prefix}.elaborate", list(further))
+        if chosen == SEVERAL_CALLS and several:
+            chosen = _pick(chooser, f"{prefix}.{rendering}.calls", several)
+        return chosen if chosen in legal else "direct"
 
-    def _sampling(self, chooser: Chooser, label: str, rendering: str, technique: str) -> Sampling:
-        limits = self.reply_limits(rendering, technique)
-        max_tokens = chooser.suggest_categorical(f"{label}.{rendering}.{technique}.max_tokens", limits)
-        sampling = TECHNIQUES[technique].sampling
-        if sampling == "unused":
-            return Sampling(max_tokens=max_tokens)
-        if sampling == "needed":
-            temperature = chooser.suggest_categorical(f"{label}.sampled.temperature", SAMPLED_TEMPERATURES)
-        else:
-            temperature = chooser.suggest_categorical(f"{label}.temperature", TEMPERATURES)
-        top_p = chooser.suggest_categorical(f"{label}.top_p", TOP_PS) if temperature > 0 else 1.0
-        return Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    def _sampling(
+        self, chooser: Chooser, model: Model, predictor: str, rendering: str, technique: str
+    ) -> Sampling:
+        prefix, chosen = f"{self.prefix(model)}.{predictor}", TECHNIQUES[technique]
+        limits = self.reply_limits(rendering, technique, predictor)
+        settings: dict[str, Any] = {
+            "max_tokens": _pick(chooser, f"{prefix}.{rendering}.{technique}.max_tokens", limits)
+        }
+        if model.reasoning_efforts:
+            settings["reasoning_effort"] = _pick(
+                chooser, f"{prefix}.reasoning_effort", model.reasoning_efforts
+            )
+        if chosen.sampling == "unused":
+            return Sampling(**settings)
+        if chosen.sampling == "needed":
+            settings["temperature"] = _pick(chooser, f"{prefix}.sampled.temperature", SAMPLED_TEMPERATURES)
+        elif self.sampling and model.takes_temperature:
+            settings["temperature"] = _pick(chooser, f"{prefix}.temperature", TEMPERATURES)
+        if self.sampling and settings.get("temperature", 0) > 0:
+            known = [name for name, cut in TRUNCATIONS.items() if cut.keys() <= model.accepts | {"top_p"}]
+            settings |= TRUNCATIONS[_pick(chooser, f"{prefix}.truncation", known)]
+        if (
+            self.sampling
+            and "repetition_penalty" in model.accepts
+            and _is_free(self.predictors[predictor], technique)
+        ):
+            settings["repetition_penalty"] = _pick(chooser, f"{prefix}.repetition_penalty", PENALTIES)
+        return Sampling(**settings)
+
+    def _prompt(self, chooser: Chooser, model: Model, predictor: str, serving: Serving) -> PredictorPrompt:
+        prefix, space = f"{self.prefix(model)}.{predictor}", self.predictors[predictor]
+        ways = WAYS if self.parts else WAYS[:1]
+        way = _pick(chooser, f"{prefix}.instruction", [*ways, *space.pool.instructions])
+        parts = {}
+        if self.parts and way not in space.pool.instructions:
+            parts = {
+                name: _pick(chooser, f"{prefix}.part.{name}", choices)
+                for name, choices in space.parts.items()
+            }
+        instruction = space.instruction(way, parts)
+        per_label = _pick(chooser, f"{prefix}.demos", space.sizes[model.name])
+        prompt = PredictorPrompt(
+            instruction=instruction.text, instruction_name=instruction.name, serving=serving
+        )
+        if per_label == 0:
+            return prompt
+        labelled = self.strategies if space.labelled else ()
+        way = _pick(chooser, f"{prefix}.demos.from", [*labelled, *space.pool.demos])
+        if way == NEAREST:
+            count = min(per_label * space.labels, MOST_NEAREST)
+            nearest = Nearest(count=count, pool=space.nearest_pool)
+            return prompt.model_copy(update={"nearest": nearest, "demos_name": f"{count} nearest"})
+        draw = _pick(chooser, f"{prefix}.{way}.draw", range(DRAWS)) if way in STRATEGIES else 0
+        demos = space.demos(way, per_label=per_label, draw=draw)
+        name = f"{per_label} per label, {way} {draw}" if way in STRATEGIES else f"{len(demos)} {way}"
+        if space.ordered and _pick(chooser, f"{prefix}.demos.alternate", (False, True)):
+            demos, name = alternate_labels(demos, space.signature), f"{name}, labels in turn"
+        fitting = self._fitting(demos, model, predictor, serving, instruction.text)
+        return prompt.model_copy(update={"demos": fitting, "demos_name": name})
+
+    def _fitting(
+        self, demos: tuple[Demo, ...], model: Model, predictor: str, serving: Serving, instruction: str
+    ) -> tuple[Demo, ...]:
+        """The demos that leave room for the longest inputs there are, so that no prompt overflows."""
+        space, technique = self.predictors[predictor], TECHNIQUES[serving.technique]
+        signature = told(technique.transform(space.signature), instruction, technique.words)
+        room = prompt_room(model.context, serving.sampling.max_tokens + model.reasoning_room)
+        rendering = make_rendering(serving.rendering)
+        return fit_demos(demos, rendering, signature, space.longest, max_bytes=room)
 
 
-def _renderings(model: Model) -> tuple[str, ...]:
-    """The model's legal renderings; chat endpoints over HTTP take no text without a template."""
-    return renderings_for(model.kind, raw=model.engine == "llama" or model.kind == "base")
+def joined(prompts: Mapping[str, PredictorPrompt], models: Sequence[Model]) -> Candidate:
+    """A candidate of prompts that each say what serves them: what most of them share is said once.
+
+    The candidate's own serving is that of the last predictor the dearest model serves.
+    """
+    dearness = {model.name: (model.price.output, model.size or 0.0) for model in models}
+    servings = {name: prompt.serving for name, prompt in prompts.items() if prompt.serving is not None}
+    main = max(reversed(servings.values()), key=lambda serving: dearness[serving.model])
+    return Candidate(
+        model=main.model,
+        rendering=main.rendering,
+        technique=main.technique,
+        sampling=main.sampling,
+        predictors={
+            name: prompt.model_copy(update={"serving": None}) if prompt.serving == main else prompt
+            for name, prompt in prompts.items()
+        },
+    )
+
+
+def _pick(chooser: Chooser, name: str, choices: Sequence[Any]) -> Any:
+    """A choice, where there is one to make."""
+    return chooser.suggest_categorical(name, tuple(choices)) if len(choices) > 1 else choices[0]
+
+
+def _is_free(space: PredictorSpace, technique: str) -> bool:
+    """Whether a reply holds free text, which a model may repeat itself in."""
+    return TECHNIQUES[technique].reasons or not space.closed
+
+
+def search_space(task: LoadedTask, pools: Pools | None = None) -> SearchSpace:
+    """The search space of a task.
+
+    Args:
+        task: The task.
+        pools: What was found beside what the program and the train split give.
+    """
+    predictors = {
+        name: predictor_space(
+            predictor.signature, task.dataset.train, task.models, (pools or {}).get(name, Pool())
+        )
+        for name, predictor in task.program.named_predictors()
+    }
+    return SearchSpace(
+        models=task.models,
+        predictors=predictors,
+        abilities={model.name: _abilities(model) for model in task.models},
+        mixed=task.models_per_predictor and len(predictors) > 1 and len(task.models) > 1,
+    )
 
 
 def _abilities(model: Model) -> frozenset[str]:
     """What the engine of a model in this process takes; of servers, nothing is assumed."""
     return abilities(language_model(model)) if model.engine == "llama" else frozenset()
-
-
-def search_space(task: LoadedTask) -> SearchSpace:
-    """The search space of a task, its pools composed from the program and the train split."""
-    predictors = {}
-    for name, predictor in task.program.named_predictors():
-        signature = predictor.signature
-        sizes = {
-            model.name: demo_sizes(task.dataset.train, signature, max_tokens=model.context)
-            for model in task.models
-        }
-        predictors[name] = PredictorSpace(signature, compose_instructions(signature), sizes)
-    return SearchSpace(
-        models=task.models,
-        predictors=predictors,
-        train=task.dataset.train,
-        abilities={model.name: _abilities(model) for model in task.models},
-    )
-
-
-def default_candidate(space: SearchSpace, model: Model) -> Candidate:
-    """A model's plain default as a candidate."""
-    return space.choose(FixedChoices(space.default_choices(model)))

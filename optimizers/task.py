@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +44,9 @@ class Task:
         group: Column that says which examples belong together, such as an author or a document:
             they stay in one split, and intervals allow for their likeness.
         min_coverage: Share of a candidate's rollouts that must get a score for it to be judged.
+        proposer: A model that writes and rewrites instructions, declared like the others; it is not
+            searched unless it is among the models too. Without one, instructions are composed.
+        models_per_predictor: Whether candidates may serve each predictor with a model of its own.
         name: Name of the task; the program file's name if left out.
     """
 
@@ -56,6 +58,8 @@ class Task:
     margin: float = 0.02
     group: str | None = None
     min_coverage: float = 0.95
+    proposer: str | Model | None = None
+    models_per_predictor: bool = False
     name: str = ""
 
 
@@ -77,6 +81,8 @@ class LoadedTask:
             how it behaves.
         metric_hash: Hash of the metric's source.
         min_coverage: Share of rollouts that must get a score for a measurement to count.
+        proposer: Writes instructions; None to compose them only.
+        models_per_predictor: Whether each predictor may have a model of its own.
     """
 
     name: str
@@ -91,6 +97,13 @@ class LoadedTask:
     program_hash: str
     metric_hash: str = ""
     min_coverage: float = 0.95
+    proposer: Model | None = None
+    models_per_predictor: bool = False
+
+    @property
+    def served(self) -> tuple[Model, ...]:
+        """Every model that may be called."""
+        return self.models if self.proposer is None else tuple(dict.fromkeys([*self.models, self.proposer]))
 
     @property
     def fingerprint(self) -> str:
@@ -98,6 +111,8 @@ class LoadedTask:
         parts = [self.program_hash, self.metric_name, self.metric_hash, self.dataset.fingerprint]
         parts += [f"{self.margin}", f"{self.min_coverage}"]
         parts += sorted(model.model_dump_json() for model in self.models)
+        parts += [self.proposer.model_dump_json()] if self.proposer else []
+        parts += ["models per predictor"] if self.models_per_predictor else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -139,12 +154,13 @@ def find_program(program: str, near: Path) -> Path:
     )
 
 
-def load_task(path: Path, *, models: Sequence[Model] = ()) -> LoadedTask:
+def load_task(path: Path, *, models: Sequence[Model] = (), proposer: Model | None = None) -> LoadedTask:
     """Load a program file and resolve everything it declares.
 
     Args:
         path: The program file.
         models: Models to use in place of the declared ones.
+        proposer: A proposer to use in place of the declared one.
 
     Raises:
         TaskError: The file is missing, raises on import, or declares no usable task.
@@ -157,6 +173,8 @@ def load_task(path: Path, *, models: Sequence[Model] = ()) -> LoadedTask:
             "There is no program file here.", where=str(path), fix="give the path of a Python file"
         )
     task = _declared(_import(path), path)
+    if proposer is not None:
+        task = replace(task, proposer=proposer)
     return resolve(task, base=project_folder(path), source=path, models=models)
 
 
@@ -209,15 +227,18 @@ def resolve(
         program_hash=hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source.is_file() else "",
         metric_hash=metric_hash(task.metric),
         min_coverage=task.min_coverage,
+        proposer=_proposer(task, source),
+        models_per_predictor=task.models_per_predictor,
     )
 
 
 def _dataset(task: Task, base: Path) -> Dataset:
     from optimizers.data import load_rows
+    from optimizers.program_fields import fields_of
     from optimizers.splits import make_dataset
 
-    inputs, outputs, labels = fields_of(task.program)
     rows = load_rows(task.data, base=base)
+    inputs, outputs, labels = fields_of(task.program, rows.rows)
     return make_dataset(
         rows,
         inputs=inputs,
@@ -227,30 +248,6 @@ def _dataset(task: Task, base: Path) -> Dataset:
         group=task.group,
         margin=task.margin,
     )
-
-
-def fields_of(program: dspy.Module) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
-    """The columns a program needs: inputs, outputs, and the allowed values of closed outputs.
-
-    Inputs are the parameters of ``forward``. Outputs are the output fields of the last
-    predictor, which is what the metric reads, the reasoning of a chain of thought left out.
-    """
-    from optimizers.renderings.fields import closed_values, parse_value
-
-    predictors = [predictor for _, predictor in program.named_predictors()]
-    # Read off the class: DSPy warns whoever reaches for an instance's forward.
-    _, *parameters = inspect.signature(type(program).forward).parameters.values()
-    named = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    inputs = named or tuple(predictors[0].signature.input_fields)
-    outputs, labels = [], {}
-    for name, info in predictors[-1].signature.output_fields.items():
-        if name in ("reasoning", *inputs):
-            continue
-        outputs.append(name)
-        values = closed_values(info.annotation)
-        if values is not None:
-            labels[name] = tuple(parse_value(text, info.annotation) for text in values)
-    return inputs, tuple(outputs), labels
 
 
 def _import(path: Path) -> Any:
@@ -341,6 +338,19 @@ def _model(entry: str | Model) -> Model:
     from optimizers.models.resolve import parse_model
 
     return parse_model(entry) if isinstance(entry, str) else entry
+
+
+def _proposer(task: Task, source: Path) -> Model | None:
+    if task.proposer is None:
+        return None
+    proposer = _model(task.proposer)
+    if proposer.kind == "base":
+        raise TaskError(
+            f"The proposer {proposer.name} is a base model, which takes no request.",
+            where=f"{source}: proposer",
+            fix="name an instruct or a chat model",
+        )
+    return proposer
 
 
 def _reference(task: Task, models: Sequence[Model], source: Path, *, replaced: bool) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -18,16 +17,17 @@ from dspy.teleprompt import Teleprompter
 from optimizers.budget import Budget, parse_budget
 from optimizers.compiled import compile_candidate
 from optimizers.errors import BudgetError, ExportError, ModelError, TaskError, UsageError
-from optimizers.export import TARGETS
+from optimizers.export import writer
 from optimizers.export.dspy_program import ExportedProgram
 from optimizers.export.point import Exported, choose
 from optimizers.given_splits import Columns, given_dataset, given_rows
 from optimizers.models.from_lm import model_of
 from optimizers.models.model import Model
 from optimizers.models.resolve import parse_model
+from optimizers.program_fields import fields_of
 from optimizers.source_hash import metric_hash, program_hash, source_file
 from optimizers.splits import Dataset, make_dataset
-from optimizers.task import DEFAULT_MODELS, IN_CODE, LoadedTask, Metric, Task, fields_of, resolve
+from optimizers.task import DEFAULT_MODELS, IN_CODE, LoadedTask, Metric, Task, resolve
 
 if TYPE_CHECKING:
     from optimizers.candidate import Candidate
@@ -104,25 +104,13 @@ class ParityProgram(ExportedProgram):
             ExportError: The export would not behave as measured, or this is a copy, which has no
                 data to verify an export on.
         """
-        if target not in TARGETS:
-            fix = f"one of {', '.join(TARGETS)}"
-            raise UsageError(f"There is no export target {target!r}.", where="export: target", fix=fix)
+        write = writer(target, where="export: target")
         if self._exported is None:
             raise ExportError(
                 "A copy of a compiled program cannot be exported: it has no data to verify that on.",
                 fix="export the program that compile returned",
             )
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        return TARGETS[target](self._exported, Path(folder))
-
-    def forward(self, *args: Any, **inputs: Any) -> Any:
-        """Run the program under its rendering."""
-        with dspy.context(adapter=self._adapter):
-            return self.program(*args, **inputs)
-
-    async def aforward(self, *args: Any, **inputs: Any) -> Any:
-        """As calling, with ``await``: the program runs on a thread of its own, as it was measured."""
-        return await asyncio.to_thread(type(self).forward, self, *args, **inputs)
+        return write(self._exported, Path(folder))
 
     def named_parameters(self) -> list[tuple[str, Any]]:
         """The student's parameters under the student's names, so that saved state fits both."""
@@ -161,6 +149,10 @@ class Parity(Teleprompter):  # type: ignore[misc]
         study: Name of the study; made of program, data and metric if left out.
         group: Column that says which examples belong together.
         min_coverage: Share of a candidate's rollouts that must get a score for it to be judged.
+        proposer: A model that writes and rewrites instructions, given like one of the models; without
+            one they are composed.
+        models_per_predictor: Whether candidates may serve each predictor with a model of its own.
+        started_from: Name of a finished study under ``runs`` whose prompts this one begins with.
         pick: What is compiled. ``cheapest_match``: the cheapest of the reference's best and the
             frontier points whose verdict against it is ``match``; should the budget have ended
             before the reference was measured, the best. ``best``: the frontier point that tested
@@ -188,6 +180,9 @@ class Parity(Teleprompter):  # type: ignore[misc]
         study: str | None = None,
         group: str | None = None,
         min_coverage: float = 0.95,
+        proposer: str | Model | dspy.LM | None = None,
+        models_per_predictor: bool = False,
+        started_from: str | None = None,
         pick: Pick = "cheapest_match",
         quiet: bool = False,
     ) -> None:
@@ -206,6 +201,8 @@ class Parity(Teleprompter):  # type: ignore[misc]
         self.objectives, self.study, self.group = tuple(objectives), study, group
         self.runs = Path("runs" if runs is None else runs)
         self.min_coverage, self.pick, self.quiet = min_coverage, pick, quiet
+        self.proposer = None if proposer is None else _model(proposer)
+        self.models_per_predictor, self.started_from = models_per_predictor, started_from
 
     def compile(
         self,
@@ -238,12 +235,12 @@ class Parity(Teleprompter):  # type: ignore[misc]
         """
         _check_student(student, teacher)
         task = self._task(student, self._data(student, trainset, valset, testset))
-        from optimizers.search.manifest import open_folder
+        from optimizers.search.manifest import default_name, open_folder
 
-        name = self.study or f"{task.name}-{task.fingerprint[:6]}" + (
-            f"-seed{self.seed}" if self.seed else ""
+        name = self.study or default_name(task, self.seed, self.started_from)
+        folder = open_folder(
+            task, self.runs, name, self.seed, self.budget, self.objectives, self.started_from
         )
-        folder = open_folder(task, self.runs, name, self.seed, self.budget, self.objectives)
         report = self._run(task, folder)
         manifest, point = folder.read_manifest(), picked(report, self.pick)
         served = next(model for model in task.models if model.name == point.candidate.model)
@@ -260,8 +257,8 @@ class Parity(Teleprompter):  # type: ignore[misc]
         if testset is not None and valset is None:
             what = "A testset is given without a valset."
             raise UsageError(what, where="compile: testset", fix="give a valset too, or the trainset alone")
-        inputs, outputs, labels = fields_of(student)
         train = given_rows(trainset, "trainset")
+        inputs, outputs, labels = fields_of(student, train.rows)
         if valset is None:
             return make_dataset(
                 train, inputs=inputs, outputs=outputs, labels=labels, group=self.group, margin=self.margin
@@ -282,6 +279,8 @@ class Parity(Teleprompter):  # type: ignore[misc]
             margin=self.margin,
             group=self.group,
             min_coverage=self.min_coverage,
+            proposer=self.proposer,
+            models_per_predictor=self.models_per_predictor,
             name=re.sub(r"[^A-Za-z0-9_-]", "_", type(student).__name__)[:60],
         )
         task = resolve(declared, base=Path(), source=Path(NAME), dataset=dataset)
@@ -301,15 +300,9 @@ class Parity(Teleprompter):  # type: ignore[misc]
         with _calm():
             if self.quiet:
                 return run_study(task, folder, watch=lambda progress: None)
-            console.pull_weights(task.models)
-            for note in task.dataset.notes:
-                console.say(f"note: {note}")
-            try:
-                with console.watching(folder.path.name) as watch:
-                    report = run_study(task, folder, watch=watch)
-            except KeyboardInterrupt:
-                console.say(f"\nInterrupted. The same compile goes on from what is kept in {folder.path}.")
-                raise
+            console.pull_weights(task.served)
+            interrupted = f"The same compile goes on from what is kept in {folder.path}."
+            report = console.run_in_view(task, folder, interrupted=interrupted)
         console.say(f"{report.answer}\nStudy: {folder.path}")
         return report
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 from fakes import LARGE, SMALL, Classify, FakeEngine, sentiment_dataset, sentiment_matches
+from hypothesis import settings
 
 from optimizers.task import LoadedTask
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("parity", deadline=None)
+settings.load_profile("parity")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -42,7 +42,7 @@ class FakeEngine:
         demos = len(re.findall(r"positive|negative", text)) // 2
         luck = int(hashlib.sha256(last.encode()).hexdigest()[:6], 16) / 16**6
         wrong = {"positive": "negative", "negative": "positive"}[truth]
-        answer = truth if luck < self.skill + self.per_demo * min(demos, 8) else wrong
+        answer = truth if luck < self.odds(request, demos) else wrong
         if request.config.response_format:
             answer = f'{{"sentiment": "{answer}"}}'
         elif "[[ ##" in text:
@@ -54,6 +54,10 @@ class FakeEngine:
             finish_reason="stop",
             usage=Usage(input_tokens=len(text) // 4, output_tokens=2, cache_read_tokens=0),
         )
+
+    def odds(self, request: Request, demos: int) -> float:
+        """Share of texts that a request is answered right on."""
+        return self.skill + self.per_demo * min(demos, 8)
 
     def warm_up(self) -> None:
         pass
@@ -67,6 +71,73 @@ class FakeEngine:
 
     def close(self) -> None:
         pass
+
+
+class NoteEngine(FakeEngine):
+    """Serves :class:`Notes`: takes a note as often as its skill, and judges every note right."""
+
+    def judges(self, request: Request) -> bool:
+        """Whether it is asked to judge a note rather than to take one."""
+        return "sentiment" in str(request).lower() or "positive" in str(request.config)
+
+    def complete(self, request: Request) -> Response:
+        self.requests.append(request)
+        self.fail(request)
+        text = "\n".join([str(request.system or ""), *(message.text or "" for message in request.messages)])
+        if self.judges(request):
+            field, last = "sentiment", re.split("note", text, flags=re.IGNORECASE)[-1]
+            answer = "positive" if "good" in last else "negative"
+        else:
+            field, found = "note", re.findall(r"order (\d+): (the \w+ number \d+ is \w+)", text)
+            number, thing = found[-1]
+            luck = int(hashlib.sha256(number.encode()).hexdigest()[:6], 16) / 16**6
+            answer = thing if luck < self.odds(request, len(found) - 1) else "nothing"
+        if request.config.response_format:
+            answer = f'{{"{field}": "{answer}"}}'
+        elif "[[ ##" in text:
+            answer = f"[[ ## {field} ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant(answer),
+            finish_reason="stop",
+            usage=Usage(input_tokens=len(text) // 4, output_tokens=2, cache_read_tokens=0),
+        )
+
+
+class FakeProposer(FakeEngine):
+    """Answers what ``reply`` says to a request's text."""
+
+    abilities: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, reply: Callable[[str], str]) -> None:
+        super().__init__()
+        self.reply = reply
+
+    def complete(self, request: Request) -> Response:
+        self.requests.append(request)
+        self.fail(request)
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant(self.reply(request.messages[0].text or "")),
+            finish_reason="stop",
+            usage=Usage(input_tokens=100, output_tokens=20, cache_read_tokens=0),
+        )
+
+
+def interrupt(engines: Mapping[str, FakeEngine], at: int) -> None:
+    """Have the engines interrupt the study once: at the call of this number, counted over all of them."""
+    served = 0
+
+    def cut(request: Request) -> None:
+        nonlocal served
+        served += 1
+        if served == at:
+            raise KeyboardInterrupt
+
+    for engine in engines.values():
+        engine.fail = cut
 
 
 class ClassifySentiment(dspy.Signature):
@@ -83,6 +154,32 @@ class Classify(dspy.Module):
 
     def forward(self, review: str) -> dspy.Prediction:
         return self.predict(review=review)
+
+
+class TakeNote(dspy.Signature):
+    """Write down what the review says of the thing."""
+
+    review: str = dspy.InputField()
+    note: str = dspy.OutputField()
+
+
+class JudgeNote(dspy.Signature):
+    """Say whether a note is positive or negative."""
+
+    note: str = dspy.InputField()
+    sentiment: Literal["positive", "negative"] = dspy.OutputField()
+
+
+class Notes(dspy.Module):
+    """Two steps, the first of which no data labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.take = dspy.Predict(TakeNote)
+        self.judge = dspy.Predict(JudgeNote)
+
+    def forward(self, review: str) -> dspy.Prediction:
+        return self.judge(note=self.take(review=review).note)
 
 
 def sentiment_matches(example: dspy.Example, prediction: Any, trace: Any = None) -> float:
@@ -121,6 +218,15 @@ LARGE = Model(
     kind="instruct",
     size=1.0,
     price=Price(input=0.1, output=0.2, source="test"),
+    engine="llama",
+)
+
+
+PROPOSER = Model(
+    name="local/proposer",
+    kind="instruct",
+    size=8.0,
+    price=Price(input=1.0, output=2.0, source="test"),
     engine="llama",
 )
 

@@ -11,7 +11,7 @@ import pytest
 from fakes import LARGE, SMALL, Classify, ClassifySentiment, FakeEngine
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import CompiledProgram, TechniquePredict, compile_candidate
+from optimizers.compiled import CompiledProgram, PromptedPredict, compile_candidate
 from optimizers.models.lm import metered
 
 DEMOS = (
@@ -79,7 +79,7 @@ def test_the_program_keeps_its_predictors_and_the_users_stays_as_it_is(small: Fa
     own = Classify()
     module = compiled("self_check", program=own).module
     assert [name for name, _ in module.named_predictors()] == ["predict"]
-    assert isinstance(module.predict, TechniquePredict)
+    assert isinstance(module.predict, PromptedPredict)
     assert type(own.predict) is dspy.Predict
     assert type(module.deepcopy().predict) is type(module.predict)
 

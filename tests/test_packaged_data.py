@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ PAIRS = """_id,ltable_id,rtable_id,ltable_name,ltable_addr,ltable_city,ltable_ph
 """
 
 
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Gives the text of the file that every card is read from."""
+
+    def put(text: str) -> None:
+        (tmp_path / "rows").write_text(text)
+        monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "rows")
+
+    return put
+
+
 @pytest.mark.parametrize(
     "card", [read_card(path) for path in sorted(DATA.glob("*.toml"))], ids=lambda card: card.name
 )
@@ -51,11 +63,8 @@ def test_every_card_in_the_repository_is_complete(card: DataCard) -> None:
     assert card.split is not None
 
 
-def test_rated_sentences_leave_out_what_is_in_between(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "rows.txt").write_text(SENTENCES)
-    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "rows.txt")
+def test_rated_sentences_leave_out_what_is_in_between(fetched: Callable[[str], None]) -> None:
+    fetched(SENTENCES)
     assert card_rows(read_card(DATA / "reviews.toml")) == [
         {"review": "It works very well.", "sentiment": "positive"},
         {"review": "It broke at once.", "sentiment": "negative"},
@@ -67,28 +76,23 @@ def test_rated_sentences_leave_out_what_is_in_between(
     }
 
 
-def test_definitions_are_first_senses_that_do_not_give_the_kind_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "data.noun").write_text(NOUNS)
-    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "data.noun")
+def test_definitions_are_first_senses_that_do_not_give_the_kind_away(fetched: Callable[[str], None]) -> None:
+    fetched(NOUNS)
     assert card_rows(read_card(DATA / "kinds.toml")) == [
         {"definition": "feline mammal usually having thick soft fur", "kind": "animal"},
         {"definition": "dish baked in pastry", "kind": "food"},
     ]
 
 
-def test_solved_problems_keep_the_final_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "test.jsonl").write_text(PROBLEMS)
-    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "test.jsonl")
+def test_solved_problems_keep_the_final_number(fetched: Callable[[str], None]) -> None:
+    fetched(PROBLEMS)
     rows = card_rows(read_card(DATA / "gsm8k.toml"))
     assert [row["answer"] for row in rows] == [500, 3999999]
     assert rows[0]["question"].startswith("Ann has 1,000 eggs")
 
 
-def test_pairs_of_listings_show_no_phone_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pairs.csv").write_text(PAIRS)
-    monkeypatch.setattr(packaged_data, "fetch", lambda asset: tmp_path / "pairs.csv")
+def test_pairs_of_listings_show_no_phone_number(fetched: Callable[[str], None]) -> None:
+    fetched(PAIRS)
     assert card_rows(read_card(DATA / "restaurants.toml")) == [
         {
             "left": "cafe, the, 1 main st. at 2nd, york",

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 from optimizers.candidate import Candidate
 from optimizers.models.model import Model
 from optimizers.renderings import RENDERINGS
-from optimizers.space import (
-    ELABORATE,
-    SEVERAL_CALLS,
-    FixedChoices,
-    SearchSpace,
-    default_candidate,
-    search_space,
-)
+from optimizers.space import ELABORATE, SEVERAL_CALLS, SearchSpace, search_space
+from optimizers.starts import FixedChoices, default_candidate, drawn, starts
 from optimizers.task import LoadedTask
 from optimizers.techniques import TECHNIQUES
 
@@ -57,12 +51,24 @@ def test_every_draw_is_legal_and_round_trips(space: SearchSpace) -> None:
     assert len(seen) >= 6
 
 
-def test_the_pools_are_as_rich_as_promised(space: SearchSpace) -> None:
+def test_the_space_is_as_rich_as_promised(space: SearchSpace) -> None:
     predictor = space.predictors["predict"]
-    assert predictor.instructions[0].text == predictor.signature.instructions
-    assert len(predictor.instructions) >= 9
+    assert set(predictor.parts) == {"role", "audience", "labels", "steps", "principles", "rule"}
     assert predictor.sizes[SMALL.name][0] == 0
     assert len(predictor.sizes[SMALL.name]) >= 4
+    prompts = [space.choose(Dice(seed)).predictors["predict"] for seed in range(300)]
+    assert len({prompt.instruction for prompt in prompts}) > 100
+    assert {prompt.demos_name.split(", ")[-1].rstrip(" 012345") for prompt in prompts} >= {
+        "none",
+        "balanced",
+        "diverse",
+        "random",
+        "2 nearest",
+        "labels in turn",
+    }
+    assert (
+        default_candidate(space, SMALL).predictors["predict"].instruction == predictor.signature.instructions
+    )
 
 
 def test_the_plain_default_is_what_plain_dspy_does(space: SearchSpace) -> None:
@@ -74,28 +80,29 @@ def test_the_plain_default_is_what_plain_dspy_does(space: SearchSpace) -> None:
 
 
 def test_starts_hold_every_default_and_are_the_same_for_the_same_seed(space: SearchSpace) -> None:
-    starts = space.starts(3)
-    assert starts == space.starts(3)
-    assert starts != space.starts(4)
-    chosen = {space.choose(FixedChoices(start)).id for start in starts}
+    found = starts(space, 3)
+    assert found == starts(space, 3)
+    assert found != starts(space, 4)
+    chosen = {space.choose(FixedChoices(start)).id for start in found}
     assert {default_candidate(space, model).id for model in space.models} <= chosen
 
 
 def test_drawn_starts_mostly_answer_directly_and_seldom_make_several_calls(space: SearchSpace) -> None:
     random = Random(0)
-    drawn = [TECHNIQUES[space.drawn(LARGE, random).technique] for _ in range(400)]
+    techniques = [TECHNIQUES[drawn(space, LARGE, random).technique] for _ in range(400)]
     signature = space.predictors["predict"].signature
-    several = [technique.calls(signature) for technique in drawn if technique.run is not None]
-    assert sum(technique.name == "direct" for technique in drawn) > 0.75 * len(drawn)
-    assert 0.01 < len(several) / len(drawn) < 0.08
-    assert sum(count > 5 for count in several) < 0.02 * len(drawn)
+    several = [technique.calls(signature) for technique in techniques if technique.run is not None]
+    assert sum(technique.name == "direct" for technique in techniques) > 0.75 * len(techniques)
+    assert 0.01 < len(several) / len(techniques) < 0.08
+    assert sum(count > 5 for count in several) < 0.02 * len(techniques)
 
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_every_technique_is_within_reach(space: SearchSpace, name: str) -> None:
-    values = {"model": SMALL.name, "small.technique": "direct" if name == "direct" else ELABORATE}
-    values["small.elaborate"] = name if TECHNIQUES[name].run is None else SEVERAL_CALLS
-    values["small.completion.calls"] = name
+    values = {"model": SMALL.name, "small.predict.technique": "direct" if name == "direct" else ELABORATE}
+    several = TECHNIQUES[name].calls(space.predictors["predict"].signature) > 1
+    values["small.predict.elaborate"] = SEVERAL_CALLS if several else name
+    values |= {"small.predict.completion.calls": name} if several else {}
     assert name in space.techniques(SMALL, "completion")
     assert space.choose(FixedChoices(values)).technique == name
 
@@ -110,7 +117,7 @@ def test_choices_keep_their_meaning_whatever_else_is_chosen(space: SearchSpace) 
     seen: dict[str, list[Any]] = {}
     for seed in range(200):
         space.choose(Recording(seed))
-    assert "large.compact.calls" in seen
+    assert "large.predict.compact.calls" in seen
 
 
 def test_labels_are_scored_only_where_the_engine_gives_log_probabilities(
@@ -134,7 +141,7 @@ def test_chat_endpoints_are_never_sent_raw_text(task: LoadedTask) -> None:
 
 
 def test_demos_are_train_examples_balanced_over_labels(space: SearchSpace, task: LoadedTask) -> None:
-    values = {"model": "local/small", "small.predict.demos": 4, "small.predict.draw": 2}
+    values = {"model": "local/small", "small.predict.demos": 4, "small.predict.balanced.draw": 2}
     demos = space.choose(FixedChoices(values)).predictors["predict"].demos
     assert len(demos) == 8
     assert sorted(demo["sentiment"] for demo in demos) == ["negative"] * 4 + ["positive"] * 4
@@ -161,10 +168,5 @@ def test_two_models_of_one_short_name_keep_their_choices_apart(task: LoadedTask)
     twin = LARGE.model_copy(update={"name": f"local//elsewhere/{SMALL.label}"})
     assert twin.label == SMALL.label
     space = search_space(replace(task, models=(SMALL, twin)))
-    names = [set(start) - {"model"} for start in space.starts(0)]
-    assert {
-        name.rsplit(".rendering")[0] for found in names for name in found if name.endswith("rendering")
-    } == {
-        SMALL.name,
-        twin.name,
-    }
+    names = {name for start in starts(space, 0) for name in start if name.endswith(".predict.demos")}
+    assert names == {f"{SMALL.name}.predict.demos", f"{twin.name}.predict.demos"}

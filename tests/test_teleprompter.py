@@ -11,9 +11,8 @@ from typing import Any
 
 import dspy
 import pytest
-from dspy.lm15 import Request
 from dspy.teleprompt import Teleprompter
-from fakes import LARGE, SMALL, Classify, FakeEngine, candidate, reviews, sentiment_matches
+from fakes import LARGE, SMALL, Classify, FakeEngine, candidate, interrupt, reviews, sentiment_matches
 
 import optimizers
 from optimizers.budget import Budget
@@ -182,16 +181,7 @@ def test_commands_that_need_a_program_file_say_that_there_is_none(
 def test_an_interrupted_compile_goes_on_at_the_second_call(
     compiled: ParityProgram, runs: Path, engines: dict[str, FakeEngine], calls: int
 ) -> None:
-    served = 0
-
-    def cut(request: Request) -> None:
-        nonlocal served
-        served += 1
-        if served == calls:
-            raise KeyboardInterrupt
-
-    for engine in engines.values():
-        engine.fail = cut
+    interrupt(engines, at=calls)
     with pytest.raises(KeyboardInterrupt):
         parity(runs, study="cut").compile(Classify(), trainset=examples())
     # The fake fails once only; what was served before is not asked for again.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import dspy
 from dspy.utils.exceptions import (
     AdapterParseError,
     ContextWindowExceededError,
@@ -26,13 +28,12 @@ from dspy.utils.exceptions import (
 )
 
 from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
+from optimizers.evaluation.traces import Entry, steps_of
 from optimizers.models.lm import Gate, Meter, metered
-from optimizers.records.rows import Failure, Rollout, Split
+from optimizers.records.rows import Failure, Rollout, Split, Trace
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
-    import dspy
-
     from optimizers.compiled import CompiledProgram
     from optimizers.models.model import Model
 
@@ -123,8 +124,9 @@ def _run(
     failure: Failure | None = None
     parsed, error, prediction = True, None, None
     identity = example_id(example)
+    steps: list[Entry] | None = [] if split == "train" else None
     start = time.perf_counter()
-    with metered(gate) as meter:
+    with metered(gate) as meter, dspy.context(trace=steps):
         try:
             prediction = compiled(example.inputs().toDict(), seed=_seed(identity, number))
         except AdapterParseError as problem:
@@ -140,10 +142,10 @@ def _run(
         # The program may have caught it and answered without the call: that is no measurement.
         raise meter.stopped
     latency = time.perf_counter() - start
-    prompt, cached, completion = _tokens(meter, model)
-    score = None
+    prompt, cached, completion, cost = _used(meter)
+    score, feedback = None, ""
     if failure is None:
-        score = _judged(metric, example, prediction, gate) if parsed else 0.0
+        score, feedback = _judged(metric, example, prediction, gate) if parsed else (0.0, "")
     return Rollout(
         candidate=compiled.candidate.id,
         example=identity,
@@ -158,9 +160,10 @@ def _run(
         prompt_tokens=prompt,
         cached_tokens=cached,
         completion_tokens=completion,
-        cost=model.price.cost(prompt, completion),
+        cost=cost,
         latency=latency,
         created=datetime.now(UTC),
+        trace=None if steps is None else Trace(steps=steps_of(compiled.module, steps), feedback=feedback),
     )
 
 
@@ -184,29 +187,36 @@ def _timed_out(problem: BaseException | None) -> bool:
     return False
 
 
-def _tokens(meter: Meter, model: Model) -> tuple[int, int, int]:
-    prompt = cached = completion = 0
-    for call in meter.calls:
+def _used(meter: Meter) -> tuple[int, int, int, float]:
+    """Tokens read, of those cached, tokens generated, and what all of it costs to serve."""
+    read: dict[Model, int] = defaultdict(int)
+    written: dict[Model, int] = defaultdict(int)
+    for model, call in meter.calls:
         if call.prompt is None or call.completion is None:
             raise EngineError(
                 "The server reports no token usage, so a call's cost is unknown.",
                 where=model.name,
                 fix="turn usage reporting on at the server, or search another model",
             )
-        prompt, cached, completion = prompt + call.prompt, cached + call.cached, completion + call.completion
-    return prompt, cached, completion
+        read[model] += call.prompt
+        written[model] += call.completion
+    cost = sum(model.price.cost(read[model], written[model]) for model in read)
+    cached = sum(call.cached for _, call in meter.calls)
+    return sum(read.values()), cached, sum(written.values()), cost
 
 
-def _judged(metric: Callable[..., float], example: dspy.Example, prediction: Any, gate: Gate | None) -> float:
-    """The score; what a judge's calls use is spend, and no part of what the rollout costs to serve."""
+def _judged(
+    metric: Callable[..., float], example: dspy.Example, prediction: Any, gate: Gate | None
+) -> tuple[float, str]:
+    """Score and feedback; a judge's calls are spend, and no part of what the rollout costs to serve."""
     with metered(gate) as meter:
-        score = _score(metric, example, prediction)
+        judged = _score(metric, example, prediction)
     if meter.stopped:
         raise meter.stopped
-    return score
+    return judged
 
 
-def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any) -> float:
+def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any) -> tuple[float, str]:
     where = f"example {example_id(example)}: {str(example.toDict())[:200]}"
     try:
         value = metric(example, prediction)
@@ -220,7 +230,8 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
         raise MetricError(f"The metric returned {value!r}, which is no number.", where=where) from None
     if not (math.isfinite(score) and 0 <= score <= 1):
         raise MetricError(f"The metric returned {score}, outside [0, 1].", where=where)
-    return score
+    # Metrics written for DSPy's GEPA return their feedback beside the score.
+    return score, str(getattr(value, "feedback", None) or "")
 
 
 def _output(prediction: Any) -> dict[str, Any]:

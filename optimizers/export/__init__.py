@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from optimizers.errors import UserError
+from optimizers.errors import UsageError
 from optimizers.export.dspy_program import load_program, write_dspy
 from optimizers.export.openai_requests import write_openai
-from optimizers.export.point import rebuild
+from optimizers.export.point import Exported, rebuild
 from optimizers.records.folder import StudyFolder
 
-__all__ = ["TARGETS", "export_point", "load_program"]
+__all__ = ["TARGETS", "export_point", "load_program", "writer"]
 
 TARGETS = {"dspy": write_dspy, "openai": write_openai}
 """Target -> ``write(exported, folder) -> paths``, which verifies before it writes."""
@@ -31,14 +32,30 @@ def export_point(
         The files written.
 
     Raises:
-        UserError: No such target or point.
+        UsageError: There is no such target.
+        UserError: There is no such point.
         ExportError: The export does not behave as the compiled program; nothing is written.
     """
+    write = writer(target, where="--to")
+    return write(rebuild(folder, point), out or folder.exports / target)
+
+
+def writer(target: str, *, where: str) -> Callable[[Exported, Path], list[Path]]:
+    """What exports to a target, into a folder that it makes when missing.
+
+    Args:
+        target: One of :data:`TARGETS`.
+        where: What the person calls this setting.
+
+    Raises:
+        UsageError: There is no such target.
+    """
     if target not in TARGETS:
-        raise UserError(
-            f"There is no export target {target!r}.", where="--to", fix=f"one of {', '.join(TARGETS)}"
-        )
-    exported = rebuild(folder, point)
-    place = out or folder.exports / target
-    place.mkdir(parents=True, exist_ok=True)
-    return TARGETS[target](exported, place)
+        fix = f"one of {', '.join(TARGETS)}"
+        raise UsageError(f"There is no export target {target!r}.", where=where, fix=fix)
+
+    def write(exported: Exported, folder: Path) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return TARGETS[target](exported, folder)
+
+    return write

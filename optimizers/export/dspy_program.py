@@ -7,23 +7,21 @@ what a technique adds: fields, and calls around the call. The manifest names tho
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dspy
 from pydantic import BaseModel, ConfigDict
 
 from optimizers.candidate import Candidate
-from optimizers.compiled import set_technique
+from optimizers.compiled import adapter_of, demos_of, running, serve_apart, set_choices
 from optimizers.errors import ExportError, UserError
 from optimizers.export.point import Exported, samples
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
 from optimizers.renderings import rendering
 from optimizers.task import declared_task, find_program
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROGRAM, MANIFEST = "program.json", "manifest.json"
 
@@ -36,6 +34,7 @@ class ExportManifest(BaseModel):
         program: The program file, from the project's folder.
         candidate: The candidate, in full.
         model: Its model and price.
+        others: Further models that serve some of its predictors.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +44,7 @@ class ExportManifest(BaseModel):
     program: str
     candidate: Candidate
     model: Model
+    others: tuple[Model, ...] = ()
 
 
 class ExportedProgram(dspy.Module):  # type: ignore[misc]
@@ -60,10 +60,14 @@ class ExportedProgram(dspy.Module):  # type: ignore[misc]
         self.program = program
         self._adapter = adapter
 
-    def forward(self, **inputs: Any) -> Any:
-        """Run the program under its adapter."""
-        with dspy.context(adapter=self._adapter):
-            return self.program(**inputs)
+    def forward(self, *args: Any, **inputs: Any) -> Any:
+        """Run the program under its rendering."""
+        with running(self.program, self._adapter):
+            return self.program(*args, **inputs)
+
+    async def aforward(self, *args: Any, **inputs: Any) -> Any:
+        """As calling, with ``await``: the program runs on a thread of its own, as it was measured."""
+        return await asyncio.to_thread(type(self).forward, self, *args, **inputs)
 
 
 def write_dspy(exported: Exported, folder: Path) -> list[Path]:
@@ -79,6 +83,7 @@ def write_dspy(exported: Exported, folder: Path) -> list[Path]:
         program=exported.manifest.program,
         candidate=candidate,
         model=exported.model,
+        others=tuple(model for model in exported.manifest.models if model.name in candidate.models[1:]),
     )
     exported.compiled.module.save(str(program))
     manifest.write_text(content.model_dump_json(indent=2), encoding="utf-8")
@@ -112,13 +117,15 @@ def load_program(folder: str | Path, program: dspy.Module | None = None) -> Expo
     if program is None:
         file = find_program(manifest.program, place)
         program = declared_task(file).program.deepcopy()
-    lm = language_model(manifest.model, manifest.candidate.sampling, measured=False)
+    models = {model.name: model for model in (manifest.model, *manifest.others)}
     for name, predictor in program.named_predictors():
-        prompt = manifest.candidate.predictors[name]
-        set_technique(predictor, manifest.candidate.technique, prompt.instruction)
+        set_choices(predictor, manifest.candidate, name, models[manifest.candidate.serving(name).model])
     program.load(str(place / PROGRAM), allow_unsafe_lm_state=True)
-    # The process's own engine, rather than a second copy of the weights per saved predictor.
-    program.set_lm(lm)
+    for name, predictor in program.named_predictors():
+        serving = manifest.candidate.serving(name)
+        # The process's own engine, rather than a second copy of the weights per saved predictor.
+        predictor.lm = language_model(models[serving.model], serving.sampling, measured=False)
+    serve_apart(program)
     return ExportedProgram(program, rendering(manifest.candidate.rendering))
 
 
@@ -128,17 +135,17 @@ def _verify(exported: Exported, loaded: ExportedProgram) -> None:
     for name, predictor in exported.compiled.module.named_predictors():
         restored = again[name]
         for inputs in samples(exported, predictor.signature):
-            measured = adapter.format(predictor.signature, predictor.demos, inputs)
-            if measured != loaded._adapter.format(restored.signature, _plain(restored.demos), inputs):
+            if _messages(predictor, adapter, inputs) != _messages(restored, loaded._adapter, inputs):
                 raise ExportError(
                     "The loaded program would send other messages than the measured one.",
                     where=f"{name}: {inputs}",
                 )
-        if type(restored) is not type(predictor):
+        if getattr(restored, "technique", None) is not getattr(predictor, "technique", None):
             raise ExportError("The loaded program would not make the calls of its technique.", where=name)
         if restored.lm.kwargs != predictor.lm.kwargs:
             raise ExportError("The loaded program would sample otherwise than the measured one.", where=name)
 
 
-def _plain(demos: Iterator[Any]) -> list[dict[str, Any]]:
-    return [dict(demo) for demo in demos]
+def _messages(predictor: dspy.Predict, adapter: dspy.Adapter, inputs: dict[str, Any]) -> Any:
+    own = adapter_of(predictor, adapter)
+    return own.format(predictor.signature, demos_of(predictor, inputs, own), inputs)

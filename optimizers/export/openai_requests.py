@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizers.compiled import TechniquePredict
+from optimizers.compiled import PromptedPredict, adapter_of
 from optimizers.errors import ExportError
 from optimizers.export.point import Exported, samples
+from optimizers.models.llama import llama_sampling
+from optimizers.models.lm import call_settings
 from optimizers.renderings.constraints import output_schema
 from optimizers.renderings.fields import format_value, one_line
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import dspy
 
     from optimizers.candidate import Sampling
+    from optimizers.models.model import Model
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
@@ -33,10 +36,8 @@ def write_openai(exported: Exported, folder: Path) -> list[Path]:
             not all that was measured; nothing is written.
     """
     for name, predictor in exported.compiled.module.named_predictors():
-        if isinstance(predictor, TechniquePredict):
-            raise ExportError(
-                _why_not(predictor), where=name, fix="export to dspy, which carries the technique"
-            )
+        if why := _why_not(predictor):
+            raise ExportError(why, where=name, fix="export to dspy, which carries it")
     contents = {
         name: _template(exported, name, predictor)
         for name, predictor in exported.compiled.module.named_predictors()
@@ -72,7 +73,7 @@ def render(template: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[dict[
 
 
 def _template(exported: Exported, name: str, predictor: dspy.Predict) -> dict[str, Any]:
-    adapter, signature = exported.compiled.adapter(), predictor.signature
+    adapter, signature = adapter_of(predictor, exported.compiled.adapter()), predictor.signature
     fields = list(signature.input_fields)
     demos = [dict(demo) for demo in predictor.demos]
     prompt = adapter.prompt(signature, demos, dict.fromkeys(fields, ""))
@@ -85,7 +86,7 @@ def _template(exported: Exported, name: str, predictor: dspy.Predict) -> dict[st
         "endpoint": "/completions" if prompt.raw else "/chat/completions",
         "inputs": {"fields": fields, "line_breaks": "keep"},
         "messages": messages,
-        "parameters": _parameters(exported.model.name, exported.point.candidate.sampling, prompt),
+        "parameters": _parameters(*exported.serving(name), prompt),
         "output_schema": output_schema(signature),
     }
     inputs = [values for values in samples(exported, signature) if None not in values.values()]
@@ -101,8 +102,15 @@ def _template(exported: Exported, name: str, predictor: dspy.Predict) -> dict[st
     )
 
 
-def _why_not(predictor: TechniquePredict) -> str:
+def _why_not(predictor: dspy.Predict) -> str | None:
+    """Why one request is not all that was measured, if it is not."""
+    if not isinstance(predictor, PromptedPredict):
+        return None
+    if predictor.shown is not None:
+        return "The demos are chosen anew for every input, which a request template cannot hold."
     technique = predictor.technique
+    if technique.run is None:
+        return None
     most = technique.calls(predictor.signature)
     return (
         f"The technique {technique.name} takes up to {most} calls for one answer and decides between "
@@ -110,14 +118,14 @@ def _why_not(predictor: TechniquePredict) -> str:
     )
 
 
-def _parameters(model: str, sampling: Sampling, prompt: Any) -> dict[str, Any]:
-    parameters: dict[str, Any] = {
-        "model": model.partition("/")[2],
-        "temperature": sampling.temperature,
-        "max_tokens": sampling.max_tokens,
-    }
-    if sampling.temperature > 0:
-        parameters["top_p"] = sampling.top_p
+def _parameters(model: Model, sampling: Sampling, prompt: Any) -> dict[str, Any]:
+    settings = call_settings(model, sampling)
+    limit = settings.pop("max_tokens")
+    if model.engine == "llama":
+        settings = llama_sampling(**settings)
+    # OpenAI's reasoning models refuse the older name of the limit.
+    name = "max_completion_tokens" if model.reasoning_room else "max_tokens"
+    parameters: dict[str, Any] = {"model": model.name.partition("/")[2], name: limit, **settings}
     if prompt.stop:
         parameters["stop"] = list(prompt.stop)
     if prompt.grammar:

@@ -13,6 +13,7 @@ from optimizers.task import find_program, load_task
 if TYPE_CHECKING:
     import dspy
 
+    from optimizers.candidate import Sampling
     from optimizers.frontier.report import FrontierReport, Point
     from optimizers.models.model import Model
     from optimizers.records.folder import StudyFolder
@@ -47,6 +48,11 @@ class Exported:
     model: Model
     task: LoadedTask
     compiled: CompiledProgram
+
+    def serving(self, predictor: str) -> tuple[Model, Sampling]:
+        """The model that serves a predictor, and how tokens are drawn there."""
+        serving = self.point.candidate.serving(predictor)
+        return next(model for model in self.manifest.models if model.name == serving.model), serving.sampling
 
 
 def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:

@@ -192,7 +192,7 @@ def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
     if not tested:
         return "Nothing has been measured on the test set yet."
     reference = next((point for point in tested if "reference" in point.roles), None)
-    others = [point for point in tested if point.candidate.model != manifest.reference]
+    others = [point for point in tested if point.candidate.models != (manifest.reference,)]
     # Chosen by dev, so that the test scores stay free of the choice.
     best = max(others or tested, key=lambda point: ("best" in point.roles, point.dev.mean))
     if reference is None or best is reference:
@@ -222,7 +222,7 @@ def _said(point: Point) -> str:
 
 
 def _name(point: Point) -> str:
-    return point.candidate.model.rsplit("/", 1)[-1]
+    return point.candidate.label
 
 
 def _mean(point: Point) -> float:

@@ -29,14 +29,14 @@ def draw_frontier(report: FrontierReport, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(10, 6.25), dpi=160)
-    models = list(dict.fromkeys(point.candidate.model for point in report.points))
+    models = list(dict.fromkeys(point.candidate.label for point in report.points))
     colours = {model: COLOURS[index % len(COLOURS)] for index, model in enumerate(sorted(models))}
     for model in models:
-        _searched(axes, [p for p in report.points if p.candidate.model == model], colours[model])
+        _searched(axes, [p for p in report.points if p.candidate.label == model], colours[model])
     _reference(axes, report)
     _frontier(axes, report.with_role("frontier"), colours)
     for point in report.with_role("default"):
-        _default(axes, point, colours[point.candidate.model])
+        _default(axes, point, colours[point.candidate.label])
     _dress(axes, report, colours)
     figure.tight_layout()
     figure.savefig(path)
@@ -75,7 +75,7 @@ def _frontier(axes: Any, points: Sequence[Point], colours: dict[str, str]) -> No
             _cost(point),
             test.mean,
             yerr=[[max(0.0, test.mean - test.low)], [max(0.0, test.high - test.mean)]],
-            color=colours[point.candidate.model],
+            color=colours[point.candidate.label],
             marker=MARKERS[point.kind],
             markersize=7 + 5 * min(2.0, (point.size or 0.5) ** 0.5),
             markeredgecolor="white",
@@ -135,7 +135,7 @@ def _label(model: str) -> str:
 def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
-    kinds = {point.candidate.model: point.kind for point in report.points}
+    kinds = {point.candidate.label: point.kind for point in report.points}
     handles = [
         Line2D(
             [],
@@ -143,7 +143,7 @@ def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
             color=colour,
             marker=MARKERS[kinds[model]],
             linestyle="",
-            label=f"{_label(model)} ({kinds[model]})",
+            label=f"{model} ({kinds[model]})",
         )
         for model, colour in colours.items()
     ]

@@ -213,6 +213,62 @@ class Suspect(BaseModel):
     models: tuple[str, ...]
 
 
+class Effect(BaseModel):
+    """What one value of a choice does, against the choice's most common value.
+
+    Attributes:
+        value: The value.
+        effect: Mean difference in score, other choices being equal; 0 for the most common value.
+        low: Lower end of its 90% interval.
+        high: Upper end of it.
+        cost_ratio: Serving cost over that of the most common value, likewise; None when free.
+        candidates: Measured candidates that have the value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: str
+    effect: float = Field(allow_inf_nan=False)
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+    cost_ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    candidates: int = Field(ge=1)
+
+
+class Importance(BaseModel):
+    """How much a choice mattered to quality on dev.
+
+    Attributes:
+        model: The model whose candidates are looked at; None for all.
+        dimension: What is chosen.
+        share: Share of the variance between candidates that the choice alone explains, each of its
+            values being equally frequent, in [0, 1].
+        low: Lower end of its 90% interval; 0 when the choice is not distinguishable from one
+            that does nothing.
+        high: Upper end of it.
+        baseline: The most common value.
+        effects: Each value's effect.
+        goes_with: Choices that went with this one in nearly every candidate: nothing tells them
+            apart, and they share one importance.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None
+    dimension: str
+    share: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    baseline: str
+    effects: tuple[Effect, ...]
+    goes_with: tuple[str, ...] = ()
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the choice is shown to have an effect."""
+        return self.low > 0
+
+
 class FrontierReport(BaseModel):
     """Everything a study found, from cheapest to dearest.
 
@@ -235,6 +291,7 @@ class FrontierReport(BaseModel):
         notes: Warnings about the data that a reader of the result must know.
         optimism: How much the best dev score overstates itself for having been chosen.
         suspects: Examples whose label to look at again, the strongest suspicion first.
+        importance: What each choice did to quality, over all models and for each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -257,6 +314,7 @@ class FrontierReport(BaseModel):
     notes: tuple[str, ...] = ()
     optimism: Optimism | None = None
     suspects: tuple[Suspect, ...] = ()
+    importance: tuple[Importance, ...] = ()
 
     def with_role(self, role: Role) -> tuple[Point, ...]:
         """The points that play a role, in order of cost."""
@@ -267,5 +325,5 @@ class FrontierReport(BaseModel):
         return any(
             point.comparison is not None and point.comparison.verdict == "match"
             for point in self.with_role("frontier")
-            if point.candidate.model != self.reference
+            if point.candidate.models != (self.reference,)
         )

@@ -9,10 +9,13 @@ import dspy
 
 from optimizers.errors import ModelError
 from optimizers.models.lm import MeteredLM
-from optimizers.models.model import Kind, Model
+from optimizers.models.model import ACCEPTABLE, Kind, Model
+from optimizers.models.reasoning import known_efforts
 from optimizers.models.resolve import model
 
-SAMPLED = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "rollout_id"})
+SAMPLED = frozenset(
+    {"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "rollout_id", *ACCEPTABLE}
+)
 """Settings of a dspy.LM that the search chooses itself."""
 
 CARRIED = frozenset({"api_base", "base_url", "api_key", "timeout"})
@@ -50,4 +53,14 @@ def model_of(lm: dspy.LM) -> Model:
     kind: Kind = "base" if lm.model_type == "text" else "chat"
     engine: Any = lm.engine
     address = settings.get("api_base") or settings.get("base_url")
-    return model(where, kind=kind, engine=engine, api_base=address, timeout=settings.get("timeout"))
+    # What its user sets, its server takes.
+    effort = settings.get("reasoning_effort")
+    return model(
+        where,
+        kind=kind,
+        engine=engine,
+        api_base=address,
+        timeout=settings.get("timeout"),
+        accepts=sorted(settings.keys() & set(ACCEPTABLE)),
+        reasoning_efforts=(effort,) if effort and not known_efforts(where) else None,
+    )

@@ -82,6 +82,9 @@ class LlamaEngine:
     ``Config.logprobs`` asks for the likeliest tokens at each step, by the model's own
     probabilities: before temperature and before any constraint.
 
+    ``extensions`` also take ``min_p`` and ``repetition_penalty``. llama.cpp penalizes what occurred
+    among the last 64 tokens, the prompt's included; without a penalty it does not at all.
+
     Args:
         name: ``local/NAME`` of the catalogue, or ``local/`` followed by a path to a GGUF file.
         context: Tokens that fit in one call.
@@ -202,14 +205,16 @@ def _body(request: Request) -> dict[str, Any]:
     """The request in the shape of llama.cpp's OpenAI-compatible endpoints."""
     config = request.config
     extensions = config.extensions or {}
-    body: dict[str, Any] = {
-        "temperature": config.temperature if config.temperature is not None else 0.0,
-        "cache_prompt": True,
-    }
+    drawn = llama_sampling(
+        config.temperature or 0.0,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        min_p=extensions.get("min_p"),
+        repetition_penalty=extensions.get("repetition_penalty"),
+    )
+    body: dict[str, Any] = {**drawn, "cache_prompt": True}
     optional = {
         "max_tokens": config.max_tokens,
-        "top_p": config.top_p,
-        "top_k": config.top_k,
         "seed": config.seed,
         "stop": list(config.stop) or None,
         "grammar": extensions.get("grammar"),
@@ -233,6 +238,25 @@ def _body(request: Request) -> dict[str, Any]:
     if config.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": config.logprobs}
     return body
+
+
+def llama_sampling(
+    temperature: float,
+    *,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+) -> dict[str, Any]:
+    """How tokens are drawn, by llama.cpp's names; None is off.
+
+    Where they are not sent, llama.cpp draws from 40 tokens (``top_k``) that are at least 0.05 as
+    likely as the likeliest (``min_p``), and 0.95 of the mass (``top_p``).
+    """
+    sent: dict[str, Any] = {"temperature": temperature}
+    if temperature > 0:
+        sent |= {"top_p": 1.0 if top_p is None else top_p, "top_k": top_k or 0, "min_p": min_p or 0.0}
+    return sent if repetition_penalty is None else sent | {"repeat_penalty": repetition_penalty}
 
 
 def _response_format(declared: dict[str, Any] | None) -> dict[str, Any] | None:

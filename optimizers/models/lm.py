@@ -25,9 +25,9 @@ from dspy.utils.exceptions import (
 )
 
 from optimizers.candidate import Sampling
-from optimizers.errors import ParityError
+from optimizers.errors import ModelError, ParityError
 from optimizers.models.llama import llama_engine
-from optimizers.models.model import Model
+from optimizers.models.model import ACCEPTABLE, DRAWN, Model
 from optimizers.models.text_completion import TextCompletionEngine
 
 ATTEMPTS = 2
@@ -38,6 +38,9 @@ PER_MESSAGE = 32
 
 LONGEST_WAIT = 30.0
 """Seconds to wait before the second attempt at most, whatever the server asks for."""
+
+THINKING_BESIDE = 32_768
+"""Tokens that DSPy allows some of Anthropic's models for thinking beside the limit it is given, at most."""
 
 _METER = "parity_meter"
 _CACHE_APART = frozenset({"anthropic", "bedrock"})
@@ -88,12 +91,12 @@ class Meter:
 
     Attributes:
         gate: Asked before every call, told after it.
-        calls: The answered calls.
+        calls: The answered calls, each with the model that answered.
         stopped: What the gate refused a call with, should the program have swallowed it.
     """
 
     gate: Gate | None = None
-    calls: list[Call] = field(default_factory=list)
+    calls: list[tuple[Model, Call]] = field(default_factory=list)
     stopped: ParityError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -105,11 +108,11 @@ class Meter:
             self.stopped = error
             raise
 
-    def close(self, number: int, calls: Sequence[Call]) -> None:
+    def close(self, number: int, model: Model, calls: Sequence[Call]) -> None:
         """Record an answered call, which may hold several completions."""
         total = _sum(calls)
         with self._lock:
-            self.calls.append(total)
+            self.calls.append((model, total))
         if self.gate:
             self.gate.close(number, total)
 
@@ -168,7 +171,7 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
                     raise
                 time.sleep(_wait(error))
             else:
-                meter.close(number, _answers.get())
+                meter.close(number, self.served, _answers.get())
                 return reply
             finally:
                 _answers.reset(token)
@@ -201,8 +204,11 @@ def bounds(
     some for the template around each message, bound the tokens read.
     """
     config = prompt.config if isinstance(prompt, Request) else None
+    effort = config.reasoning if config else kwargs.get("reasoning_effort", lm.kwargs.get("reasoning_effort"))
     asked = config.max_tokens if config else kwargs.get("max_tokens", kwargs.get("max_completion_tokens"))
     completion = asked or lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens")
+    if completion and effort and lm.model.partition("/")[0] == "anthropic":
+        completion += THINKING_BESIDE
     if isinstance(prompt, Request):
         texts = [message.text for message in prompt.messages]
         if None in texts:
@@ -255,12 +261,11 @@ def language_model(model: Model, sampling: Sampling | None = None, *, measured: 
         sampling: Settings of every call, or None for the provider's own defaults.
         measured: Read by meters and past DSPy's cache, as the search needs it. False gives
             a plain dspy.LM, as an export needs it.
+
+    Raises:
+        ModelError: The sampling has what the model does not take.
     """
-    settings: dict[str, Any] = {}
-    if sampling is not None:
-        settings = {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens}
-        if sampling.temperature > 0:
-            settings["top_p"] = sampling.top_p
+    settings = {} if sampling is None else call_settings(model, sampling)
     if model.engine == "llama":
         settings["engine"] = llama_engine(model)
     elif model.kind == "base":
@@ -272,6 +277,38 @@ def language_model(model: Model, sampling: Sampling | None = None, *, measured: 
         lm.served = model
         return lm
     return dspy.LM(model.name, num_retries=ATTEMPTS - 1, **settings)
+
+
+def call_settings(model: Model, sampling: Sampling) -> dict[str, Any]:
+    """What a model is sent of a sampling, by the names that ``dspy.LM`` has for it.
+
+    Greedy decoding is sent nothing that shapes a draw; a model that fixes its own sampling is sent
+    no temperature; and one that reasons has room to, beside the reply's own limit.
+
+    Raises:
+        ModelError: The sampling has what the model does not take.
+    """
+    wanted = {name: value for name in ACCEPTABLE if (value := getattr(sampling, name)) is not None}
+    effort = wanted.get("reasoning_effort")
+    refused = sorted(wanted.keys() - model.accepts)
+    if not refused and effort is not None and effort not in model.reasoning_efforts:
+        refused = [f"reasoning_effort {effort}"]
+    if refused:
+        takes = ", ".join([*sorted(model.accepts), *model.reasoning_efforts]) or "none of these settings"
+        raise ModelError(
+            f"The model does not take {', '.join(refused)}.",
+            where=model.name,
+            fix=f"declare accepts and reasoning_efforts of it, or leave them out: it takes {takes}",
+        )
+    thinks = effort not in (None, "none")
+    room = model.reasoning_room if thinks or effort is None or not model.takes_temperature else 0
+    settings: dict[str, Any] = {"max_tokens": sampling.max_tokens + room}
+    # Claude takes no temperature while it thinks.
+    if model.takes_temperature and not (thinks and "claude" in model.name):
+        settings["temperature"] = sampling.temperature
+        if sampling.temperature > 0:
+            settings |= {"top_p": sampling.top_p} | {key: wanted[key] for key in DRAWN if key in wanted}
+    return settings | {key: value for key, value in wanted.items() if key not in DRAWN}
 
 
 def _connection(model: Model) -> dict[str, Any]:

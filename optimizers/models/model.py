@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 Kind = Literal["base", "instruct", "chat"]
 """How a model was trained to be addressed.
@@ -17,6 +17,19 @@ Engine = Literal["llama", "auto", "lm15", "litellm"]
 """Who serves the model: ``llama`` in this process, the others over HTTP through DSPy."""
 
 LOCAL_PREFIX = "local/"
+
+DRAWN = ("top_k", "min_p")
+"""Sampling parameters that shape a draw: at temperature 0 nothing is drawn, and none is sent."""
+
+ACCEPTABLE = (*DRAWN, "repetition_penalty", "reasoning_effort")
+"""Sampling parameters that only some engines take."""
+
+LLAMA_ACCEPTS = frozenset({"top_k", "min_p", "repetition_penalty"})
+"""Those that llama.cpp takes."""
+
+REASONING_ROOM = 16_384
+"""Tokens a reply may hold beside its limit where the model reasons. DSPy asks for 16,000 at least of
+OpenAI's models: a limit that reasoning has used up leaves no answer, and is paid for."""
 
 
 class Price(BaseModel):
@@ -64,6 +77,11 @@ class Model(BaseModel):
         context: Tokens that fit in one call, prompt and reply together.
         concurrency: Calls that may be in flight at once.
         timeout: Seconds to wait for a reply of a model over HTTP.
+        accepts: Sampling parameters its engine takes beyond temperature, top_p, max_tokens and seed:
+            some of :data:`ACCEPTABLE`.
+        reasoning_efforts: Levels of its native reasoning, lowest first; empty where it does not
+            reason on demand.
+        takes_temperature: Whether temperature and top_p may be sent; some models fix their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +95,21 @@ class Model(BaseModel):
     context: int = Field(default=4096, ge=256)
     concurrency: int = Field(default=8, ge=1)
     timeout: float = Field(default=120.0, gt=0)
+    # A manifest from before there was this field means what the engine takes, too.
+    accepts: frozenset[str] = Field(default_factory=lambda data: _accepted_by(data.get("engine")))
+    reasoning_efforts: tuple[str, ...] = ()
+    takes_temperature: bool = True
+
+    @field_serializer("accepts")
+    def _sorted(self, accepts: frozenset[str]) -> list[str]:
+        return sorted(accepts)
+
+    @property
+    def reasoning_room(self) -> int:
+        """Tokens that a reply may hold beside its limit, for reasoning; 0 where the model does none."""
+        if not self.takes_temperature:
+            return REASONING_ROOM
+        return min(REASONING_ROOM, self.context // 2) if self.reasoning_efforts else 0
 
     @property
     def is_local(self) -> bool:
@@ -87,3 +120,7 @@ class Model(BaseModel):
     def label(self) -> str:
         """The short name for tables and charts: what follows the last slash, without ``.gguf``."""
         return self.name.rsplit("/", 1)[-1].removesuffix(".gguf")
+
+
+def _accepted_by(engine: Any) -> frozenset[str]:
+    return LLAMA_ACCEPTS if engine == "llama" else frozenset()

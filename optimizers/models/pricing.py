@@ -73,10 +73,8 @@ def _by_size(name: str, size: float | None) -> Price:
 
 def _listed(name: str) -> Price | None:
     """The cost map's price, under the name as given or without its provider."""
-    entries = _cost_map()
-    for key in (name, name.partition("/")[2]):
-        entry = entries.get(key, {})
-        prices = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+    for key, entry in listed_entries(name):
+        prices: tuple[Any, Any] = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
         if None not in prices and max(prices) > 0:
             cached = entry.get("cache_read_input_token_cost")
             return Price(
@@ -86,6 +84,12 @@ def _listed(name: str) -> Price | None:
                 source=f"LiteLLM's cost map, {key}",
             )
     return None
+
+
+def listed_entries(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """What the cost map holds of a model, under its name as given and without its provider."""
+    entries = _cost_map()
+    return [(key, entries[key]) for key in (name, name.partition("/")[2]) if key in entries]
 
 
 def _per_million(per_token: float) -> float:

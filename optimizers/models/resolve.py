@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from optimizers.errors import ModelError
-from optimizers.models.model import LOCAL_PREFIX, Engine, Kind, Model
+from optimizers.models.model import ACCEPTABLE, LOCAL_PREFIX, Engine, Kind, Model
 from optimizers.models.pricing import BY_SIZE, DeclaredPrice, price_of
+from optimizers.models.reasoning import EFFORTS, USUAL_EFFORTS, known_efforts, leaves_sampling_open
 
 LOCAL_CONTEXT = 4096
 """Tokens a local model is given room for, when it is not said: demos fit, and memory stays small."""
@@ -17,7 +19,16 @@ LOCAL_CONTEXT = 4096
 LOCAL_CONCURRENCY = 4
 """Rollouts of a local model that run together: as many as its engine has slots."""
 
-KEYS = ("kind", "size", "price", "api_base", "engine", "context", "concurrency", "timeout")
+REMOTE_CONTEXT = 8192
+"""Tokens that fit in one call of a model over HTTP, when it is not said."""
+
+REASONING_CONTEXT = 32_768
+"""The same for a model that reasons: twice the room it is given for that."""
+
+KEYS = (
+    "kind", "size", "price", "api_base", "engine", "context", "concurrency", "timeout", "accepts",
+    "reasoning_efforts",
+)  # fmt: skip
 
 
 def model(
@@ -31,6 +42,8 @@ def model(
     context: int | None = None,
     concurrency: int | None = None,
     timeout: float | None = None,
+    accepts: Sequence[str] = (),
+    reasoning_efforts: Sequence[str] | None = None,
 ) -> Model:
     """Declare a model.
 
@@ -44,6 +57,11 @@ def model(
         context: Tokens that fit in one call.
         concurrency: Calls in flight at once.
         timeout: Seconds to wait for a reply over HTTP; 120 if left out.
+        accepts: Sampling parameters that your server takes beyond the usual: some of ``top_k``,
+            ``min_p``, ``repetition_penalty`` and ``reasoning_effort``. llama.cpp's in this process
+            are known.
+        reasoning_efforts: Levels of native reasoning, such as ``("low", "medium", "high")``; from
+            LiteLLM's cost map if left out, none if empty.
 
     Raises:
         ModelError: The model is unknown, or the declaration is not complete.
@@ -56,6 +74,9 @@ def model(
     if engine not in ("auto", "lm15", "litellm"):
         raise ModelError(f"There is no engine {engine!r}.", where=name, fix="one of auto, lm15, litellm")
     if name.startswith(LOCAL_PREFIX):
+        if accepts or reasoning_efforts:
+            what = "What a local model takes is known, and is not declared."
+            raise ModelError(what, where=name, fix="leave accepts and reasoning_efforts out")
         return _local(name, kind, size, price, context, concurrency)
     if "/" not in name:
         raise ModelError(
@@ -63,6 +84,8 @@ def model(
             where=name,
             fix=f"for example openai/{name}, or local/{name}",
         )
+    accepted, efforts = _beyond_the_usual(name, kind, accepts, reasoning_efforts)
+    samples = kind == "base" or leaves_sampling_open(name)
     return Model(
         name=name,
         kind=kind or "chat",
@@ -70,17 +93,48 @@ def model(
         price=price_of(name, size=size, declared=price),
         engine=engine,
         api_base=api_base,
-        context=context or 8192,
+        context=context or (REASONING_CONTEXT if efforts or not samples else REMOTE_CONTEXT),
         concurrency=concurrency or 8,
         timeout=timeout or 120.0,
+        accepts=accepted,
+        reasoning_efforts=efforts,
+        takes_temperature=samples,
     )
+
+
+def _beyond_the_usual(
+    name: str, kind: Kind | None, accepts: Sequence[str], efforts: Sequence[str] | None
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """What a model over HTTP accepts, and its reasoning efforts, lowest first.
+
+    Raises:
+        ModelError: A name is not one of those there are, or a base model would reason.
+    """
+    for what, given, legal in (
+        ("sampling parameter beyond the usual", accepts, ACCEPTABLE),
+        ("reasoning effort", efforts or (), EFFORTS),
+    ):
+        unknown = [given] if isinstance(given, str) else sorted(set(given) - set(legal))
+        if unknown:
+            raise ModelError(
+                f"{unknown[0]!r} is no {what}.", where=name, fix=f"a list of some of {', '.join(legal)}"
+            )
+    if kind == "base":
+        if efforts or "reasoning_effort" in accepts:
+            fix = "leave reasoning efforts out, or declare another kind"
+            raise ModelError("A base model continues text and does not reason.", where=name, fix=fix)
+        return frozenset(accepts), ()
+    if efforts is None:
+        efforts = known_efforts(name) or (USUAL_EFFORTS if "reasoning_effort" in accepts else ())
+    accepted = frozenset(accepts) - {"reasoning_effort"} | ({"reasoning_effort"} if efforts else set())
+    return accepted, tuple(effort for effort in EFFORTS if effort in efforts)
 
 
 def parse_model(text: str) -> Model:
     """A model from the command line: ``NAME[,key=value...]``.
 
-    Keys are kind, size, price (``IN/OUT`` or ``by-size``), api_base, engine, context, concurrency
-    and timeout.
+    Keys are kind, size, price (``IN/OUT`` or ``by-size``), api_base, engine, context, concurrency,
+    timeout, accepts (``top_k/min_p``) and reasoning_efforts (``low/medium/high``).
 
     Raises:
         ModelError: A key is unknown or a value is not of its type.
@@ -110,6 +164,8 @@ def _value(key: str, value: str) -> Any:
         return float(given), float(generated if found else given)
     if key in ("size", "timeout"):
         return float(value)
+    if key in ("accepts", "reasoning_efforts"):
+        return tuple(filter(None, value.split("/")))
     return int(value) if key in ("context", "concurrency") else value
 
 

@@ -38,13 +38,16 @@ class TextCompletionEngine:
         import litellm
         from dspy.clients.engines.litellm_errors import litellm_errors
 
-        config = request.config
+        config, extensions = request.config, request.config.extensions or {}
         options = {
             "max_tokens": config.max_tokens,
             "temperature": config.temperature,
             "top_p": config.top_p,
             "seed": config.seed,
             "stop": list(config.stop) or None,
+            "top_k": config.top_k,
+            "min_p": extensions.get("min_p"),
+            "repetition_penalty": extensions.get("repetition_penalty"),
         }
         provider, _, name = self.model.partition("/")
         model = f"text-completion-openai/{name}" if provider == "openai" else self.model

@@ -24,11 +24,17 @@ CHARACTERS_PER_TOKEN = 3.5
 LONGEST_SHARE = 0.1
 """Share of the longest examples that are passed over: they cost much and show no more."""
 
+THOUGHTS = ("reasoning", "rationale")
+"""Outputs that hold a thought, as DSPy's modules name them: no data has them, and demos may lack them."""
+
 Demo = dict[str, Any]
+
+DemoPools = Mapping[str, Sequence[Demo]]
+"""Label -> the demos that have it; one pool called "" without a closed output."""
 
 
 def labelled_demos(
-    train: Sequence[dspy.Example], signature: type[dspy.Signature], *, per_label: int, seed: int
+    pools: DemoPools, signature: type[dspy.Signature], *, per_label: int, seed: int
 ) -> tuple[Demo, ...]:
     """Draw demos, as many of each label as of any other.
 
@@ -37,16 +43,14 @@ def labelled_demos(
     too few examples sits out the later rounds.
 
     Args:
-        train: Where to draw from; its order does not matter.
-        signature: Whose fields the demos fill. Its first closed output is balanced.
+        pools: Where to draw from, by :func:`demo_pools`.
+        signature: Whose fields the demos fill.
         per_label: Demos per label, or half the demos when no output is closed.
         seed: The same seed is the same draw.
 
     Returns:
-        Field name -> JSON value, one mapping per demo, none repeated. Empty when ``train``
-        has not all of the signature's fields.
+        Field name -> JSON value, one mapping per demo, none repeated.
     """
-    pools = demo_pools(train, signature)
     # One generator per pool and one for the order, so that a label more changes no other's draw.
     shuffled = {
         label: random.Random(f"{seed} {label}").sample(pool, len(pool)) for label, pool in pools.items()
@@ -54,7 +58,7 @@ def labelled_demos(
     return deal(shuffled, per_label=per_label, seed=seed)
 
 
-def deal(pools: Mapping[str, Sequence[Demo]], *, per_label: int, seed: int) -> tuple[Demo, ...]:
+def deal(pools: DemoPools, *, per_label: int, seed: int) -> tuple[Demo, ...]:
     """Take demos from the front of each pool, in rounds of one per label.
 
     Args:
@@ -66,28 +70,24 @@ def deal(pools: Mapping[str, Sequence[Demo]], *, per_label: int, seed: int) -> t
     return tuple(demo for demos in rounds for demo in demos)
 
 
-def demo_sizes(
-    train: Sequence[dspy.Example], signature: type[dspy.Signature], *, max_tokens: int
-) -> tuple[int, ...]:
+def demo_sizes(pools: DemoPools, *, max_tokens: int) -> tuple[int, ...]:
     """The demos per label that fit a model, 0 first.
 
     Args:
-        train: Where the demos will be drawn from.
-        signature: Whose fields they fill.
+        pools: Where the demos will be drawn from.
         max_tokens: The model's context; demos may take half of it, by a rough estimate.
 
     Returns:
         Those of 0, 1, 2, 4 and 8 that fit, and for which there are examples enough to make a
         larger draw than the size before.
     """
-    pools = demo_pools(train, signature)
     lengths = [_length(demo) for pool in pools.values() for demo in pool]
     if not lengths:
         return (0,)
     tokens = sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN
     sizes, former = [0], 0
     for size in SIZES[1:]:
-        count = len(labelled_demos(train, signature, per_label=size, seed=0))
+        count = len(deal(pools, per_label=size, seed=0))
         if count > former and count * tokens <= max_tokens / 2:
             sizes.append(size)
         former = count
@@ -111,13 +111,14 @@ def demo_pools(train: Sequence[dspy.Example], signature: type[dspy.Signature]) -
 
     Returns:
         Label -> its distinct demos in an order of their own, the longest left out; one pool
-        called "" without a closed output. Empty when ``train`` lacks a field of the signature.
+        called "" without a closed output. Empty when ``train`` lacks an output of the signature, or
+        all its inputs: a predictor inside a pipeline may also read what no data holds.
     """
     balanced = balanced_output(signature)
     labels = _labels(signature.fields[balanced].annotation) if balanced else ("",)
     found: dict[str, dict[str, Demo]] = {label: {} for label in labels}
     for example in train:
-        if any(name not in example for name in signature.fields):
+        if not is_labelled(example, signature):
             return {}
         demo = as_demo(example, signature)
         label = demo_label(demo, signature)
@@ -132,11 +133,19 @@ def demo_pools(train: Sequence[dspy.Example], signature: type[dspy.Signature]) -
     return pools
 
 
+def is_labelled(example: dspy.Example, signature: type[dspy.Signature]) -> bool:
+    """Whether an example has every output of a signature, a thought aside, and an input to read it from."""
+    known = all(name in example or name in THOUGHTS for name in signature.output_fields)
+    return known and any(name in example for name in signature.input_fields)
+
+
 def as_demo(example: dspy.Example, signature: type[dspy.Signature]) -> Demo:
-    """An example that has all of a signature's fields as a demo: field name -> JSON value."""
-    inputs = {name: json_value(example[name]) for name in signature.input_fields}
+    """What an example has of a signature's fields as a demo: field name -> JSON value."""
+    inputs = {name: json_value(example[name]) for name in signature.input_fields if name in example}
     outputs = {
-        name: output_value(example[name], info.annotation) for name, info in signature.output_fields.items()
+        name: output_value(example[name], info.annotation)
+        for name, info in signature.output_fields.items()
+        if name in example
     }
     return {**inputs, **outputs}
 

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     import dspy
 
 
+BYTES_PER_TOKEN = 2
+"""Fewer than any tokenizer in use reads of text at a stretch: a prompt taken to fit does fit."""
+
+
+def prompt_room(context: int, reply: int) -> int:
+    """Bytes of prompt that fit a model beside its reply.
+
+    Args:
+        context: Tokens that fit in one call.
+        reply: Most tokens of the reply.
+    """
+    return max(0, context - reply) * BYTES_PER_TOKEN
+
+
 def prompt_bytes(
     rendering: Rendering,
     signature: type[dspy.Signature],

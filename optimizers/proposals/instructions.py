@@ -40,26 +40,6 @@ there replaces the plain sentence, and the procedure may also follow the user's 
 goes before ``labels``, which stand in where criteria would only repeat the labels.
 """
 
-NAMED: Mapping[str, frozenset[str]] = {
-    name: frozenset(parts)
-    for name, parts in {
-        "brief": ["brief"],
-        "task": [],
-        "role": ["role"],
-        "rule": ["rule"],
-        "labels": ["labels"],
-        "criteria": ["criteria"],
-        "steps": ["steps"],
-        "pseudo-code": ["pseudo-code"],
-        "principles": ["principles"],
-        "own-rule": ["own", "rule"],
-        "own-criteria": ["own", "criteria"],
-        "full": ["role", "labels", "criteria", "rule"],
-        "thorough": ["role", "steps", "principles", "rule"],
-    }.items()
-}
-"""Name -> parts of the instructions that every pool has."""
-
 VERBS = frozenset(
     {"are", "can", "contains", "does", "has", "have", "is", "mentions", "needs", "should", "was"}
 )
@@ -103,44 +83,16 @@ class _Field:
         return f"Write {self.the} {self.form}."
 
 
-def compose_instructions(
-    signature: type[dspy.Signature], *, description_of_labels: Mapping[str, str] | None = None
-) -> tuple[Instruction, ...]:
-    """The instruction pool of one predictor.
-
-    Args:
-        signature: The user's signature: its fields, their descriptions and types.
-        description_of_labels: Label -> when it applies, for the criteria.
-
-    Returns:
-        The user's own instruction word for word, named ``own``, then at least eight others,
-        each with a name and a text of its own. The same signature gives the same pool.
-    """
-    distinct = {signature.instructions: "own"}
-    blocks = _blocks(signature, description_of_labels or {})
-    for name, parts in NAMED.items():
-        # A part about labels has no text where there are none, and then its name would mislead.
-        if name == "full" or all(blocks[part] for part in parts):
-            distinct.setdefault(_joined(blocks, parts), name)
-    return tuple(Instruction(name, text) for text, name in distinct.items())
-
-
-def compose(
-    signature: type[dspy.Signature],
-    parts: frozenset[str],
-    *,
-    description_of_labels: Mapping[str, str] | None = None,
-) -> Instruction:
+def compose(signature: type[dspy.Signature], parts: frozenset[str]) -> Instruction:
     """An instruction of some parts, so that what each part is worth can be learnt apart.
 
     Args:
         signature: The user's signature: its fields, their descriptions and types.
         parts: Of :data:`PARTS`; none is the task in one sentence.
-        description_of_labels: Label -> when it applies, for the criteria.
 
     Returns:
-        The instruction, under its name in :data:`NAMED` or its parts joined by ``+``. A part
-        about labels adds nothing where no output is closed, nor ``own`` where it is blank.
+        The instruction, named by its parts joined with ``+``, or ``task`` for none. A part about
+        labels adds nothing where no output is closed, nor ``own`` where it is blank.
 
     Raises:
         UsageError: There is no such part.
@@ -152,12 +104,17 @@ def compose(
             where="parts",
             fix=f"take some of {', '.join(PARTS)}",
         )
-    plain = "+".join(part for part in PARTS if part in parts) or "task"
-    name = next((name for name, named in NAMED.items() if named == parts), plain)
-    return Instruction(name, _joined(_blocks(signature, description_of_labels or {}), parts))
+    name = "+".join(part for part in PARTS if part in parts) or "task"
+    return Instruction(name, _joined(_blocks(signature), parts))
 
 
-def _blocks(signature: type[dspy.Signature], descriptions: Mapping[str, str]) -> dict[str, str]:
+def parts_for(signature: type[dspy.Signature]) -> frozenset[str]:
+    """The parts of :data:`PARTS` that add text for a signature."""
+    blocks = _blocks(signature)
+    return frozenset(part for part in PARTS if blocks[part])
+
+
+def _blocks(signature: type[dspy.Signature]) -> dict[str, str]:
     """The text of every part, empty where it does not apply, and of the sentences they stand around."""
     inputs = [_field(name, info) for name, info in signature.input_fields.items()]
     outputs = [_field(name, info) for name, info in signature.output_fields.items()]
@@ -168,7 +125,7 @@ def _blocks(signature: type[dspy.Signature], descriptions: Mapping[str, str]) ->
         "role": _role(inputs, outputs),
         "audience": _audience(inputs, outputs),
         "labels": _labels(outputs),
-        "criteria": _criteria(inputs, outputs, descriptions),
+        "criteria": _criteria(inputs, outputs),
         "steps": _steps(inputs, outputs),
         "principles": _principles(inputs, outputs),
         "rule": _rules(outputs),
@@ -296,17 +253,16 @@ def _labels(outputs: Sequence[_Field]) -> str:
     return "\n".join(blocks)
 
 
-def _criteria(inputs: Sequence[_Field], outputs: Sequence[_Field], descriptions: Mapping[str, str]) -> str:
+def _criteria(inputs: Sequence[_Field], outputs: Sequence[_Field]) -> str:
     """A line per label that says when to choose it."""
     subject = _and([field.the for field in inputs]) or "the case"
     blocks = []
     for field in outputs:
-        described = any(one in descriptions for one in field.labels)
-        if not field.labels or (len(field.labels) > MOST_PLAIN_CRITERIA and not described):
+        if not field.labels or (len(field.labels) > MOST_PLAIN_CRITERIA):
             continue
         lines = [f"Choose {field.the} like this:"]
         for one in field.labels:
-            lines.append(f"- {one}: {descriptions.get(one) or _criterion(one, field, subject)}")
+            lines.append(f"- {one}: {_criterion(one, field, subject)}")
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
 

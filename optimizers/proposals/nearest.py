@@ -16,16 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizers.errors import DataError
 from optimizers.proposals.demos import Demo, demo_key, demo_pools
 from optimizers.proposals.tfidf import rarity, weights
 from optimizers.renderings.fields import format_value
 
 if TYPE_CHECKING:
     import dspy
-
-VERSION = 1
-"""Of the JSON form and of how texts are compared: an index chooses the same demos wherever it is read."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ def nearest_index(train: Sequence[dspy.Example], signature: type[dspy.Signature]
     """
     pools = demo_pools(train, signature)
     demos = sorted((demo for pool in pools.values() for demo in pool), key=demo_key)
-    return _index(tuple(signature.input_fields), demos)
+    return pool_index(tuple(signature.input_fields), demos)
 
 
 def nearest(index: NearestIndex, inputs: Mapping[str, Any], k: int) -> tuple[Demo, ...]:
@@ -84,31 +80,13 @@ def nearest(index: NearestIndex, inputs: Mapping[str, Any], k: int) -> tuple[Dem
     return tuple(index.demos[number] for number in reversed(chosen))
 
 
-def dump_index(index: NearestIndex) -> dict[str, Any]:
-    """The index as JSON values, for an export: the demos, from which the rest follows."""
-    return {"version": VERSION, "inputs": list(index.inputs), "demos": [dict(demo) for demo in index.demos]}
+def pool_index(inputs: tuple[str, ...], demos: Sequence[Demo]) -> NearestIndex:
+    """Index demos that are drawn already, such as a candidate's pool: the same pool chooses the same demos.
 
-
-def load_index(dumped: Mapping[str, Any]) -> NearestIndex:
-    """The index that was dumped: it chooses the same demos.
-
-    Raises:
-        DataError: The values are no index, or one of another version.
+    Args:
+        inputs: Names of the input fields, which are compared.
+        demos: The pool; its order decides between equally like ones.
     """
-    if dumped.get("version") != VERSION:
-        raise DataError(
-            f"This index of demos has version {dumped.get('version')!r}, and {VERSION} is read here.",
-            fix="export the study again with this version of Parity",
-        )
-    inputs, demos = dumped.get("inputs"), dumped.get("demos")
-    if not (isinstance(inputs, list) and isinstance(demos, list) and all(isinstance(d, dict) for d in demos)):
-        raise DataError(
-            "The index of demos lacks its inputs or its demos.", fix="export the study again; do not edit it"
-        )
-    return _index(tuple(inputs), demos)
-
-
-def _index(inputs: tuple[str, ...], demos: Sequence[Demo]) -> NearestIndex:
     texts = [_text(demo, inputs) for demo in demos]
     known = rarity(texts)
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)

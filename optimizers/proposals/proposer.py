@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optimizers.proposals.cleaning import shortened
-from optimizers.proposals.demos import as_demo, balanced_output, demo_label, labelled_demos
+from optimizers.proposals.demos import (
+    as_demo,
+    balanced_output,
+    demo_label,
+    demo_pools,
+    is_labelled,
+    labelled_demos,
+)
 from optimizers.proposals.strategies import input_text
 from optimizers.proposals.words import words
 from optimizers.renderings.fields import closed_values, format_value, without_none
@@ -89,7 +96,7 @@ def data_summary(train: Sequence[dspy.Example], signature: type[dspy.Signature],
         seed: Of the examples shown.
     """
     lines = [f"{len(train)} examples."]
-    if not train or any(name not in example for example in train for name in signature.fields):
+    if not train or not all(is_labelled(example, signature) for example in train):
         return lines[0]
     demos = [as_demo(example, signature) for example in train]
     lengths = sorted(len(words(input_text(demo, signature))) for demo in demos)
@@ -97,7 +104,8 @@ def data_summary(train: Sequence[dspy.Example], signature: type[dspy.Signature],
     if (balanced := balanced_output(signature)) is not None:
         counts = Counter(demo_label(demo, signature) for demo in demos).most_common(MOST_LABELS)
         lines.append(f"Values of {balanced}: {', '.join(f'{label} {count}' for label, count in counts)}.")
-    shown = labelled_demos(train, signature, per_label=MOST_EXAMPLES, seed=seed)[:MOST_EXAMPLES]
+    pools = demo_pools(train, signature)
+    shown = labelled_demos(pools, signature, per_label=MOST_EXAMPLES, seed=seed)[:MOST_EXAMPLES]
     lines += ["Some of them, shortened:", *(f"- {values_line(demo)}" for demo in shown)]
     return "\n".join(lines)
 

@@ -11,14 +11,22 @@ import math
 import random
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from optimizers.proposals.demos import Demo, as_demo, deal, demo_key, demo_label, demo_pools
+from optimizers.proposals.demos import (
+    Demo,
+    DemoPools,
+    as_demo,
+    deal,
+    demo_key,
+    demo_label,
+    is_labelled,
+    labelled_demos,
+)
 from optimizers.proposals.tfidf import vectors
 from optimizers.renderings.fields import format_value
-from optimizers.splits import example_id
 
 if TYPE_CHECKING:
     import dspy
@@ -31,7 +39,7 @@ MOST_COMPARED = 1000
 
 
 def random_demos(
-    train: Sequence[dspy.Example], signature: type[dspy.Signature], *, per_label: int, seed: int
+    pools: DemoPools, signature: type[dspy.Signature], *, per_label: int, seed: int
 ) -> tuple[Demo, ...]:
     """Draw demos as the labels come, so that frequent ones are shown more often.
 
@@ -39,19 +47,18 @@ def random_demos(
     balanced draw hides (Zhao et al., "Calibrate Before Use", ICML 2021: majority label bias).
 
     Args:
-        train: Where to draw from; its order does not matter.
+        pools: Where to draw from.
         signature: Whose fields the demos fill.
         per_label: As for a balanced draw, of which this has the size.
         seed: The same seed is the same draw.
     """
-    pools = demo_pools(train, signature)
     count = len(deal(pools, per_label=per_label, seed=0))
     every = [demo for label in sorted(pools) for demo in pools[label]]
     return tuple(random.Random(seed).sample(every, len(every))[:count])
 
 
 def diverse_demos(
-    train: Sequence[dspy.Example], signature: type[dspy.Signature], *, per_label: int, seed: int
+    pools: DemoPools, signature: type[dspy.Signature], *, per_label: int, seed: int
 ) -> tuple[Demo, ...]:
     """Draw demos that together are like as much of the data as possible, balanced over the labels.
 
@@ -63,13 +70,13 @@ def diverse_demos(
     cover the data: Zhang et al., "Automatic Chain of Thought Prompting", ICLR 2023.
 
     Args:
-        train: Where to draw from; its order does not matter.
+        pools: Where to draw from.
         signature: Whose fields the demos fill.
         per_label: Demos per label, or half the demos when no output is closed.
         seed: The same seed is the same draw.
     """
     drawn = {}
-    for label, pool in demo_pools(train, signature).items():
+    for label, pool in pools.items():
         chance = random.Random(f"{seed} {label}")
         some = pool if len(pool) <= MOST_COMPARED else chance.sample(pool, MOST_COMPARED)
         found = vectors([input_text(demo, signature) for demo in some])
@@ -80,34 +87,33 @@ def diverse_demos(
 
 
 def hardest_demos(
-    train: Sequence[dspy.Example],
+    pools: DemoPools,
     signature: type[dspy.Signature],
     *,
     per_label: int,
     seed: int,
-    failed: Mapping[str, float],
+    failed: Sequence[tuple[dspy.Example, float]],
 ) -> tuple[Demo, ...]:
     """Take the examples that candidates failed most often, balanced over the labels.
 
     What is failed comes first, most often failed before others; then what nobody tried, at
     random; then what nobody failed. A label that is wrong in the data is failed by everyone, so
-    pass ``train`` without the rows under suspicion. Boosted prompting takes new demos from what
+    leave rows under suspicion out. Boosted prompting takes new demos from what
     is failed (Pitis et al., "Boosted Prompt Ensembles for Large Language Models", 2023).
 
     Args:
-        train: Where to draw from; its order does not matter.
+        pools: Where to draw from.
         signature: Whose fields the demos fill.
         per_label: Demos per label, or half the demos when no output is closed.
         seed: Decides between examples failed equally often.
-        failed: Example id -> how often candidates failed it, as a count or a share. Unknown
-            ids say nothing.
+        failed: Examples, and how often candidates failed each, as a count or a share.
     """
-    pools = demo_pools(train, signature)
     known: dict[str, float] = {}
-    for example in train if pools else ():
-        if (identity := example_id(example)) in failed:
-            key = demo_key(as_demo(example, signature))
-            known[key] = max(failed[identity], known.get(key, 0.0))
+    for example, often in failed:
+        if not is_labelled(example, signature):
+            continue
+        key = demo_key(as_demo(example, signature))
+        known[key] = max(often, known.get(key, 0.0))
 
     def place(demo: Demo) -> tuple[int, float]:
         often = known.get(demo_key(demo))
@@ -160,3 +166,26 @@ def _covering(likeness: Any, count: int, chance: random.Random) -> list[int]:
         picked.append(best)
         left.remove(best)
     return picked
+
+
+class Strategy(Protocol):
+    """A way to draw labelled demos; the size is that of a balanced draw."""
+
+    def __call__(
+        self,
+        pools: DemoPools,
+        signature: type[dspy.Signature],
+        *,
+        per_label: int,
+        seed: int,
+    ) -> tuple[Demo, ...]:
+        """Draw demos from pools, the same for the same seed."""
+        ...
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "balanced": labelled_demos,
+    "diverse": diverse_demos,
+    "random": random_demos,
+}
+"""Name -> strategy that needs nothing but the train split."""

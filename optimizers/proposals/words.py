@@ -6,12 +6,10 @@ import re
 import unicodedata
 from itertools import pairwise
 
-_UNSPACED = (
-    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
-    "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"  # Japanese, Chinese
-)
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-_CHARACTER = re.compile(f"[{_UNSPACED}]")
+from optimizers.near_duplicates import UNSPACED
+
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
+_CHARACTER = re.compile(f"[{UNSPACED}]")
 
 
 def words(text: str) -> list[str]:

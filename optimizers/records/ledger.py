@@ -24,7 +24,7 @@ from optimizers.budget import Use
 from optimizers.candidate import Candidate
 from optimizers.errors import StudyError
 from optimizers.frontier.report import Role
-from optimizers.records.rows import Call, ExampleRow, Rollout, Split
+from optimizers.records.rows import Call, ExampleRow, Rollout, Split, Trace
 
 SCHEMA_VERSION = 1
 
@@ -54,6 +54,20 @@ _rollouts = sa.Table(
     sa.Column("cost", sa.Float, nullable=False),
     sa.Column("latency", sa.Float, nullable=False),
     sa.Column("created", sa.String, nullable=False),
+)
+_traces = sa.Table(
+    "traces",
+    _tables,
+    sa.Column("candidate", sa.String, primary_key=True),
+    sa.Column("example", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+_kept = sa.Table(
+    "kept",
+    _tables,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
 )
 _openings = sa.Table(
     "openings",
@@ -171,20 +185,43 @@ class Ledger:
         """Write rollouts in one transaction; pairs that are known stay as they are."""
         if not rollouts:
             return
+        traces = [
+            {
+                "candidate": rollout.candidate,
+                "example": rollout.example,
+                "number": rollout.number,
+                "content": rollout.trace.model_dump_json(),
+            }
+            for rollout in rollouts
+            if rollout.trace is not None
+        ]
         with self._write() as connection:
             connection.execute(
                 insert(_rollouts).on_conflict_do_nothing(), [_row(rollout) for rollout in rollouts]
             )
+            if traces:
+                connection.execute(insert(_traces).on_conflict_do_nothing(), traces)
+
+    def keep(self, key: str, content: str) -> None:
+        """Write the outcome of a piece of work that is not to be done twice, unless it is known."""
+        with self._write() as connection:
+            connection.execute(insert(_kept).on_conflict_do_nothing(), {"key": key, "content": content})
+
+    def kept(self, key: str) -> str | None:
+        """The outcome of a piece of work, or None where it was not done to its end."""
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(_kept.c.content).where(_kept.c.key == key)).scalar()
+        return None if found is None else str(found)
 
     def withdraw(self, candidate: str, examples: Sequence[str]) -> None:
         """Take back failures that say nothing of the candidate: the server was down, or a key was wrong."""
         table = _rollouts.c
+        taken = sa.and_(table.candidate == candidate, table.example.in_(examples), table.failure.is_not(None))
+        same = sa.and_(*(_rollouts.c[key] == _traces.c[key] for key in ("candidate", "example", "number")))
         with self._write() as connection:
-            connection.execute(
-                sa.delete(_rollouts).where(
-                    table.candidate == candidate, table.example.in_(examples), table.failure.is_not(None)
-                )
-            )
+            # A trace that stayed would be taken for that of the run to come.
+            connection.execute(sa.delete(_traces).where(sa.exists().where(same, taken)))
+            connection.execute(sa.delete(_rollouts).where(taken))
 
     def add_examples(self, examples: Sequence[ExampleRow]) -> None:
         """Write the examples a study measures on, unless they are known."""
@@ -274,7 +311,12 @@ class Ledger:
             candidate: Only this candidate's.
             split: Only this split's.
         """
-        query = sa.select(_rollouts).order_by(sa.text("rowid"))
+        same = sa.and_(*(_rollouts.c[key] == _traces.c[key] for key in ("candidate", "example", "number")))
+        query = (
+            sa.select(_rollouts, _traces.c.content.label("trace"))
+            .outerjoin(_traces, same)
+            .order_by(sa.text("rollouts.rowid"))
+        )
         if candidate is not None:
             query = query.where(_rollouts.c.candidate == candidate)
         if split is not None:
@@ -319,9 +361,10 @@ def _configure(connection: Any, record: Any) -> None:
 
 
 def _row(rollout: Rollout) -> dict[str, Any]:
-    row = rollout.model_dump()
+    row = rollout.model_dump(exclude={"trace"})
     return {**row, "output": json.dumps(row["output"]), "created": rollout.created.isoformat()}
 
 
 def _rollout(row: Mapping[Any, Any]) -> Rollout:
-    return Rollout.model_validate({**row, "output": json.loads(row["output"])})
+    trace = None if row["trace"] is None else Trace.model_validate_json(row["trace"])
+    return Rollout.model_validate({**row, "output": json.loads(row["output"]), "trace": trace})

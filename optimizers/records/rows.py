@@ -13,12 +13,44 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from optimizers.budget import Budget
 from optimizers.models.model import Model
 
-Split = Literal["dev", "test"]
+Split = Literal["train", "dev", "test"]
+"""``train`` rollouts are where proposals come from: no score of them counts for a candidate."""
+
 Failure = Literal["timeout", "rate_limit", "server", "context_overflow", "provider", "program"]
 """Why a rollout has no score: the infrastructure failed it, not the model's answer.
 
 ``program`` is the user's own code raising on a reply that parsed.
 """
+
+
+class Step(BaseModel):
+    """One call of a predictor within a rollout: what it read and what it wrote.
+
+    Attributes:
+        predictor: Its name in the program.
+        inputs: Its input fields, as JSON values.
+        outputs: Its output fields, a technique's reasoning included; empty where its reply could not be read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    predictor: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+
+class Trace(BaseModel):
+    """What a rollout shows beside its outcome, kept of rollouts on train only.
+
+    Attributes:
+        steps: The predictors' calls, in order.
+        feedback: What the metric says about the outcome, or "".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: tuple[Step, ...] = ()
+    feedback: str = ""
 
 
 class Rollout(BaseModel):
@@ -41,6 +73,7 @@ class Rollout(BaseModel):
         cost: Serving cost in US dollars: tokens x price, whatever was cached.
         latency: Seconds from start to end of the rollout.
         created: When it ended, UTC.
+        trace: What its predictors did; None but on train.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +94,7 @@ class Rollout(BaseModel):
     cost: float = Field(ge=0, allow_inf_nan=False)
     latency: float = Field(ge=0, allow_inf_nan=False)
     created: datetime
+    trace: Trace | None = None
 
     @model_validator(mode="after")
     def _scored_or_failed(self) -> Self:
@@ -69,9 +103,9 @@ class Rollout(BaseModel):
         return self
 
 
-Phase = Literal["prepare", "search", "settle", "test", "done"]
-"""What a study is doing: ``search`` runs trials, ``settle`` measures the leaders further, ``test``
-opens the sealed set."""
+Phase = Literal["prepare", "propose", "search", "settle", "test", "done"]
+"""What a study is doing: ``propose`` lets the pools grow, ``search`` runs trials, ``settle`` measures
+the leaders further, ``test`` opens the sealed set."""
 
 CallState = Literal["started", "finished", "failed", "lost"]
 """``lost`` is a call whose process died before it ended: it may or may not have been served."""
@@ -167,6 +201,8 @@ class StudyManifest(BaseModel):
         near_duplicates: Rows kept in one part with a row that says nearly the same.
         leaks_removed: Rows dropped because a row of a later part says nearly the same.
         notes: Warnings about the data that a reader of the result must know.
+        started_from: Name of the study whose prompts it began with; None to begin afresh.
+        proposer: The model that writes instructions, if there is one.
         versions: Versions of the packages that decide results.
         created: When the study began, UTC.
     """
@@ -194,5 +230,7 @@ class StudyManifest(BaseModel):
     near_duplicates: int = Field(default=0, ge=0)
     leaks_removed: int = Field(default=0, ge=0)
     notes: tuple[str, ...] = ()
+    started_from: str | None = None
+    proposer: Model | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     created: datetime

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from optimizers.candidate import Candidate
 from optimizers.frontier.build import build_report
+from optimizers.frontier.importance import importances
 from optimizers.frontier.label_noise import label_noise_suspects
 from optimizers.frontier.report import Amount, FrontierReport, Role, Spend, Suspect
 from optimizers.frontier.selection import selection_optimism
@@ -31,18 +32,19 @@ def report_of(
         roles: Candidate id -> why it was tested, decided before the test was opened.
         trials: Trials run.
     """
-    manifest, rollouts = folder.read_manifest(), ledger.rollouts()
+    manifest, rollouts = folder.read_manifest(), [row for row in ledger.rollouts() if row.split != "train"]
     measured = dict.fromkeys(rollout.candidate for rollout in rollouts)
-    examples = ledger.examples()
+    candidates, examples = ledger.candidates(), ledger.examples()
+    groups = {row.id: row.group for row in examples.values() if row.group is not None}
     spend = spend_of(ledger)
     report = build_report(
         manifest,
-        ledger.candidates(),
+        candidates,
         rollouts,
         roles={identity: roles.get(identity, ("searched",)) for identity in measured},
         trials=trials,
         seconds=spend.total.seconds,
-        groups={row.id: row.group for row in examples.values() if row.group is not None} or None,
+        groups=groups or None,
     )
     return report.model_copy(
         update={
@@ -51,7 +53,8 @@ def report_of(
             "prediction": folder.read_prediction(),
             "notes": manifest.notes,
             "optimism": selection_optimism(_dev_scores(rollouts), seed=manifest.seed),
-            "suspects": tuple(_suspects(rollouts, examples, ledger.candidates())),
+            "suspects": tuple(_suspects(rollouts, examples, candidates)),
+            "importance": importances(candidates, rollouts, seed=manifest.seed, groups=groups),
         }
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dspy import Adapter
+
 from optimizers.errors import UserError
 from optimizers.models.model import Kind
 from optimizers.renderings.compact import Compact
@@ -30,6 +32,19 @@ def rendering(name: str, seed: int | None = None) -> Rendering:
     if name not in RENDERINGS:
         raise UserError(f"There is no rendering {name!r}.", fix=f"take one of {', '.join(RENDERINGS)}")
     return RENDERINGS[name](seed=seed)
+
+
+def sibling(of: Adapter, name: str) -> Rendering:
+    """A new rendering for one predictor of a program, whose calls go on with the program's seeds.
+
+    Args:
+        of: The program's rendering.
+        name: One of :data:`RENDERINGS`.
+    """
+    own = rendering(name)
+    if isinstance(of, Rendering):
+        own.count_with(of)
+    return own
 
 
 def renderings_for(kind: Kind, *, raw: bool = True) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ A grammar is in GBNF, the notation of llama.cpp: rules over characters, ``root``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired
+from typing import TYPE_CHECKING, Any, NotRequired, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
@@ -14,14 +14,32 @@ from optimizers.renderings.fields import closed_values, compact_json, label, wit
 
 if TYPE_CHECKING:
     import dspy
+    from pydantic.fields import FieldInfo
 
 INTEGER_RULE = '"-"? ("0" | [1-9] [0-9]{0,17})'
 """Bounded, so that a model cannot write digits until the reply is cut."""
 
 NUMBER_RULE = '"-"? [0-9]{1,15} ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,2})?'
-LINE_RULE = r"[^ \t\r\n] [^\r\n]*"
-TEXT_RULE = r"[^ \t\r\n] [^\r]*"
-"""Runs over lines until a stop sequence or the end of the turn."""
+LINE_RULE = r"[^ \t\r\n] [^\r\n]"
+TEXT_RULE = r"[^ \t\r\n] [^\r]"
+"""Runs over lines until a stop sequence or the end of the turn.
+
+Both end in what is repeated: without end, or up to the field's ``max_length``.
+"""
+
+OBJECT_RULES = r"""
+object ::= "{" (pair (comma pair){0,15})? "}"
+pair ::= text ":" " "? json
+comma ::= "," " "?
+array ::= "[" (json (comma json){0,15})? "]"
+text ::= "\"" ([^"\\\x00-\x1F] | "\\" ["\\/bfnrt]){0,300} "\""
+number ::= "-"? ("0" | [1-9] [0-9]{0,14}) ("." [0-9]{1,15})?
+json ::= text | number | object | array | "true" | "false" | "null"
+"""
+"""What a mapping with any keys is written as: a JSON object on one line, its texts bounded."""
+
+MOST_REPEATS = 2000
+"""Longer texts are left unbounded: llama.cpp makes a rule of every repeat, and may refuse more."""
 
 
 def text_grammar(signature: type[dspy.Signature], *, cued: bool) -> str | None:
@@ -33,15 +51,15 @@ def text_grammar(signature: type[dspy.Signature], *, cued: bool) -> str | None:
             Otherwise a single output is written bare, and several each have their label.
 
     Returns:
-        GBNF, or None where a grammar would say nothing (one free text) or cannot say it
-        (outputs written as JSON).
+        GBNF, or None where a grammar would say nothing (one unbounded text) or cannot say it
+        (outputs written as JSON of a given form).
     """
-    outputs = {name: info.annotation for name, info in signature.output_fields.items()}
-    if list(outputs.values()) in ([], [str]):
+    outputs = signature.output_fields
+    if [(info.annotation, most_characters(info)) for info in outputs.values()] in ([], [(str, None)]):
         return None
     parts, rules = [], []
-    for index, (name, annotation) in enumerate(outputs.items()):
-        rule = _rule(annotation, last=index == len(outputs) - 1)
+    for index, (name, info) in enumerate(outputs.items()):
+        rule = _rule(info, last=index == len(outputs) - 1)
         if rule is None:
             return None
         rules.append(f"value{index} ::= {rule}")
@@ -52,27 +70,46 @@ def text_grammar(signature: type[dspy.Signature], *, cued: bool) -> str | None:
         else:
             parts.append(_quoted(f"{label(name)}: "))
         parts.append(f"value{index}")
-    return "\n".join([f"root ::= {' '.join(parts)}", *rules]) + "\n"
+    written_as_json = any(is_mapping(info.annotation) for info in outputs.values())
+    more = OBJECT_RULES if written_as_json else "\n"
+    return "\n".join([f"root ::= {' '.join(parts)}", *rules]) + more
+
+
+def is_mapping(annotation: Any) -> bool:
+    """Whether a type is a mapping of texts to anything, such as the arguments of a tool."""
+    return annotation is dict or (get_origin(annotation) is dict and get_args(annotation) == (str, Any))
+
+
+def most_characters(info: FieldInfo) -> int | None:
+    """The ``max_length`` a field declares, in its type or beside it; None where it declares none."""
+    declared = (getattr(constraint, "max_length", None) for constraint in info.metadata)
+    return min((most for most in declared if most is not None), default=None)
 
 
 def output_schema(signature: type[dspy.Signature]) -> dict[str, Any]:
     """A JSON schema for an object with every output as a key, in the order of the signature.
 
     In the strict form that structured-output services take: every property required, no
-    other allowed, no defaults.
+    other allowed, no defaults. A text is as long as its field allows.
     """
     schema = TypeAdapter(_object_type(signature, lenient=False)).json_schema()
     strict: dict[str, Any] = _strict(schema)
+    for name, info in signature.output_fields.items():
+        most = most_characters(info)
+        if info.annotation is str and most is not None:
+            strict["properties"][name]["maxLength"] = most
     return strict
 
 
 def is_closed(schema: Any) -> bool:
-    """Whether a schema fixes every key and type, as services in strict mode insist."""
+    """Whether a schema fixes every key and type and bounds no text: services in strict mode insist."""
     if isinstance(schema, list):
         return all(is_closed(part) for part in schema)
     if not isinstance(schema, dict):
         return True
     if not schema or schema.get("additionalProperties", False) is not False:
+        return False
+    if schema.keys() & {"minLength", "maxLength"}:
         return False
     if schema.get("type") == "object" and "properties" not in schema:
         return False
@@ -81,6 +118,22 @@ def is_closed(schema: Any) -> bool:
         value for key, value in schema.items() if key in ("items", "prefixItems", "anyOf", "oneOf", "allOf")
     ]
     return all(is_closed(part) for part in [*named, *nested])
+
+
+def without_lengths(schema: Any) -> Any:
+    """A schema that bounds no text's length."""
+    if isinstance(schema, list):
+        return [without_lengths(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    named = ("properties", "$defs")
+    return {
+        key: {name: without_lengths(part) for name, part in value.items()}
+        if key in named
+        else without_lengths(value)
+        for key, value in schema.items()
+        if key != "maxLength"
+    }
 
 
 def parse_object(signature: type[dspy.Signature], text: str) -> dict[str, Any]:
@@ -100,13 +153,22 @@ def describe(annotation: Any) -> str:
     return _words(_strict(TypeAdapter(annotation).json_schema()))
 
 
-def _rule(annotation: Any, *, last: bool) -> str | None:
-    inner, nullable = without_none(annotation)
+def _rule(info: FieldInfo, *, last: bool) -> str | None:
+    inner, nullable = without_none(info.annotation)
     closed = closed_values(inner)
     if closed is not None:
         return " | ".join(_quoted(value) for value in ((*closed, "none") if nullable else closed))
-    rule = {int: INTEGER_RULE, float: NUMBER_RULE, str: TEXT_RULE if last else LINE_RULE}.get(inner)
-    return f'{rule} | "none"' if rule is not None and nullable and inner is not str else rule
+    if inner is str:
+        return (TEXT_RULE if last else LINE_RULE) + _repeats(most_characters(info))
+    if is_mapping(info.annotation):
+        return "object"
+    rule = {int: INTEGER_RULE, float: NUMBER_RULE}.get(inner)
+    return f'{rule} | "none"' if rule is not None and nullable else rule
+
+
+def _repeats(most: int | None) -> str:
+    """How often a text goes on after its first character."""
+    return "*" if most is None or most > MOST_REPEATS else f"{{0,{max(most - 1, 0)}}}"
 
 
 def _quoted(text: str) -> str:

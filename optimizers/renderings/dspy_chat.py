@@ -43,6 +43,18 @@ class DspyChat(Rendering):
             messages=tuple((message["role"], message["content"]) for message in turns),
         )
 
+    def format_user_message_content(
+        self,
+        signature: type[dspy.Signature],
+        inputs: dict[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        """As ChatAdapter writes values."""
+        content: str = self._chat.format_user_message_content(signature, inputs, prefix, suffix, main_request)
+        return content
+
     def read(self, signature: type[dspy.Signature], reply: str) -> dict[str, Any]:
         """What ChatAdapter reads in the reply."""
         values: dict[str, Any] = self._chat.parse(signature, reply)

@@ -7,20 +7,23 @@ the model's wrong answer, and asking again would hide what that costs.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import dspy
 from dspy.adapters.utils import apply_output_field_defaults
-from dspy.lm15 import Config, Message, Request, Response
+from dspy.lm15 import Config, Message, Reasoning, Request, Response
 from dspy.utils.exceptions import AdapterParseError
 
 from optimizers.errors import ModelError
 from optimizers.models.model import Kind
-from optimizers.renderings.constraints import is_closed
+from optimizers.renderings.constraints import is_closed, without_lengths
+from optimizers.renderings.fields import format_value, label, one_line
 
 CONFIG_SETTINGS = (
     "temperature",
@@ -32,6 +35,9 @@ CONFIG_SETTINGS = (
     "presence_penalty",
 )
 """Generation settings that go to the engine as they are."""
+
+EXTENSIONS = ("min_p", "repetition_penalty")
+"""Generation settings that DSPy has no field for: servers that know them take them beside the others."""
 
 CALL_OPTIONS = ("cache", "rollout_id")
 """Settings of DSPy's own reply cache."""
@@ -75,6 +81,21 @@ class Prompt:
     schema: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class LostCall:
+    """A call that gave no values: its reply could not be read, or there was none.
+
+    Attributes:
+        predictor: Who called; None where nobody did through a predictor.
+        inputs: Values of the input fields.
+        error: What was raised.
+    """
+
+    predictor: dspy.Predict | None
+    inputs: Mapping[str, Any]
+    error: Exception
+
+
 class Rendering(dspy.Adapter):  # type: ignore[misc]
     """Builds one request, makes one call and reads its one reply.
 
@@ -85,6 +106,9 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
         seed: Seed of the first call at a temperature; each further call of this instance adds
             one, so that repeats differ and can be repeated. None leaves the seed to the engine.
         callbacks: DSPy callbacks for ``format`` and ``parse``.
+
+    Attributes:
+        lost: The last call that gave no values: a program may catch what it raised.
     """
 
     name: ClassVar[str]
@@ -94,7 +118,12 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
     def __init__(self, seed: int | None = None, callbacks: list[Any] | None = None) -> None:
         super().__init__(callbacks=callbacks)
         self.seed = seed
+        self.lost: deque[LostCall] = deque(maxlen=1)
         self._calls = itertools.count()
+
+    def count_with(self, other: Rendering) -> None:
+        """Take seeds in turns with another rendering of the program, so that no two calls share one."""
+        self.seed, self._calls, self.lost = other.seed, other._calls, other.lost
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Leave ``format`` and ``parse`` as inherited: DSPy would wrap them in callbacks again."""
@@ -144,7 +173,11 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
             ModelError: The engine cannot take this rendering, or a setting is unknown.
         """
         request, options = self._request(lm, lm_kwargs, signature, demos, inputs, abilities(lm))
-        return [self._values(signature, lm(request, **options))]
+        try:
+            return [self._values(signature, lm(request, **options))]
+        except Exception as error:
+            self._lose(inputs, error)
+            raise
 
     async def acall(
         self,
@@ -156,7 +189,14 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
     ) -> list[dict[str, Any]]:
         """As calling the rendering, with ``await``."""
         request, options = self._request(lm, lm_kwargs, signature, demos, inputs, abilities(lm))
-        return [self._values(signature, await lm.acall(request, **options))]
+        try:
+            answer = (
+                lm.acall(request, **options) if _awaits(lm) else asyncio.to_thread(lm, request, **options)
+            )
+            return [self._values(signature, await answer)]
+        except Exception as error:
+            self._lose(inputs, error)
+            raise
 
     def format(
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
@@ -165,6 +205,19 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
         prompt = self.prompt(signature, demos, inputs)
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         return system + [{"role": role, "content": text} for role, text in prompt.messages]
+
+    def format_user_message_content(
+        self,
+        signature: type[dspy.Signature],
+        inputs: dict[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        """Values as a ``Label: value`` line each: ``dspy.ReAct`` has its trajectory written so."""
+        known = [name for name in signature.input_fields if inputs.get(name) is not None]
+        lines = [f"{label(name)}: {one_line(format_value(inputs[name]))}" for name in known]
+        return "\n".join(part for part in (prefix, *lines, suffix) if part)
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         """The output values in a reply, defaults filled in.
@@ -206,9 +259,14 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
             model=lm.model,
             messages=tuple(_message(role, text) for role, text in prompt.messages),
             system=prompt.system or None,
-            config=_config(prompt, settings, able),
+            config=_config(prompt, settings, able, own_top_k=_has_top_k(lm)),
         )
         return request, options
+
+    def _lose(self, inputs: Mapping[str, Any], error: Exception) -> None:
+        callers = dspy.settings.caller_modules or [None]
+        caller = callers[-1] if isinstance(callers[-1], dspy.Predict) else None
+        self.lost.append(LostCall(caller, inputs, error))
 
     def _values(self, signature: type[dspy.Signature], response: Response) -> dict[str, Any]:
         if response.text is None:
@@ -230,6 +288,12 @@ def abilities(lm: dspy.BaseLM) -> frozenset[str]:
     return frozenset({"schema"}) if lm.supports_response_schema else frozenset()
 
 
+def _awaits(lm: dspy.BaseLM) -> bool:
+    """Whether an LM can be awaited: engines of this package answer on the thread that asks."""
+    own = getattr(lm, "engine", None)
+    return own is None or isinstance(own, str) or getattr(lm, "_async_engine_spec", None) is not None
+
+
 def _settings(lm: dspy.BaseLM, lm_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Generation settings and cache options, the call's over the LM's."""
     own = {key: value for key, value in lm.kwargs.items() if key not in CONNECTION}
@@ -238,12 +302,13 @@ def _settings(lm: dspy.BaseLM, lm_kwargs: Mapping[str, Any]) -> tuple[dict[str, 
     if settings.pop("n", 1) != 1:
         raise ModelError("A rendering asks for one reply per call.", where="setting n", fix="leave n out")
     options = {key: settings.pop(key) for key in CALL_OPTIONS if key in settings}
-    unknown = sorted(settings.keys() - {*CONFIG_SETTINGS, "stop"})
+    known = (*CONFIG_SETTINGS, *EXTENSIONS, "reasoning_effort", "stop")
+    unknown = sorted(settings.keys() - set(known))
     if unknown:
         raise ModelError(
             f"Unknown generation settings: {', '.join(unknown)}.",
             where=lm.model,
-            fix=f"known are {', '.join(CONFIG_SETTINGS)} and stop",
+            fix=f"known are {', '.join(known)}",
         )
     return settings, options
 
@@ -254,8 +319,19 @@ def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return named if newer is None else {**named, "max_tokens": newer}
 
 
-def _config(prompt: Prompt, settings: Mapping[str, Any], able: frozenset[str]) -> Config:
-    extensions: dict[str, Any] = {}
+def _has_top_k(lm: dspy.BaseLM) -> bool:
+    """Whether DSPy has a field for ``top_k`` on the way to this model; OpenAI's format has none."""
+    own_engine = not isinstance(getattr(lm, "engine", None), str)
+    return own_engine or lm.model.startswith(("anthropic/", "gemini/"))
+
+
+def _config(prompt: Prompt, settings: Mapping[str, Any], able: frozenset[str], *, own_top_k: bool) -> Config:
+    fields = {key: settings[key] for key in CONFIG_SETTINGS if key in settings}
+    extensions = {key: settings[key] for key in EXTENSIONS if key in settings}
+    if "top_k" in fields and not own_top_k:
+        extensions["top_k"] = fields.pop("top_k")
+    if effort := settings.get("reasoning_effort"):
+        fields["reasoning"] = Reasoning(effort="off" if effort == "none" else effort)
     if prompt.raw:
         extensions["raw"] = True
     if prompt.grammar is not None and "grammar" in able:
@@ -268,15 +344,16 @@ def _config(prompt: Prompt, settings: Mapping[str, Any], able: frozenset[str]) -
         stop=stop,
         response_format=_response_format(prompt, able),
         extensions=extensions or None,
-        **{key: settings[key] for key in CONFIG_SETTINGS if key in settings},
+        **fields,
     )
 
 
 def _response_format(prompt: Prompt, able: frozenset[str]) -> dict[str, Any] | None:
     if prompt.schema is None or "schema" not in able:
         return None
-    schema = prompt.schema | NO_SPACES if "grammar" in able else prompt.schema
-    return {"type": "json_schema", "name": "outputs", "schema": schema, "strict": is_closed(prompt.schema)}
+    # Services in strict mode refuse a length; max_tokens bounds their replies.
+    schema = prompt.schema | NO_SPACES if "grammar" in able else without_lengths(prompt.schema)
+    return {"type": "json_schema", "name": "outputs", "schema": schema, "strict": is_closed(schema)}
 
 
 def _message(role: str, text: str) -> Message:

@@ -150,8 +150,8 @@ class Board:
         return [standing for standing, kept in zip(alive, keep, strict=True) if kept]
 
     def best_of(self, model: str) -> Standing | None:
-        """The model's candidate of highest shrunk quality."""
-        pool = [standing for standing in self.measured() if standing.candidate.model == model]
+        """The candidate of highest shrunk quality that the model serves alone."""
+        pool = [standing for standing in self.measured() if standing.candidate.models == (model,)]
         enough = [standing for standing in pool if standing.coverage >= self.min_coverage]
         return max(enough or pool, key=self.quality, default=None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optimizers.search.loop import FRONTIER_POINTS
-from optimizers.space import default_candidate
+from optimizers.starts import default_candidate
 
 if TYPE_CHECKING:
     import dspy
@@ -95,15 +95,17 @@ def run_test(
 
 
 def repeat_sampled(frozen: Frozen, examples: Sequence[dspy.Example], measurer: Measurer) -> None:
-    """Run the frontier's points that are sampled at a temperature a second time, on the first examples.
+    """Run the frontier's points whose replies are drawn by chance a second time, on the first examples.
 
     Args:
         frozen: What was tested.
         examples: The test set.
         measurer: Runs and records, as rollout 1.
     """
+    greedy = {model.name: model.takes_temperature for model in measurer.task.models}
     for candidate in frozen.candidates.values():
-        if candidate.sampling.temperature > 0 and "frontier" in frozen.roles[candidate.id]:
+        drawn = any(s.sampling.temperature > 0 or not greedy[s.model] for s in candidate.servings)
+        if drawn and "frontier" in frozen.roles[candidate.id]:
             measurer.measure(candidate, examples[:NOISE_ROWS], "test", number=1)
 
 

@@ -13,18 +13,19 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from optimizers.budget import Budget, Use
-from optimizers.compiled import TechniquePredict, compile_candidate
+from optimizers.compiled import PromptedPredict, adapter_of, compile_candidate, demos_of
 from optimizers.frontier.report import Amount, Prediction
 from optimizers.search.confirm import DEFAULT_ROWS
 from optimizers.search.loop import SETTLED
-from optimizers.space import FORMAT_TOKENS, default_candidate
+from optimizers.space import FORMAT_TOKENS
 from optimizers.split_notes import detectable_difference
+from optimizers.starts import default_candidate, drawn
 from optimizers.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.candidate import Candidate
+    from optimizers.candidate import Candidate, Serving
     from optimizers.models.model import Model
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
@@ -41,7 +42,7 @@ SETTLE_SHARE = 0.5
 BYTES_PER_TOKEN = 4.0
 """Of English prompts; a model's own tokenizer decides."""
 
-WRITTEN_SHARE = 0.8
+WRITTEN_SHARE = 0.25
 """Share of ``max_tokens`` that a reply takes where the model reasons; else it is as long as the gold."""
 
 READ_SECONDS, WRITE_SECONDS = 0.014, 0.025
@@ -69,7 +70,7 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
         budget: Its limits; a budget without trials is taken to buy as many as fit.
     """
     random = Random(0)
-    sample = [space.drawn(model, random) for model in task.models for _ in range(SAMPLED)]
+    sample = [drawn(space, model, random) for model in task.models for _ in range(SAMPLED)]
     default = [_rollout(task, default_candidate(space, model)) for model in task.models]
     # Racing keeps what is cheap for its quality: what leads is like the cheaper half.
     uses = sorted((_rollout(task, candidate) for candidate in sample), key=lambda use: use.dollars)
@@ -125,40 +126,36 @@ def _affordable(budget: Budget, trial: Use, fixed: Use) -> int:
 
 def _rollout(task: LoadedTask, candidate: Candidate) -> Use:
     """What one rollout of a candidate uses, from its prompts on a few dev examples and the most calls."""
-    model = next(model for model in task.models if model.name == candidate.model)
+    models = {model.name: model for model in task.models}
     compiled = compile_candidate(task.program, candidate, task.models)
-    adapter = compiled.adapter()
-    calls = prompt = completion = 0.0
-    for _, predictor in compiled.module.named_predictors():
-        sizes = []
+    adapter, total = compiled.adapter(), Use()
+    for name, predictor in compiled.module.named_predictors():
+        serving, own = candidate.serving(name), adapter_of(predictor, adapter)
+        model, sizes = models[serving.model], []
         for example in task.dataset.dev[:ROWS]:
-            inputs = {name: example.get(name, "") for name in predictor.signature.input_fields}
-            messages = adapter.format(predictor.signature, predictor.demos, inputs)
+            inputs = {field: example.get(field, "") for field in predictor.signature.input_fields}
+            messages = own.format(predictor.signature, demos_of(predictor, inputs, own), inputs)
             sizes.append(sum(len(str(message["content"]).encode()) for message in messages))
-        technique = predictor.technique if isinstance(predictor, TechniquePredict) else None
+        technique = predictor.technique if isinstance(predictor, PromptedPredict) else None
         times = technique.calls(predictor.signature) if technique else 1
         rendered = technique.asked(predictor.signature) if technique else predictor.signature
-        calls += times
-        prompt += times * fmean(sizes) / BYTES_PER_TOKEN
-        completion += times * _reply(task, candidate, rendered=rendered)
-    return Use(
-        calls=calls,
-        tokens=prompt + completion,
-        dollars=model.price.cost(round(prompt), round(completion)),
-        seconds=_seconds(model, calls, completion),
-    )
+        prompt = times * fmean(sizes) / BYTES_PER_TOKEN
+        completion = times * _reply(task, serving, rendered=rendered)
+        dollars = model.price.cost(round(prompt), round(completion))
+        total += Use(times, prompt + completion, dollars, _seconds(model, times, completion))
+    return total
 
 
-def _reply(task: LoadedTask, candidate: Candidate, rendered: type[dspy.Signature]) -> float:
-    """Tokens of a reply: the gold and its format, or most of what is allowed where the model reasons."""
-    most = candidate.sampling.max_tokens
-    if TECHNIQUES[candidate.technique].reasons:
+def _reply(task: LoadedTask, serving: Serving, rendered: type[dspy.Signature]) -> float:
+    """Tokens of a reply: the gold and its format, or part of what is allowed where the model reasons."""
+    most = serving.sampling.max_tokens
+    if TECHNIQUES[serving.technique].reasons:
         return WRITTEN_SHARE * most
     gold = [
         sum(len(str(example.get(name, "")).encode()) / BYTES_PER_TOKEN for name in rendered.output_fields)
         for example in task.dataset.dev[:ROWS]
     ]
-    extra = FORMAT_TOKENS.get(candidate.rendering, 1) * len(rendered.output_fields)
+    extra = FORMAT_TOKENS.get(serving.rendering, 1) * len(rendered.output_fields)
     return min(most, fmean(gold) + extra)
 
 

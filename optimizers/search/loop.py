@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 
 from optimizers.errors import BudgetSpent
 from optimizers.search.racing import BLOCK, CHALLENGE, judge
+from optimizers.starts import Choices, FixedChoices
 
 if TYPE_CHECKING:
     import dspy
@@ -41,12 +42,82 @@ LEARN_FROM = 16
 DIRECTIONS = {"quality": StudyDirection.MAXIMIZE}
 METRICS = {"quality": "quality", "cost": "cost_per_1000", "latency": "latency_p50"}
 
+CANDIDATE = "candidate"
+"""User attribute of a trial: the id of its candidate."""
+
+INHERITED = "inherited"
+"""User attribute of a later round's study that holds all it takes over from the rounds before."""
+
 VALUES = "values"
 """User attribute of a trial that ran to its end: its objectives, empty when nothing was scored."""
 
 
-def open_study(path: Path, name: str, objectives: Sequence[Objective] = ("quality", "cost")) -> optuna.Study:
-    """The study's Optuna record, new or continued.
+def open_rounds(
+    path: Path, name: str, objectives: Sequence[Objective] = ("quality", "cost")
+) -> list[optuna.Study]:
+    """The study's Optuna records, one per round, the first one made when missing."""
+    rounds = [_open(path, name, objectives)]
+    known = set(optuna.get_all_study_names(rounds[0]._storage))
+    while (title := _title(name, len(rounds) + 1)) in known:
+        rounds.append(_open(path, title, objectives))
+    return rounds
+
+
+def open_round(
+    path: Path,
+    name: str,
+    number: int,
+    earlier: Sequence[optuna.Study],
+    space: SearchSpace,
+    board: Board,
+) -> optuna.Study:
+    """The Optuna record of a later round, which begins with the trials of the rounds before.
+
+    Choices cannot be added to an Optuna study, so a round with larger pools is a study of its
+    own. What it takes over has the values that are known now, which may be of more rollouts
+    than when the trial ended.
+
+    Args:
+        path: Where Optuna keeps its studies.
+        name: The study's name.
+        number: The round's, from 2.
+        earlier: The rounds before.
+        space: This round's search space.
+        board: What is known of every candidate.
+    """
+    title = _title(name, number)
+    study = _open(path, title, board.objectives)
+    if INHERITED in study.user_attrs:
+        return study
+    if study.get_trials(deepcopy=False):  # a process died while it copied
+        optuna.delete_study(study_name=title, storage=study._storage)
+        study = _open(path, title, board.objectives)
+    for trial in finished(earlier):
+        standing = board.standings[trial.user_attrs[CANDIDATE]]
+        if not standing.scores:
+            continue
+        chooser = FixedChoices(trial.params)
+        space.choose(chooser)
+        study.add_trial(
+            optuna.create_trial(
+                params=chooser.made,
+                distributions={
+                    parameter: optuna.distributions.CategoricalDistribution(choices)
+                    for parameter, choices in chooser.offered.items()
+                },
+                values=board.values(standing),
+            )
+        )
+    study.set_user_attr(INHERITED, number)
+    return study
+
+
+def _title(name: str, number: int) -> str:
+    return f"{name}, round {number}"
+
+
+def _open(path: Path, name: str, objectives: Sequence[Objective]) -> optuna.Study:
+    """An Optuna study, new or continued.
 
     A trial left running by a process that died is told its values when it had them, else
     failed: its number is lost, its candidate is proposed again.
@@ -65,9 +136,15 @@ def open_study(path: Path, name: str, objectives: Sequence[Objective] = ("qualit
     return study
 
 
-def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that count towards the budget: the ones that ran to their end, whatever it was."""
-    return [trial for trial in study.get_trials(deepcopy=False) if VALUES in trial.user_attrs]
+def finished(rounds: Sequence[optuna.Study]) -> list[optuna.trial.FrozenTrial]:
+    """Trials that count towards the budget: the ones that ran to their end, whatever it was.
+
+    Args:
+        rounds: The study's rounds; trials that a round took over from another count there alone.
+    """
+    return [
+        trial for study in rounds for trial in study.get_trials(deepcopy=False) if VALUES in trial.user_attrs
+    ]
 
 
 def sampler(seed: int, position: int, start: Mapping[str, Any] | None) -> optuna.samplers.BaseSampler:
@@ -90,26 +167,44 @@ class Search:
     """One study's trials, one after the other.
 
     Args:
-        study: Optuna's record of it.
-        space: What may be chosen.
         board: What is known; grows as trials run.
         measurer: Runs candidates and records their rollouts.
         blocks: The dev set in blocks, in the order all candidates run them.
         seed: Seed of the study.
+
+    Attributes:
+        rounds: Optuna's records, one per round.
+        space: What may be chosen in the last round.
+        starts: What the last round begins with.
+        began: Finished trials before the last round.
     """
 
     def __init__(
         self,
-        study: optuna.Study,
-        space: SearchSpace,
         board: Board,
         measurer: Measurer,
         blocks: Sequence[tuple[dspy.Example, ...]],
         seed: int,
     ) -> None:
-        self.study, self.space, self.board = study, space, board
-        self.measurer, self.blocks, self.seed = measurer, blocks, seed
-        self.starts = space.starts(seed)
+        self.board, self.measurer, self.blocks, self.seed = board, measurer, blocks, seed
+        self.rounds: list[optuna.Study] = []
+        self.space: SearchSpace
+        self.starts: list[Choices] = []
+        self.began = 0
+
+    def begin(
+        self, study: optuna.Study, space: SearchSpace, starts: Sequence[Choices], position: int
+    ) -> None:
+        """Begin a round.
+
+        Args:
+            study: Optuna's record of it.
+            space: What may be chosen.
+            starts: Choices of its first trials.
+            position: Finished trials before it.
+        """
+        self.rounds.append(study)
+        self.space, self.starts, self.began = space, list(starts), position
 
     def replay(self, candidate: Candidate) -> Standing:
         """Go through a finished trial again, on recorded rollouts."""
@@ -126,22 +221,28 @@ class Search:
         Raises:
             BudgetSpent: It could not be finished; it does not count.
         """
-        start = self.starts[position] if position < len(self.starts) else None
-        self.study.sampler = sampler(self.seed, position, start)
-        trial = self.study.ask()
+        study, place = self.rounds[-1], position - self.began
+        start = self.starts[place] if place < len(self.starts) else None
+        study.sampler = sampler(self.seed, position, start)
+        trial = study.ask()
         standing = self.board.enter(self.space.choose(trial))
-        trial.set_user_attr("candidate", standing.candidate.id)
+        trial.set_user_attr(CANDIDATE, standing.candidate.id)
         try:
             self._run(standing)
         except BudgetSpent:
-            _tell(self.study, trial.number, None)
+            _tell(study, trial.number, None)
             raise
         values = self.board.values(standing) if standing.scores else []
         trial.set_user_attr("rollouts", standing.n)
         trial.set_user_attr("eliminated", standing.eliminated)
         trial.set_user_attr(VALUES, values)
-        _tell(self.study, trial.number, values)
+        _tell(study, trial.number, values)
         return trial, standing
+
+    def choices_of(self, candidate: str) -> Choices | None:
+        """What was chosen in the trial of a candidate, or None where it had none."""
+        trials = finished(self.rounds)
+        return next((trial.params for trial in trials if trial.user_attrs[CANDIDATE] == candidate), None)
 
     def settle(self) -> float:
         """Measure the least-measured leader one block further; returns the share that is settled.
@@ -189,7 +290,8 @@ class Search:
 
     def _block(self, standing: Standing) -> bool:
         """Run the candidate's next block; False when it has run them all."""
-        position = standing.n // BLOCK
+        # The last block may be a short one: it counts as run all the same.
+        position = -(-standing.n // BLOCK)
         if position >= len(self.blocks):
             return False
         self.board.add(self.measurer.measure(standing.candidate, self.blocks[position], "dev"))

@@ -22,7 +22,12 @@ VERSIONED = ("prompt-parity", "dspy", "optuna", "litellm", "mlflow", "xllamacpp"
 
 
 def manifest_of(
-    task: LoadedTask, name: str, seed: int, budget: Budget, objectives: Sequence[Objective]
+    task: LoadedTask,
+    name: str,
+    seed: int,
+    budget: Budget,
+    objectives: Sequence[Objective],
+    started_from: str | None = None,
 ) -> StudyManifest:
     """The manifest of a study of this task that starts now."""
     dataset = task.dataset
@@ -47,9 +52,17 @@ def manifest_of(
         near_duplicates=dataset.near_duplicates,
         leaks_removed=dataset.leaks_removed,
         notes=dataset.notes,
+        started_from=started_from,
+        proposer=task.proposer,
         versions={package: version(package) for package in VERSIONED},
         created=datetime.now(UTC),
     )
+
+
+def default_name(task: LoadedTask, seed: int, started_from: str | None = None) -> str:
+    """The name of a study that is given none: the same for the same task, seed and beginning."""
+    name = f"{task.name}-{task.fingerprint[:6]}" + (f"-seed{seed}" if seed else "")
+    return f"{name}-from-{started_from.rsplit('-', 1)[-1]}" if started_from else name
 
 
 def open_folder(
@@ -59,15 +72,19 @@ def open_folder(
     seed: int,
     budget: Budget,
     objectives: Sequence[Objective] = ("quality", "cost"),
+    started_from: str | None = None,
 ) -> StudyFolder:
     """The study's folder: a new one, or the one to continue, with the budget it has from now on.
 
     Raises:
-        StudyError: The name belongs to another task, or to this one before it changed.
+        StudyError: The name belongs to another task, or to this one before it changed; or the
+            study to start from is not finished.
     """
     folder = StudyFolder.at(runs, name)
     if not folder.manifest.exists():
-        return StudyFolder.create(runs, manifest_of(task, name, seed, budget, objectives))
+        if started_from is not None:
+            StudyFolder.load(runs, started_from).read_report()
+        return StudyFolder.create(runs, manifest_of(task, name, seed, budget, objectives, started_from))
     known = folder.read_manifest()
     changes = differences(known, task, seed, objectives)
     if changes:
@@ -94,6 +111,7 @@ def differences(
         "the reference": (known.reference, task.reference.name),
         "the margin": (known.margin, task.margin),
         "the least coverage": (known.min_coverage, task.min_coverage),
+        "the proposer": (_name(known.proposer), _name(task.proposer)),
         "the seed": (known.seed, seed),
         "the objectives": (",".join(known.objectives), ",".join(objectives)),
     }
@@ -107,6 +125,12 @@ def differences(
     return [f"{what} ({old} then, {new} now)" for what, (old, new) in pairs.items() if old != new]
 
 
+def _name(model: Model | None) -> str | None:
+    return model.name if model is not None else None
+
+
 def _plain(model: Model, part: str) -> object:
     value = getattr(model, part)
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value)) or "nothing"
     return f"{value.input:g}/{value.output:g} USD per million tokens" if part == "price" else value

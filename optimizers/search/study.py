@@ -19,6 +19,8 @@ from optimizers.frontier.plot import draw_frontier
 from optimizers.frontier.report import FrontierReport
 from optimizers.frontier.statistics import estimate
 from optimizers.models.llama import llama_engine
+from optimizers.program_fields import fields_of
+from optimizers.proposals.pools import Pools, joined
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest
@@ -26,12 +28,14 @@ from optimizers.records.summary import report_of
 from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
 from optimizers.search.estimate import held_back, predict
-from optimizers.search.loop import Search, finished, open_study
+from optimizers.search.growth import Growth
+from optimizers.search.loop import CANDIDATE, Search, finished, open_round, open_rounds
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.racing import blocks
+from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
+from optimizers.search.warm import prompts_of
 from optimizers.space import search_space
 from optimizers.splits import example_id
-from optimizers.task import fields_of
 from optimizers.tracking.mlflow_log import StudyRun
 
 if TYPE_CHECKING:
@@ -45,13 +49,22 @@ REFRESH = 0.5
 """Seconds between two looks at a running study."""
 
 
-def run_study(task: LoadedTask, folder: StudyFolder, *, watch: Watcher) -> FrontierReport:
+def run_study(
+    task: LoadedTask,
+    folder: StudyFolder,
+    *,
+    watch: Watcher,
+    space_of: SpaceOf = search_space,
+    grow_at: Sequence[float] = GROW_AT,
+) -> FrontierReport:
     """Run a study, or what is left of it, and write its report.
 
     Args:
         task: What to optimize.
         folder: The study's folder, from :func:`open_folder`; its manifest holds the budget.
         watch: Told about every step.
+        space_of: Gives the space of a round; one that leaves a part out shows what that is worth.
+        grow_at: Shares of the search after which the pools grow.
 
     Returns:
         The report, also written to the folder and to MLflow.
@@ -65,8 +78,8 @@ def run_study(task: LoadedTask, folder: StudyFolder, *, watch: Watcher) -> Front
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
         ledger = stack.enter_context(Ledger.open(folder.ledger))
-        study = open_study(folder.optuna, manifest.name, manifest.objectives)
-        done = len(finished(study))
+        rounds = open_rounds(folder.optuna, manifest.name, manifest.objectives)
+        done = len(finished(rounds))
         if ledger.test_opening() is not None and folder.report.exists():
             if done >= (manifest.budget.trials or 0):
                 return folder.read_report()
@@ -77,7 +90,7 @@ def run_study(task: LoadedTask, folder: StudyFolder, *, watch: Watcher) -> Front
                 fix="start a new study: give another --study name",
             )
         run = stack.enter_context(StudyRun.open(manifest, folder))
-        return _Session(task, manifest, folder, ledger, study, run, watch).run()
+        return _Session(task, manifest, folder, ledger, rounds[0], run, watch, space_of, grow_at).run()
 
 
 @dataclass
@@ -88,14 +101,18 @@ class _Session:
     manifest: StudyManifest
     folder: StudyFolder
     ledger: Ledger
-    study: optuna.Study
+    first: optuna.Study
     tracking: StudyRun
     watch: Watcher
+    space_of: SpaceOf
+    grow_at: Sequence[float]
     account: Account = field(init=False)
     measurer: Measurer = field(init=False)
     board: Board = field(init=False)
+    growth: Growth = field(init=False)
     began: float = field(default_factory=time.monotonic)
     done: int = 0
+    pools: Pools = field(default_factory=dict)
     _phase: Phase = "prepare"
     _share: float = 0.0
     _last: float = 0.0
@@ -104,50 +121,90 @@ class _Session:
         self.account = Account(self.ledger, self.manifest.budget)
         self.measurer = Measurer(self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick())
         self.board = Board(self.manifest.objectives, self.manifest.min_coverage)
+        self.growth = Growth(self.task, self.measurer, self.manifest.seed)
 
     def run(self) -> FrontierReport:
         self.show("prepare", 0.0)
-        space = search_space(self.task)
+        plain = self.space_of(self.task, {})
         self.ledger.add_examples(example_rows(self.task))
-        prediction = predict(self.task, space, self.manifest.budget)
+        prediction = predict(self.task, plain, self.manifest.budget)
         self.folder.write_prediction(prediction)
-        for model in self.task.models:
+        for model in self.task.served:
             if model.engine == "llama":
                 llama_engine(model).warm_up()
-        search = self.restored(space)
         opening = self.ledger.test_opening()
         if opening is None:
             self.account.held_back = held_back(prediction, self.manifest.budget)
-            self.search(search)
-            frozen = self.freeze(space)
+            self.search()
+            frozen = self.freeze(plain)
         else:
+            self.restored()
             known = self.ledger.candidates()
             frozen = Frozen({identity: known[identity] for identity in opening.roles}, opening.roles)
         self.test(frozen)
         return self.finish(frozen)
 
-    def restored(self, space: SearchSpace) -> Search:
+    def restored(self) -> Search:
         """The search as earlier processes left it: their finished trials, gone through again."""
-        dev = blocks(self.task.dataset.dev, _closed_outputs(space), self.manifest.seed)
-        search = Search(self.study, space, self.board, self.measurer, dev, self.manifest.seed)
+        dev = blocks(self.task.dataset.dev, _closed_outputs(self.task), self.manifest.seed)
+        search = Search(self.board, self.measurer, dev, self.manifest.seed)
         known = self.ledger.candidates()
-        for trial in finished(self.study):
-            standing = search.replay(known[trial.user_attrs["candidate"]])
-            self.done += 1
-            if trial.number not in self.tracking.known:
-                self.log(trial.number, standing, trial.user_attrs["rollouts"], trial.duration)
+        while (record := self.ledger.kept(_round_key(len(search.rounds) + 1))) is not None:
+            self.begin(search, Round.model_validate_json(record))
+            for trial in finished(search.rounds[-1:]):
+                standing = search.replay(known[trial.user_attrs[CANDIDATE]])
+                if self.done not in self.tracking.known:
+                    self.log(self.done, standing, trial.user_attrs["rollouts"], trial.duration)
+                self.done += 1
         return search
 
-    def search(self, search: Search) -> None:
+    def begin(self, search: Search, found: Round) -> None:
+        """Begin a round: from then on what was found can be chosen."""
+        number = len(search.rounds) + 1
+        self.pools = joined(self.pools, found.pools)
+        space = self.space_of(self.task, self.pools)
+        if number == 1:
+            search.begin(self.first, space, found.starts, 0)
+            return
+        study = open_round(self.folder.optuna, self.manifest.name, number, search.rounds, space, self.board)
+        search.begin(study, space, found.starts, self.done)
+
+    def grow(self, search: Search) -> None:
+        """Let the pools grow by what is found now, and begin the next round."""
+        number = len(search.rounds) + 1
+        self.show("propose", 0.0)
+        if number == 1:
+            earlier = self.manifest.started_from
+            study = None if earlier is None else StudyFolder.load(self.folder.path.parent, earlier)
+            prompts = [] if study is None else prompts_of(study.read_report())
+            found = first_round(self.growth, self.space_of, prompts)
+        else:
+            found = later_round(self.growth, self.space_of, self.pools, search, self.board, number)
+        self.ledger.keep(_round_key(number), found.model_dump_json())
+        self.begin(search, found)
+
+    def is_due(self, search: Search) -> bool:
+        """Whether a new round's time has come: its share is searched, and the last one's starts are tried."""
+        number = len(search.rounds)
+        if number == 0:
+            return True
+        tried = self.done - search.began >= len(search.starts)
+        shares = growth_shares(self.growth, self.grow_at)
+        return tried and number <= len(shares) and self.progress() >= shares[number - 1]
+
+    def search(self) -> None:
         """Run the trials that the budget holds, then measure the leaders until they are settled."""
+        search = self.restored()
         try:
             while self.manifest.budget.trials is None or self.done < self.manifest.budget.trials:
+                if self.is_due(search):
+                    self.grow(search)
                 self.show("search", self.progress())
                 before, start = self.measurer.fresh, time.monotonic()
-                trial, standing = search.trial(self.done)
-                self.done += 1
+                _, standing = search.trial(self.done)
                 spent = timedelta(seconds=time.monotonic() - start)
-                self.log(trial.number, standing, self.measurer.fresh - before, spent)
+                self.log(self.done, standing, self.measurer.fresh - before, spent)
+                self.done += 1
             share = 0.0
             while share < 1.0:
                 self.show("settle", share)
@@ -161,10 +218,12 @@ class _Session:
                 ) from None
 
     def progress(self) -> float:
-        """Share of the search that is done, by its scarcest unit."""
-        budget = self.manifest.budget
+        """Share of the search that is done, by its scarcest unit, what the test is to have left aside."""
+        budget, kept = self.manifest.budget, self.account.held_back
         trials = self.done / budget.trials if budget.trials else 0.0
-        return max(trials, (self.account.used + self.account.held_back).share_of(budget))
+        limits = {unit: getattr(budget, unit) for unit in ("calls", "tokens", "dollars", "seconds")}
+        room = {unit: limit - getattr(kept, unit) for unit, limit in limits.items() if limit is not None}
+        return max(trials, self.account.used.share_of(budget.model_copy(update=room)))
 
     def freeze(self, space: SearchSpace) -> Frozen:
         """Decide what is tested and record that the test set is opened for it."""
@@ -180,7 +239,9 @@ class _Session:
         self.show("test", 0.0)
         # Points are measured in turns on the same examples: what fits the budget is paired.
         with suppress(BudgetSpent):
-            examples, budget = self.task.dataset.test, self.manifest.budget
+            # In an order of which every beginning is like the whole: some points run only a part.
+            ordered = blocks(self.task.dataset.test, _closed_outputs(self.task), self.manifest.seed)
+            examples, budget = [example for block in ordered for example in block], self.manifest.budget
             run_test(
                 frozen,
                 examples,
@@ -223,7 +284,7 @@ class _Session:
         self.account.phase = phase
         leaders = {standing.candidate.id for standing in self.board.frontier()}
         points = [
-            ChartPoint(s.candidate.model, self.board.quality(s), s.cost, s.candidate.id in leaders)
+            ChartPoint(s.candidate.label, self.board.quality(s), s.cost, s.candidate.id in leaders)
             for s in self.board.measured()
         ]
         self.watch(
@@ -240,16 +301,17 @@ class _Session:
         )
 
 
-def _closed_outputs(space: SearchSpace) -> Sequence[str]:
-    from optimizers.renderings.fields import closed_values
+def _round_key(number: int) -> str:
+    return f"round {number}"
 
-    fields = list(space.predictors.values())[-1].signature.output_fields
-    return [name for name, info in fields.items() if closed_values(info.annotation) is not None]
+
+def _closed_outputs(task: LoadedTask) -> Sequence[str]:
+    return list(fields_of(task.program, task.dataset.dev)[2])
 
 
 def example_rows(task: LoadedTask) -> list[ExampleRow]:
     """The examples a study measures on, as the ledger keeps them."""
-    _, outputs, _ = fields_of(task.program)
+    _, outputs, _ = fields_of(task.program, task.dataset.dev)
     parts: dict[Split, Sequence[dspy.Example]] = {"dev": task.dataset.dev, "test": task.dataset.test}
     return [
         ExampleRow(

@@ -6,32 +6,16 @@ keeps steps from being missed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from optimizers.techniques.technique import Technique, Thought
 
-from optimizers.techniques.technique import Technique, thought_tokens
-
-if TYPE_CHECKING:
-    import dspy
-
-FIELD = "plan"
-PLAN_TOKENS = (64, 128)
-
-
-def with_plan(signature: type[dspy.Signature]) -> type[dspy.Signature]:
-    """The signature with a ``plan`` output in front."""
-    import dspy
-
-    field = dspy.OutputField(desc="what to look at to find the answer, in order")
-    planned: type[dspy.Signature] = signature.prepend(name=FIELD, field=field, type_=str)
-    return planned
-
+PLAN = Thought(name="plan", desc="what to look at to find the answer, in order", characters=200)
 
 PLAN_THEN_ANSWER = Technique(
     name="plan_then_answer",
-    applies=lambda signature: FIELD not in signature.fields,
-    transform=with_plan,
+    applies=lambda signature: PLAN.name not in signature.fields,
+    transform=PLAN.before,
     words="First write a plan: what to look at, and in which order. Then follow it to the answer.",
-    reply_tokens=lambda signature: thought_tokens(signature, PLAN_TOKENS),
+    reply_tokens=PLAN.reply_tokens,
     reasons=True,
 )
 """One call that plans and answers."""

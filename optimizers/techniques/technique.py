@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import StringConstraints
 
 from optimizers.renderings.fields import closed_values, label, without_none
 
@@ -132,17 +134,41 @@ def output_tokens(signature: type[dspy.Signature]) -> tuple[int, ...]:
     return tuple(tokens + bounded - SLACK_TOKENS for tokens in FREE_TEXT_TOKENS)
 
 
-def thought_tokens(signature: type[dspy.Signature], thoughts: Sequence[int]) -> tuple[int, ...]:
-    """Choices of ``max_tokens`` with room for a thought, and after it for the answer with its label.
+@dataclass(frozen=True)
+class Thought:
+    """A free text that a model writes before the outputs, of a bounded length.
 
-    Args:
-        signature: The user's signature, without the thought.
-        thoughts: Choices of the thought's length, in tokens.
+    Without a bound a small model may go on until the reply is cut, and never come to the answer.
+    Where the engine takes a grammar, the thought ends at the bound and the answer follows.
+
+    Attributes:
+        name: The output field that holds it. Some renderings show a model nothing else about it.
+        desc: What the others say of it.
+        characters: Its most characters.
     """
-    first = next(iter(signature.output_fields))
-    cue = len(f"\n{label(first)}: ".encode())
-    choices = {thought + cue + answer for thought in thoughts for answer in output_tokens(signature)}
-    return tuple(sorted(choices))
+
+    name: str
+    desc: str
+    characters: int
+
+    def before(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        """The signature with the thought in front of its outputs."""
+        import dspy
+
+        bounded = Annotated[str, StringConstraints(max_length=self.characters)]
+        field = dspy.OutputField(desc=self.desc)
+        thinking: type[dspy.Signature] = signature.prepend(name=self.name, field=field, type_=bounded)
+        return thinking
+
+    def reply_tokens(self, signature: type[dspy.Signature]) -> tuple[int, ...]:
+        """Choices of ``max_tokens`` for the user's signature with the thought before it.
+
+        As a token holds at least one byte, there is always room for the answer after a thought in
+        ASCII, and nearly always after one in another script: a token usually holds four bytes.
+        """
+        labels = [f"{label(self.name)}: ", f"\n{label(next(iter(signature.output_fields)))}: "]
+        written = self.characters + sum(len(text.encode()) for text in labels)
+        return tuple(written + answer for answer in output_tokens(signature))
 
 
 def told(signature: type[dspy.Signature], instruction: str, words: str = "") -> type[dspy.Signature]:

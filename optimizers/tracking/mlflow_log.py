@@ -102,7 +102,7 @@ class StudyRun:
         """Record a finished trial as a run nested in the study's.
 
         Args:
-            number: The trial's number in Optuna.
+            number: Its place among the study's finished trials, from 0.
             candidate: What was measured.
             quality: Its quality on the dev examples it ran.
             cost: Mean serving cost of a rollout, US dollars.
@@ -129,7 +129,7 @@ class StudyRun:
             run = self._client.create_run(
                 self._experiment,
                 start_time=ended - int(seconds * 1000),
-                tags=tags | {"mlflow.runName": f"trial {number}: {candidate.model.rsplit('/', 1)[-1]}"},
+                tags=tags | {"mlflow.runName": f"trial {number}: {candidate.label}"},
             )
             self._batch(run.info.run_id, metrics, _parameters(candidate))
             self._client.log_text(run.info.run_id, _prompt(candidate), "prompt.txt")
@@ -216,19 +216,21 @@ def _parameters(candidate: Candidate) -> dict[str, str]:
         "model": candidate.model,
         "rendering": candidate.rendering,
         "technique": candidate.technique,
-        "temperature": f"{candidate.sampling.temperature:g}",
-        "top_p": f"{candidate.sampling.top_p:g}",
-        "max_tokens": str(candidate.sampling.max_tokens),
+        **{name: str(value) for name, value in candidate.sampling.model_dump().items()},
     }
     for name, prompt in candidate.predictors.items():
         parameters[f"{name}.instruction"] = prompt.instruction_name
         parameters[f"{name}.demos"] = prompt.demos_name
+        if prompt.serving is not None:
+            parameters[f"{name}.model"] = prompt.serving.model
+            parameters[f"{name}.rendering"] = prompt.serving.rendering
+            parameters[f"{name}.technique"] = prompt.serving.technique
     return parameters
 
 
 def _prompt(candidate: Candidate) -> str:
     """The candidate's prompts as text to read."""
-    parts = [f"{candidate.model}: {candidate.summary}"]
+    parts = [f"{candidate.label}: {candidate.summary}"]
     for name, prompt in candidate.predictors.items():
         parts.append(f"== {name}\n{prompt.instruction}")
         for demo in prompt.demos:

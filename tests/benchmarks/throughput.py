@@ -22,7 +22,8 @@ from optimizers.evaluation.measure import Measurer
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.model import Model
 from optimizers.records.ledger import Ledger
-from optimizers.space import FixedChoices, search_space
+from optimizers.space import search_space
+from optimizers.starts import FixedChoices, starts
 from optimizers.task import LoadedTask, load_task
 
 PROGRAM = Path(__file__).parents[2] / "programs" / "classify.py"
@@ -47,7 +48,7 @@ def requests_of(task: LoadedTask, candidate: Candidate, examples: list[object]) 
 def share(task: LoadedTask, model: Model) -> tuple[float, float]:
     """Rollouts per second of the evaluation, and calls per second of the bare loop."""
     space = search_space(task)
-    (_, start, *_) = [choices for choices in space.starts(0) if choices["model"] == model.name]
+    (_, start, *_) = [choices for choices in starts(space, 0) if choices["model"] == model.name]
     candidate = space.choose(FixedChoices(start))
     engine = llama_engine(model)
     engine.warm_up()

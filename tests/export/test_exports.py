@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -109,6 +110,20 @@ def test_a_dspy_export_of_several_calls_makes_the_same_ones(
         assert requests == sent != []
         assert len(set(map(str, sent))) == len(sent)
         requests.clear()
+
+
+def test_a_loaded_export_can_be_awaited_and_takes_positional_arguments(
+    exported: Callable[..., Exported], tmp_path: Path, engines: dict[str, FakeEngine]
+) -> None:
+    write_dspy(exported(LARGE.name, "json_object", "direct"), tmp_path)
+    loaded = load_program(tmp_path, Classify())
+    loaded.program.predict.lm.cache = False
+    for text in AWKWARD:
+        said = [loaded(review=text), loaded(text), asyncio.run(loaded.acall(text))]
+        assert len({prediction.sentiment for prediction in said}) == 1
+        # The rendering is in what is sent.
+        first, second, awaited = engines[LARGE.name].requests[-3:]
+        assert first == second == awaited
 
 
 def test_a_dspy_export_that_would_lose_its_technique_is_refused(

@@ -1,4 +1,4 @@
-"""The instruction pool: the user's own text first, and enough distinct, sensible others."""
+"""Instructions of parts: each shows its parts, names them, and reads as a person would write it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from optimizers.errors import UsageError
-from optimizers.proposals.instructions import NAMED, PARTS, compose, compose_instructions
+from optimizers.proposals.instructions import PARTS, compose, parts_for
 
 
 class Person(BaseModel):
@@ -59,61 +59,72 @@ SIGNATURES = [
 ]
 
 
-def pool(signature: type[dspy.Signature], **options: dict[str, str]) -> dict[str, str]:
-    return {one.name: one.text for one in compose_instructions(signature, **options)}
+def said(signature: type[dspy.Signature], *parts: str) -> str:
+    return compose(signature, frozenset(parts)).text
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
-def test_the_pool_of_any_signature(signature: type[dspy.Signature]) -> None:
-    instructions = compose_instructions(signature)
-    assert instructions[0].name == "own"
-    assert instructions[0].text == signature.instructions
-    names, texts = [one.name for one in instructions], [one.text for one in instructions]
-    assert len(instructions) >= 9
-    assert len(set(names)) == len(set(texts)) == len(instructions)
-    assert instructions == compose_instructions(signature)
-    for one in instructions[1:]:
+def test_the_parts_of_any_signature_give_distinct_texts_that_read_well(
+    signature: type[dspy.Signature],
+) -> None:
+    known = parts_for(signature)
+    sets = [frozenset(), *(frozenset({part}) for part in known - {"own"}), known - {"own"}]
+    found = [compose(signature, parts) for parts in sets]
+    assert found == [compose(signature, parts) for parts in sets]
+    assert len({one.name for one in found}) == len(found)
+    # A rule reads the same first or last where it is the only part but the task.
+    assert len({one.text for one in found}) == len(found) >= 8
+    for one in found:
         assert one.text == one.text.strip()
         assert not re.search(r"\$\{|\bthe the\b|,,|\.\.|None|<class", one.text)
-        for name in signature.output_fields if one.name != "own-criteria" else ():
+        for name in signature.output_fields:
             words = re.sub(r"[_A-Z]", " ", name).split()
             assert words[0].lower() in one.text.lower()
 
 
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_parts_that_add_text_are_those_offered(signature: type[dspy.Signature]) -> None:
+    known, task = parts_for(signature), said(signature)
+    assert {part for part in PARTS if said(signature, part) != task} == known
+    assert ("own" in known) == bool(signature.instructions.strip())
+    if "own" in known:
+        assert said(signature, "own") == signature.instructions
+
+
 def test_the_task_is_said_in_one_sentence() -> None:
-    assert pool(Sentiment)["task"] == (
+    assert said(Sentiment) == (
         "Read the review (one sentence from a product review) and decide the sentiment: positive or negative."
     )
-    assert pool(SIGNATURES[2])["task"] == "Read the question and give the answer."
-    assert pool(Mail)["task"] == (
+    assert said(SIGNATURES[2]) == "Read the question and give the answer."
+    assert said(Mail) == (
         'Read the mail text and the source URL and give "is spam" (whether it advertises), true or false; '
         "the urgency, low, high or none; the sender; the keywords; and the price."
     )
 
 
 def test_label_parts_are_only_for_closed_outputs() -> None:
-    about_labels = {"labels", "criteria", "own-criteria"}
-    assert about_labels <= pool(Sentiment).keys()
-    assert not about_labels & pool(SIGNATURES[2]).keys()
-    assert "- positive\n- negative" in pool(Sentiment)["labels"]
-
-
-def test_criteria_use_the_descriptions_given() -> None:
-    described = pool(Sentiment, description_of_labels={"negative": "the writer regrets buying it"})
-    assert "- negative: the writer regrets buying it" in described["criteria"]
-    assert "- negative: the writer regrets buying it" in described["full"]
-    assert re.search(r"^- positive: \S", described["criteria"], re.MULTILINE)
+    about_labels = {"labels", "criteria"}
+    assert about_labels <= parts_for(Sentiment)
+    assert not about_labels & parts_for(SIGNATURES[2])
+    assert "- positive\n- negative" in said(Sentiment, "labels")
 
 
 def test_many_labels_get_no_criteria_that_only_repeat_them() -> None:
     kinds = Literal[tuple(f"kind {number}" for number in range(40))]  # type: ignore[valid-type]
     signature = dspy.Signature({"text": (str, dspy.InputField()), "kind": (kinds, dspy.OutputField())})
-    assert "criteria" not in pool(signature)
-    assert "criteria" in pool(signature, description_of_labels={"kind 3": "the third"})
+    assert "criteria" not in parts_for(signature)
+    assert said(signature, "criteria") == said(signature, "labels")
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part != "own"])
+def test_every_label_is_named_unless_the_users_own_words_replace_the_task(part: str) -> None:
+    assert all(label in said(Sentiment, part) for label in ("positive", "negative"))
+    if part != "brief":  # which leaves them out where there are several outputs
+        assert all(label in said(Mail, part) for label in ("true", "false", "low", "high", "none"))
 
 
 def test_output_rules_fit_the_type() -> None:
-    rule = pool(Mail)["own-rule"]
+    rule = said(Mail, "own", "rule")
     assert 'Write "is spam" as exactly one of these, with no other words: true, false.' in rule
     assert "Write the sender in full, with every part filled in: name, age." in rule
     assert "Write the keywords as a list" in rule
@@ -121,18 +132,14 @@ def test_output_rules_fit_the_type() -> None:
 
 
 def test_pseudo_code_names_the_fields_as_the_signature_does() -> None:
-    code = pool(Mail)["pseudo-code"]
+    code = said(Mail, "pseudo-code")
     assert "def run(mailText, source_URL):" in code
     assert "return is_spam, urgency, sender, keywords, price" in code
 
 
-@pytest.mark.parametrize("signature", SIGNATURES)
-def test_named_instructions_are_made_of_parts(signature: type[dspy.Signature]) -> None:
-    named = pool(signature)
-    assert named.keys() - {"own"} <= NAMED.keys()
-    for name in named.keys() - {"own"}:
-        assert compose(signature, NAMED[name]).text == named[name]
-        assert compose(signature, NAMED[name]).name == name
+def test_an_instruction_is_named_by_its_parts() -> None:
+    assert compose(Sentiment, frozenset()).name == "task"
+    assert compose(Sentiment, frozenset({"rule", "own", "role"})).name == "own+role+rule"
 
 
 SHOWN = {
@@ -164,10 +171,7 @@ def test_every_set_of_parts_is_an_instruction_that_shows_them(parts: frozenset[s
 
 
 def test_parts_about_labels_say_nothing_without_labels() -> None:
-    task = compose(SIGNATURES[2], frozenset())
-    assert task.name == "task"
-    assert compose(SIGNATURES[2], frozenset({"labels"})).text == task.text
-    assert compose(SIGNATURES[2], frozenset({"audience", "role"})).name == "role+audience"
+    assert said(SIGNATURES[2], "labels") == said(SIGNATURES[2], "criteria") == said(SIGNATURES[2])
 
 
 def test_an_unknown_part_is_refused() -> None:

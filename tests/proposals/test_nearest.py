@@ -1,4 +1,4 @@
-"""Demos by likeness: the nearest last, never the row itself, the same after a round trip."""
+"""Demos by likeness: the nearest last, never the row itself, the same from a pool written down."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import json
 import random
 import statistics
 import time
-from typing import Any, Literal
+from typing import Literal
 
 import dspy
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizers.errors import DataError
-from optimizers.proposals.nearest import dump_index, load_index, nearest, nearest_index
+from optimizers.proposals.demos import Demo
+from optimizers.proposals.nearest import nearest, nearest_index, pool_index
 
 
 class Sentiment(dspy.Signature):
@@ -39,12 +38,12 @@ INDEX = nearest_index(TRAIN, Sentiment)
 
 
 @given(text=st.lists(st.sampled_from([*WORDS, "unknown", "7"]), max_size=6), k=st.integers(0, 70))
-def test_lookups_have_their_size_repeat_and_survive_json(text: list[str], k: int) -> None:
+def test_lookups_have_their_size_repeat_and_survive_json_of_the_pool(text: list[str], k: int) -> None:
     inputs = {"review": " ".join(text)}
     demos = nearest(INDEX, inputs, k)
     assert len(demos) == min(k, len(INDEX.demos))
     assert len({demo["review"] for demo in demos}) == len(demos)
-    again = load_index(json.loads(json.dumps(dump_index(INDEX))))
+    again = pool_index(INDEX.inputs, json.loads(json.dumps(INDEX.demos)))
     assert nearest(again, inputs, k) == demos
     assert demos[len(demos) - k // 2 :] == nearest(INDEX, inputs, min(k, len(INDEX.demos)) and k // 2)
 
@@ -95,7 +94,21 @@ def test_train_without_the_outputs_gives_no_demos() -> None:
     assert nearest(index, {"review": "lamp"}, 4) == ()
 
 
-@pytest.mark.parametrize("dumped", [{}, {"version": 0}, {"version": 1, "inputs": ["a"]}])
-def test_what_is_no_index_is_refused(dumped: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="export the study again"):
-        load_index(dumped)
+def test_a_pool_of_any_order_finds_the_same_and_its_order_decides_between_equals() -> None:
+    pool: list[Demo] = [{"review": text, "sentiment": "positive"} for text in ("a lamp", "a radio", "no")]
+    found = nearest(pool_index(("review",), pool), {"review": "lamp or radio"}, 2)
+    assert [demo["review"] for demo in found] == ["a radio", "a lamp"]
+    found = nearest(pool_index(("review",), pool[::-1]), {"review": "lamp or radio"}, 2)
+    assert [demo["review"] for demo in found] == ["a lamp", "a radio"]
+
+
+def test_only_the_inputs_are_compared_and_missing_ones_are_left_out() -> None:
+    pool: list[Demo] = [
+        {"review": "dim lamp", "shop": "north", "sentiment": "x"},
+        {"review": "radio", "shop": "south", "sentiment": "lamp lamp dim"},
+    ]
+    index = pool_index(("review", "shop"), pool)
+    assert nearest(index, {"review": "lamp", "shop": None, "sentiment": "radio"}, 1) == (pool[0],)
+    assert nearest(index, {"shop": "south"}, 1) == (pool[1],)
+    assert len(nearest(index, {}, 5)) == 2
+    assert nearest(pool_index(("review",), []), {"review": "lamp"}, 3) == ()

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizers.proposals.demos import Demo, labelled_demos
+from optimizers.proposals.demos import Demo, demo_pools, labelled_demos
 from optimizers.proposals.strategies import alternate_labels, diverse_demos, hardest_demos, random_demos
-from optimizers.splits import example_id
 
 
 class Sentiment(dspy.Signature):
@@ -34,7 +33,7 @@ TRAIN = [
     for label, word, count in (("positive", "fine", 45), ("negative", "poor", 15))
     for n in range(count)
 ]
-FAILED = {example_id(example): number / 60 for number, example in enumerate(TRAIN) if number % 3}
+FAILED = [(example, number / 60) for number, example in enumerate(TRAIN) if number % 3]
 
 STRATEGIES: dict[str, Callable[..., tuple[Demo, ...]]] = {
     "random": random_demos,
@@ -50,43 +49,50 @@ each = pytest.mark.parametrize("draw", STRATEGIES.values(), ids=STRATEGIES)
 def test_draws_have_the_size_of_a_balanced_one_and_keep_to_train(
     draw: Any, per_label: int, seed: int, order: random.Random
 ) -> None:
-    demos = draw(TRAIN, Sentiment, per_label=per_label, seed=seed)
-    assert len(demos) == len(labelled_demos(TRAIN, Sentiment, per_label=per_label, seed=seed))
+    demos = draw(demo_pools(TRAIN, Sentiment), Sentiment, per_label=per_label, seed=seed)
+    assert len(demos) == len(
+        labelled_demos(demo_pools(TRAIN, Sentiment), Sentiment, per_label=per_label, seed=seed)
+    )
     assert len({json.dumps(demo) for demo in demos}) == len(demos)
     train = [{"review": example.review, "sentiment": example.sentiment} for example in TRAIN]
     assert all(demo in train for demo in demos)
     shuffled = list(TRAIN)
     order.shuffle(shuffled)
-    assert draw(shuffled, Sentiment, per_label=per_label, seed=seed) == demos
-    assert draw(TRAIN, Sentiment, per_label=per_label + 3, seed=seed)[: len(demos)] == demos
+    assert draw(demo_pools(shuffled, Sentiment), Sentiment, per_label=per_label, seed=seed) == demos
+    assert (
+        draw(demo_pools(TRAIN, Sentiment), Sentiment, per_label=per_label + 3, seed=seed)[: len(demos)]
+        == demos
+    )
 
 
 @each
 def test_seeds_draw_other_demos(draw: Any) -> None:
-    draws = {json.dumps(draw(TRAIN, Sentiment, per_label=2, seed=seed)) for seed in range(6)}
+    draws = {
+        json.dumps(draw(demo_pools(TRAIN, Sentiment), Sentiment, per_label=2, seed=seed)) for seed in range(6)
+    }
     assert len(draws) > 2
 
 
 @each
 def test_open_outputs_and_train_without_the_outputs(draw: Any) -> None:
     train = [dspy.Example(question=f"why {n} {n % 7}", answer=f"a{n}") for n in range(30)]
-    assert len(draw(train, OPEN, per_label=3, seed=0)) == 6
-    assert draw(TRAIN, OPEN, per_label=3, seed=0) == ()
-    assert draw([], Sentiment, per_label=3, seed=0) == ()
+    assert len(draw(demo_pools(train, OPEN), OPEN, per_label=3, seed=0)) == 6
+    assert draw(demo_pools(TRAIN, OPEN), OPEN, per_label=3, seed=0) == ()
+    assert draw(demo_pools([], Sentiment), Sentiment, per_label=3, seed=0) == ()
 
 
 def test_random_draws_follow_the_labels_shares() -> None:
     seen = Counter(
         demo["sentiment"]
         for seed in range(100)
-        for demo in random_demos(TRAIN, Sentiment, per_label=2, seed=seed)
+        for demo in random_demos(demo_pools(TRAIN, Sentiment), Sentiment, per_label=2, seed=seed)
     )
     assert 0.65 < seen["positive"] / seen.total() < 0.85
 
 
 def test_diverse_demos_show_more_of_what_there_is() -> None:
     def kinds(draw: Any) -> float:
-        draws = [draw(TRAIN, Sentiment, per_label=5, seed=seed) for seed in range(20)]
+        draws = [draw(demo_pools(TRAIN, Sentiment), Sentiment, per_label=5, seed=seed) for seed in range(20)]
         seen = [{(demo["review"].split()[1], demo["sentiment"]) for demo in demos} for demos in draws]
         return float(np.mean([len(kinds) for kinds in seen]))
 
@@ -101,15 +107,15 @@ def test_a_diverse_draw_of_a_large_pool_stays_quick() -> None:
         for n in range(4000)
     ]
     start = time.perf_counter()
-    assert len(diverse_demos(train, OPEN, per_label=8, seed=0)) == 16
+    assert len(diverse_demos(demo_pools(train, OPEN), OPEN, per_label=8, seed=0)) == 16
     assert time.perf_counter() - start < 10
 
 
 def test_the_hardest_come_first_and_the_never_failed_last() -> None:
     positive = [example for example in TRAIN if example.sentiment == "positive"]
-    failed = {example_id(example): 0.0 for example in positive[:10]}
-    failed |= {example_id(positive[20]): 0.5, example_id(positive[21]): 0.9}
-    demos = hardest_demos(positive, Sentiment, per_label=40, seed=3, failed=failed)
+    failed = [(example, 0.0) for example in positive[:10]]
+    failed += [(positive[20], 0.5), (positive[21], 0.9)]
+    demos = hardest_demos(demo_pools(positive, Sentiment), Sentiment, per_label=40, seed=3, failed=failed)
     reviews = [demo["review"] for demo in demos]
     assert reviews[:2] == [positive[21].review, positive[20].review]
     easy = {example.review for example in positive[:10]}

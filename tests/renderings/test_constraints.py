@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import dspy
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints
 
 from optimizers.renderings.constraints import describe, is_closed, output_schema, parse_object, text_grammar
 
@@ -47,6 +47,32 @@ def test_only_a_trailing_free_text_may_span_lines() -> None:
     assert grammar.splitlines()[-1] == r"value1 ::= [^ \t\r\n] [^\r]*"
 
 
+def test_a_text_is_as_long_as_its_field_allows() -> None:
+    signature = outputs(
+        title=Annotated[str, StringConstraints(max_length=40)],
+        note=Annotated[str, Field(max_length=9)],
+        essay=Annotated[str, StringConstraints(max_length=100_000)],
+        rest=str,
+    )
+    signature = signature.append("end", dspy.OutputField(max_length=7), str)
+    grammar = text_grammar(signature, cued=True)
+    assert grammar is not None
+    assert grammar.splitlines()[1:] == [
+        r"value0 ::= [^ \t\r\n] [^\r\n]{0,39}",
+        r"value1 ::= [^ \t\r\n] [^\r\n]{0,8}",
+        r"value2 ::= [^ \t\r\n] [^\r\n]*",
+        r"value3 ::= [^ \t\r\n] [^\r\n]*",
+        r"value4 ::= [^ \t\r\n] [^\r]{0,6}",
+    ]
+
+
+def test_a_lone_text_is_constrained_where_it_has_a_bound() -> None:
+    signature = dspy.Signature("question -> dummy").delete("dummy")
+    signature = signature.append("answer", dspy.OutputField(max_length=20), str)
+    grammar = text_grammar(signature, cued=False)
+    assert grammar == 'root ::= " "? value0\nvalue0 ::= [^ \\t\\r\\n] [^\\r]{0,19}\n'
+
+
 def test_an_optional_output_may_be_none() -> None:
     grammar = text_grammar(outputs(kind=Literal["a", "b"] | None), cued=False)
     assert grammar is not None
@@ -70,9 +96,20 @@ def test_the_schema_is_strict_and_in_order() -> None:
     assert is_closed(schema)
 
 
+def test_a_bounded_text_is_bounded_in_json_too_and_then_not_passed_off_as_strict() -> None:
+    signature = outputs(text=Annotated[str, StringConstraints(max_length=30)], kind=Literal["x", "y"])
+    schema = output_schema(signature)
+    assert schema["properties"]["text"] == {"type": "string", "maxLength": 30}
+    assert not is_closed(schema)
+    assert describe(signature.output_fields["text"].annotation) == "a string"
+    # A service that knows no lengths may exceed them; the answer stands.
+    assert parse_object(signature, json.dumps({"text": "long " * 9, "kind": "x"}))["kind"] == "x"
+
+
 def test_llama_cpp_takes_the_schema() -> None:
     xllamacpp = pytest.importorskip("xllamacpp")
-    schema = output_schema(outputs(text=str, kind=Literal["x", "y"], tag=Tag, age=int | None))
+    text = Annotated[str, StringConstraints(max_length=600)]
+    schema = output_schema(outputs(text=text, kind=Literal["x", "y"], tag=Tag, age=int | None))
     assert xllamacpp.json_schema_to_grammar(json.dumps(schema))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from dspy.lm15 import Request
-from fakes import FakeEngine
+from fakes import FakeEngine, interrupt
 
 from optimizers.budget import Budget
 from optimizers.errors import BudgetError, EngineError, StudyError
@@ -54,7 +54,14 @@ def test_a_study_finds_demos_and_reports_what_it_measured(task: LoadedTask, runs
     assert set(best) == set(default) == {"local/small", "local/large"}
     assert all(p.test is not None and p.test.n > 50 for p in report.with_role("frontier"))
     assert len(report.with_role("reference")) == 1
-    assert {progress.phase for progress in seen} == {"prepare", "search", "settle", "test", "done"}
+    assert {progress.phase for progress in seen} == {
+        "prepare",
+        "propose",
+        "search",
+        "settle",
+        "test",
+        "done",
+    }
     assert (runs / "s" / "frontier.png").stat().st_size > 10_000
     assert FrontierReport.model_validate_json((runs / "s" / "frontier.json").read_text()) == report
 
@@ -91,17 +98,9 @@ def test_a_study_cut_anywhere_goes_on_as_if_it_had_not_been(
     task: LoadedTask, runs: Path, engines: dict[str, FakeEngine], calls: int
 ) -> None:
     undisturbed = study(task, runs, trials=12, name="whole")
-    served = 0
-
-    def cut(request: Request) -> None:
-        nonlocal served
-        served += 1
-        if served == calls:
-            raise KeyboardInterrupt
-
     for engine in engines.values():
         engine.requests.clear()
-        engine.fail = cut
+    interrupt(engines, at=calls)
     with pytest.raises(KeyboardInterrupt):
         study(task, runs, trials=12)
     report = study(task, runs, trials=12)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from techniques.scripted import AnyAnswer, Scripted, ScriptedLM
 
 from optimizers.renderings import RENDERINGS
+from optimizers.renderings.constraints import most_characters
 from optimizers.techniques import TECHNIQUES
 from optimizers.techniques.technique import Technique, output_tokens, told
 
@@ -62,8 +63,10 @@ def test_replies_have_room(technique: Technique, made: type[dspy.Signature]) -> 
     limits = technique.reply_tokens(made)
     assert list(limits) == sorted(set(limits))
     asked = technique.asked(technique.transform(made))
-    thought = 32 if technique.reasons else 0
-    assert limits[0] >= output_tokens(made if technique.reasons else asked)[0] + thought
+    thought = next(iter(asked.output_fields.values()))
+    written = most_characters(thought) if technique.reasons else 0
+    assert written is not None
+    assert limits[0] >= output_tokens(made if technique.reasons else asked)[0] + written
 
 
 @pytest.mark.parametrize("seed", range(5))

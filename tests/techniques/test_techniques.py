@@ -8,7 +8,10 @@ import dspy
 import pytest
 
 from optimizers.renderings import rendering
+from optimizers.renderings.constraints import most_characters
+from optimizers.renderings.fields import label
 from optimizers.techniques import TECHNIQUES
+from optimizers.techniques.technique import told
 
 
 class Sentiment(dspy.Signature):
@@ -71,7 +74,39 @@ def test_a_short_closed_answer_stays_a_short_call() -> None:
 def test_free_text_and_reasoning_have_choices() -> None:
     free = dspy.Signature("question -> answer")
     assert DIRECT.reply_tokens(free) == (64, 256, 512)
-    short, long = THOUGHT.reply_tokens(Sentiment)
-    assert short >= 128 + DIRECT.reply_tokens(Sentiment)[0]
-    assert long - short == 128
-    assert list(THOUGHT.reply_tokens(free)) == sorted(set(THOUGHT.reply_tokens(free)))
+    assert len(THOUGHT.reply_tokens(Sentiment)) == 1
+    assert len(THOUGHT.reply_tokens(free)) == 3
+
+
+@pytest.mark.parametrize("name", ["chain_of_thought", "concise", "plan_then_answer"])
+@pytest.mark.parametrize("shown", ["completion", "compact", "turns"])
+def test_a_thought_is_bounded_and_leaves_room_for_the_answer(name: str, shown: str) -> None:
+    technique = TECHNIQUES[name]
+    thinking = technique.transform(Sentiment)
+    thought, answer = thinking.output_fields
+    most = most_characters(thinking.output_fields[thought])
+    assert most is not None
+    grammar = rendering(shown).prompt(thinking, [], {"review": "x"}).grammar
+    assert grammar is not None
+    assert rf"value0 ::= [^ \t\r\n] [^\r\n]{{0,{most - 1}}}" in grammar.splitlines()
+    # A token holds at least one byte; one more ends the reply.
+    longest = f"{label(thought)}: {'1' * most}\n{label(answer)}: negative"
+    (limit,) = technique.reply_tokens(Sentiment)
+    assert len(longest) + 1 <= limit
+    assert rendering(shown).read(thinking, longest)[answer] == "negative"
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("shown", ["completion", "json_object"])
+def test_a_small_model_that_goes_on_and_on_comes_to_the_answer(shown: str) -> None:
+    from optimizers.candidate import Sampling
+    from optimizers.models.lm import language_model
+    from optimizers.models.resolve import model
+
+    technique = TECHNIQUES["plan_then_answer"]
+    thinking = told(technique.transform(Sentiment), Sentiment.instructions, technique.words)
+    sampling = Sampling(max_tokens=technique.reply_tokens(Sentiment)[0] + 48)
+    lm = language_model(model("local/smollm2-135m-instruct"), sampling)
+    (reply,) = rendering(shown)(lm, {}, thinking, [], {"review": "It broke after a day."})
+    assert reply["sentiment"] in ("positive", "negative")
+    assert len(reply["plan"]) <= (most_characters(thinking.output_fields["plan"]) or 0)

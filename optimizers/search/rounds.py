@@ -1,0 +1,130 @@
+"""Rounds of a search: what each begins with, and when the next one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from pydantic import BaseModel, ConfigDict
+
+from optimizers.candidate import Candidate
+from optimizers.proposals.pools import Pool, Pools, joined
+from optimizers.search.board import Board
+from optimizers.search.growth import Growth, teachers
+from optimizers.search.loop import Search
+from optimizers.search.warm import pools_of, starts_from
+from optimizers.space import SearchSpace
+from optimizers.starts import Choices, FixedChoices, completed, design, few_shot_starts, known_starts
+from optimizers.task import LoadedTask
+
+GROW_AT = (0.4, 0.7)
+"""Shares of the search after which the pools grow and a new round begins."""
+
+MOST_STARTS = 8
+"""Trials of a round that are given over to what was found."""
+
+SpaceOf = Callable[[LoadedTask, Pools], SearchSpace]
+"""Gives the space of a round from what is in the pools."""
+
+
+class Round(BaseModel):
+    """What was found before a round, as the ledger keeps it.
+
+    Attributes:
+        pools: Predictor name -> what was found for it.
+        starts: Choices of the round's first trials.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pools: dict[str, Pool]
+    starts: tuple[Choices, ...] = ()
+
+
+def growth_shares(growth: Growth, grow_at: Sequence[float]) -> tuple[float, ...]:
+    """Shares of the search after which the pools grow.
+
+    Where a predictor has no labelled demos, runs that were right are what it learns from: then
+    the pools grow as soon as the known prompts are tried.
+    """
+    return ((0.0,) if grow_at and not growth.labelled else ()) + tuple(grow_at)
+
+
+def first_round(growth: Growth, space_of: SpaceOf, prompts: Sequence[Candidate]) -> Round:
+    """What a study begins with: instructions that a proposer writes, and another study's prompts.
+
+    Args:
+        growth: Where proposals come from.
+        space_of: Gives the space.
+        prompts: Candidates of another study, or none.
+    """
+    written = growth.written()
+    pools = joined(written, pools_of(prompts, growth.task))
+    space = space_of(growth.task, pools)
+    plain = few_shot_starts(space, 1)
+    tried = islice(starts_with(space, written, plain, {}), MOST_STARTS)
+    begun = (*starts_from(space, prompts), *known_starts(space), *tried)
+    drawn = design(space, growth.seed) if growth.labelled else ()
+    return Round(pools=pools, starts=(*begun, *drawn))
+
+
+def later_round(
+    growth: Growth, space_of: SpaceOf, pools: Pools, search: Search, board: Board, number: int
+) -> Round:
+    """What runs on train give, and the candidates that try it.
+
+    Args:
+        growth: Where proposals come from.
+        space_of: Gives the space.
+        pools: What was found before.
+        search: The search so far.
+        board: What is known of every candidate.
+        number: The round's, from 2.
+    """
+    found = growth.grown(board, number)
+    space = space_of(growth.task, joined(pools, found))
+    tried = {
+        standing.candidate.id: choices
+        for standing in [*board.leaders(), *teachers(board)]
+        if (choices := search.choices_of(standing.candidate.id)) is not None
+    }
+    best = [board.best_of(model.name) for model in growth.task.models]
+    usual = [tried[one.candidate.id] for one in best if one is not None and one.candidate.id in tried]
+    begun = tuple(islice(starts_with(space, found, usual, tried), MOST_STARTS))
+    drawn = design(space, growth.seed) if number == 2 and not growth.labelled else ()
+    return Round(pools=found, starts=(*begun, *drawn))
+
+
+def starts_with(
+    space: SearchSpace, new: Pools, usual: Sequence[Choices], tried: Mapping[str, Choices]
+) -> Iterator[Choices]:
+    """Choices that try each find in place of what a good candidate has there.
+
+    Args:
+        space: The new round's space, which has the finds.
+        new: What was found.
+        usual: The choices of each model's best.
+        tried: Candidate id -> its choices: a find made with a candidate is tried with that one alone.
+    """
+    for predictor, pool in new.items():
+        known = space.predictors[predictor].pool
+        # A text that was known already got no second name.
+        told = [name for name in pool.instructions if name in known.instructions]
+        for part, names in (("instruction", told), ("demos.from", list(pool.demos))):
+            for name in names:
+                own = tried.get(name.rpartition(" ")[2])
+                for values in [own] if own else usual:
+                    yield from _with(space, values, predictor, part, name)
+
+
+def _with(space: SearchSpace, values: Choices, predictor: str, part: str, name: str) -> Iterator[Choices]:
+    """A candidate's choices with one find put in."""
+    serving = space.choose(FixedChoices(values)).serving(predictor)
+    model = next(model for model in space.models if model.name == serving.model)
+    prefix, sizes = f"{space.prefix(model)}.{predictor}", space.predictors[predictor].sizes[model.name]
+    changed = {**values, f"{prefix}.{part}": name}
+    if part == "demos.from" and not changed.get(f"{prefix}.demos"):
+        if len(sizes) == 1:
+            return
+        changed[f"{prefix}.demos"] = sizes[min(2, len(sizes) - 1)]
+    yield completed(space, changed)

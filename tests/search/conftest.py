@@ -1,0 +1,39 @@
+"""What lets whole studies run in seconds: no MLflow, no picture, no waiting for the disk, a short design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+
+class Untracked:
+    """In place of MLflow, which has tests of its own."""
+
+    known: frozenset[int] = frozenset()
+
+    def __enter__(self) -> Untracked:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def trial(self, *args: Any, **known: Any) -> None: ...
+
+    def finish(self, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Studies without what costs most of their time here; two drawn starts instead of sixteen."""
+
+    def configure(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    monkeypatch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
+    monkeypatch.setattr("optimizers.search.study.draw_frontier", lambda report, path: None)
+    monkeypatch.setattr("optimizers.starts.DESIGN", 1)
+    sa.event.listen(sa.Engine, "connect", configure)
+    yield
+    sa.event.remove(sa.Engine, "connect", configure)
