@@ -26,7 +26,7 @@ from optimizers.frontier.statistics import (
 POWER = 0.8
 """Chance of a decision that :func:`examples_to_settle` plans for."""
 
-MOST_EXAMPLES = 1_000_000
+MOST_EXAMPLES = 200_000
 """More examples than this are no advice."""
 
 BET = 0.8
@@ -161,7 +161,7 @@ def examples_to_settle(
 
     Returns:
         Examples beyond those at hand, at least 1; None where the difference sits on the
-        margin, nothing can be said of its variance, or over a million would be needed.
+        margin, nothing can be said of its variance, or more than ``MOST_EXAMPLES`` would be needed.
     """
     first, second = _aligned(a, b)
     if len(first) < 2:

@@ -34,7 +34,10 @@ def draw_frontier(report: FrontierReport, path: Path) -> None:
     for model in models:
         _searched(axes, [p for p in report.points if p.candidate.label == model], colours[model])
     _reference(axes, report)
-    _frontier(axes, report.with_role("frontier"), colours)
+    frontier = report.with_role("frontier")
+    _tested(axes, [point for point in report.with_role("best") if point not in frontier], colours, alpha=0.6)
+    _tested(axes, frontier, colours)
+    _steps(axes, frontier)
     for point in report.with_role("default"):
         _default(axes, point, colours[point.candidate.label])
     _dress(axes, report, colours)
@@ -65,9 +68,9 @@ def _searched(axes: Any, points: Sequence[Point], colour: str) -> None:
     )
 
 
-def _frontier(axes: Any, points: Sequence[Point], colours: dict[str, str]) -> None:
-    shown = [p for p in points if p.test is not None]
-    for point in shown:
+def _tested(axes: Any, points: Sequence[Point], colours: dict[str, str], alpha: float = 1.0) -> None:
+    """Points with their test score and its interval; fainter where they are not on the frontier."""
+    for point in points:
         test = point.test
         if test is None:
             continue
@@ -81,8 +84,14 @@ def _frontier(axes: Any, points: Sequence[Point], colours: dict[str, str]) -> No
             markeredgecolor="white",
             capsize=3,
             linewidth=1.4,
+            alpha=alpha,
             zorder=4,
         )
+
+
+def _steps(axes: Any, points: Sequence[Point]) -> None:
+    """The best test score there is for each cost."""
+    shown = [p for p in points if p.test is not None]
     best, steps = 0.0, []
     for point in shown:
         if _quality(point) > best:
@@ -121,7 +130,7 @@ def _default(axes: Any, point: Point, colour: str) -> None:
     axes.annotate(
         f"plain default {_quality(point):.2f}",
         (_cost(point), _quality(point)),
-        xytext=(8, -4),
+        xytext=(10, -12 if _quality(point) > 0.1 else 4),
         textcoords="offset points",
         fontsize=8,
         color=colour,
@@ -151,7 +160,13 @@ def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
         Line2D([], [], color="#888888", marker="o", linestyle="", alpha=0.35, label="searched (dev)")
     )
     handles.append(
-        Line2D([], [], color="#444444", linewidth=1.2, label="frontier (sealed test, 95% interval)")
+        Line2D(
+            [],
+            [],
+            color="#444444",
+            linewidth=1.2,
+            label="frontier (sealed test, 95% interval); faint: a model's best beside it",
+        )
     )
     axes.legend(handles=handles, fontsize=8, loc="best", framealpha=0.9)
     tested = max((point.test.n for point in report.points if point.test), default=0)

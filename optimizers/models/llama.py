@@ -40,7 +40,7 @@ SHORT_REPLY = 16
 """Replies of at most this many tokens are decoded one at a time.
 
 A short constrained answer is nearly all prompt, and several slots would each decode
-the shared prefix again; one at a time is faster and gives the same reply every run.
+the shared prefix again; one at a time is faster, and replies hardly ever differ between runs.
 """
 
 

@@ -187,3 +187,9 @@ def test_a_server_that_is_down_stops_the_study_and_keeps_what_was_measured(
     report = study(task, runs, trials=30)
     assert report.trials == 30
     assert all(point.dev.failures == 0 for point in report.points)
+
+
+def test_a_dev_set_that_ends_in_a_short_block_comes_to_an_end(task: LoadedTask, runs: Path) -> None:
+    few = replace(task.dataset, dev=task.dataset.dev[:15])
+    report = study(replace(task, dataset=few), runs, trials=3)
+    assert max(point.dev.n for point in report.points) == 15
