@@ -20,7 +20,7 @@ from optimizers.renderings import rendering as make_rendering
 from optimizers.renderings import sibling
 from optimizers.renderings.rendering import Rendering
 from optimizers.techniques import TECHNIQUES
-from optimizers.techniques.technique import Technique, told
+from optimizers.techniques.technique import Technique, told, with_bounded_thoughts
 
 if TYPE_CHECKING:
     from optimizers.candidate import Candidate
@@ -267,11 +267,12 @@ def set_choices(predictor: dspy.Predict, candidate: Candidate, name: str, model:
         model: What serves it.
     """
     prompt, serving = candidate.predictors[name], candidate.serving(name)
-    inputs = tuple(predictor.signature.input_fields)
+    signature = with_bounded_thoughts(predictor.signature)
+    inputs = tuple(signature.input_fields)
     technique = TECHNIQUES[serving.technique]
-    if not technique.applies(predictor.signature):
+    if not technique.applies(signature):
         technique = TECHNIQUES["direct"]
-    predictor.signature = told(technique.transform(predictor.signature), prompt.instruction, technique.words)
+    predictor.signature = told(technique.transform(signature), prompt.instruction, technique.words)
     shown = None
     if prompt.nearest is not None:
         shown = ShownDemos(

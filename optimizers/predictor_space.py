@@ -19,7 +19,7 @@ from optimizers.proposals.fit import longest_inputs
 from optimizers.proposals.instructions import Instruction, compose, parts_for
 from optimizers.proposals.pools import Pool
 from optimizers.proposals.strategies import STRATEGIES
-from optimizers.techniques.technique import output_tokens
+from optimizers.techniques.technique import output_tokens, with_bounded_thoughts
 
 if TYPE_CHECKING:
     import dspy
@@ -122,6 +122,7 @@ def predictor_space(
         models: The task's models, whose contexts bound the demos.
         pool: What was found for the predictor.
     """
+    signature = with_bounded_thoughts(signature)
     pools = demo_pools(train, signature)
     every = [demo for label in sorted(pools) for demo in pools[label]]
     sizes = {model.name: demo_sizes(pools, max_tokens=model.context) for model in models}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optimizers.data import json_value
 from optimizers.renderings.fields import closed_values, format_value, without_none
 from optimizers.renderings.fields import json_value as output_value
+from optimizers.techniques.technique import THOUGHTS
 
 if TYPE_CHECKING:
     import dspy
@@ -23,9 +24,6 @@ CHARACTERS_PER_TOKEN = 3.5
 
 LONGEST_SHARE = 0.1
 """Share of the longest examples that are passed over: they cost much and show no more."""
-
-THOUGHTS = ("reasoning", "rationale")
-"""Outputs that hold a thought, as DSPy's modules name them: no data has them, and demos may lack them."""
 
 Demo = dict[str, Any]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optimizers.techniques.technique import Technique, Thought
+from optimizers.techniques.technique import THOUGHT_CHARACTERS, Technique, Thought
 
 if TYPE_CHECKING:
     import dspy
 
-REASONING = Thought(name="reasoning", desc="${reasoning}", characters=600)
+REASONING = Thought(name="reasoning", desc="${reasoning}", characters=THOUGHT_CHARACTERS)
 
 
 def does_not_reason(signature: type[dspy.Signature]) -> bool:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import StringConstraints
 
+from optimizers.renderings.constraints import most_characters
 from optimizers.renderings.fields import closed_values, label, without_none
 
 if TYPE_CHECKING:
     import dspy
+    from pydantic.fields import FieldInfo
 
 FREE_TEXT_TOKENS = (64, 256, 512)
 """Choices for outputs whose length nobody knows."""
@@ -21,6 +23,12 @@ SLACK_TOKENS = 4
 
 NUMBER_BYTES = 36
 """Longest number a constrained reply can hold."""
+
+THOUGHTS = ("reasoning", "rationale")
+"""Outputs that hold a thought, as DSPy's modules name them."""
+
+THOUGHT_CHARACTERS = 600
+"""Most characters of such a thought."""
 
 Sampling = Literal["any", "needed", "unused"]
 """Whether a technique works at every temperature, only above 0, or draws nothing."""
@@ -126,7 +134,7 @@ def output_tokens(signature: type[dspy.Signature]) -> tuple[int, ...]:
     byte, so as many tokens as the longest answer has bytes can never cut it. A choice of
     lengths where there is free text or JSON.
     """
-    bounds = [_longest(info.annotation) for info in signature.output_fields.values()]
+    bounds = [_longest(info) for info in signature.output_fields.values()]
     labels = sum(len(f"\n{label(name)}: ".encode()) for name in list(signature.output_fields)[1:])
     bounded = sum(bound for bound in bounds if bound is not None) + labels + SLACK_TOKENS
     if None not in bounds:
@@ -171,6 +179,17 @@ class Thought:
         return tuple(written + answer for answer in output_tokens(signature))
 
 
+def with_bounded_thoughts(signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    """A signature whose own free thoughts, as of ``dspy.ChainOfThought``, end as those of techniques do."""
+    for name in THOUGHTS:
+        info = signature.output_fields.get(name)
+        if info is None or info.annotation is not str or most_characters(info) is not None:
+            continue
+        bounded = Annotated[str, StringConstraints(max_length=THOUGHT_CHARACTERS)]
+        signature = signature.with_updated_fields(name, type_=bounded)
+    return signature
+
+
 def told(signature: type[dspy.Signature], instruction: str, words: str = "") -> type[dspy.Signature]:
     """The signature with an instruction, and a technique's words after it."""
     text = "\n".join(part for part in (instruction, words) if part.strip())
@@ -185,9 +204,11 @@ def labels_of(signature: type[dspy.Signature]) -> tuple[str, ...] | None:
     return closed_values(without_none(annotations[0])[0]) if len(annotations) == 1 else None
 
 
-def _longest(annotation: object) -> int | None:
-    """Bytes of a type's longest value, None where there is no bound."""
-    inner, nullable = without_none(annotation)
+def _longest(info: FieldInfo) -> int | None:
+    """Bytes of a field's longest value, None where there is no bound."""
+    inner, nullable = without_none(info.annotation)
+    if inner is str:
+        return most_characters(info)
     if inner in (int, float):
         return NUMBER_BYTES
     closed = closed_values(inner)

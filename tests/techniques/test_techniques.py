@@ -11,7 +11,12 @@ from optimizers.renderings import rendering
 from optimizers.renderings.constraints import most_characters
 from optimizers.renderings.fields import label
 from optimizers.techniques import TECHNIQUES
-from optimizers.techniques.technique import told
+from optimizers.techniques.technique import (
+    THOUGHT_CHARACTERS,
+    output_tokens,
+    told,
+    with_bounded_thoughts,
+)
 
 
 class Sentiment(dspy.Signature):
@@ -110,3 +115,13 @@ def test_a_small_model_that_goes_on_and_on_comes_to_the_answer(shown: str) -> No
     (reply,) = rendering(shown)(lm, {}, thinking, [], {"review": "It broke after a day."})
     assert reply["sentiment"] in ("positive", "negative")
     assert len(reply["plan"]) <= (most_characters(thinking.output_fields["plan"]) or 0)
+
+
+def test_a_users_own_chain_of_thought_is_bounded_and_leaves_room_for_the_answer() -> None:
+    own = dspy.ChainOfThought("question -> answer: Literal['yes', 'no']").predict.signature
+    bounded = with_bounded_thoughts(own)
+    assert most_characters(bounded.output_fields["reasoning"]) == THOUGHT_CHARACTERS
+    assert bounded.instructions == own.instructions
+    (limit,) = output_tokens(bounded)
+    assert limit > THOUGHT_CHARACTERS + len("yes")
+    assert with_bounded_thoughts(bounded) is bounded
