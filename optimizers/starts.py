@@ -8,6 +8,7 @@ from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from optimizers.predictor_space import TOGGLES
 from optimizers.space import ELABORATE, MIXED, NEAREST
 
 if TYPE_CHECKING:
@@ -29,12 +30,7 @@ PLAIN = (
     ".temperature",
     ".truncation",
     ".repetition_penalty",
-    ".part.role",
-    ".part.audience",
-    ".part.labels",
-    ".part.steps",
-    ".part.principles",
-    ".part.rule",
+    *(f".part.{toggle}" for toggle in TOGGLES),
 )
 """Ends of the names of choices that are dear, or that change little and would hide what changes much."""
 

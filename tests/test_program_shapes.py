@@ -12,7 +12,7 @@ from typing import Any, Literal
 import dspy
 import pytest
 from dspy.lm15 import Message, Request, Response, TransportError, Usage
-from fakes import LARGE, SMALL, FakeEngine
+from fakes import LARGE, SMALL, FakeEngine, Untracked
 
 from optimizers import Parity
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
@@ -186,18 +186,6 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Agent:
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies without MLflow, pictures and drawn starts, which have tests of their own."""
-
-    class Untracked:
-        known: frozenset[int] = frozenset()
-
-        def __enter__(self) -> Untracked:
-            return self
-
-        def __exit__(self, *error: object) -> None: ...
-
-        def trial(self, *args: Any, **known: Any) -> None: ...
-
-        def finish(self, *args: Any) -> None: ...
 
     monkeypatch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
     monkeypatch.setattr("optimizers.search.study.draw_frontier", lambda report, path: None)

@@ -21,7 +21,7 @@ from programs.rules import rows as returns
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 MADE_UP = ("extract", "pipeline", "rules")
-PULLED = ("categorize", "classify", "coarse_to_fine", "match", "solve")
+PULLED = ("categorize", "classify", "coarse_to_fine", "match", "solve", "tweets")
 
 loads = [*MADE_UP, *(pytest.param(name, marks=pytest.mark.model) for name in PULLED)]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Demo = dict[str, Any]
+from optimizers.proposals.demos import Demo
 
 
 class Pool(BaseModel):

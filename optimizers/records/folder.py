@@ -96,7 +96,7 @@ class StudyFolder:
         """Make the folder of a new study and write its manifest."""
         folder = cls.at(runs, manifest.name)
         folder.path.mkdir(parents=True, exist_ok=True)
-        _write(folder.manifest, manifest)
+        write_record(folder.manifest, manifest)
         return folder
 
     @classmethod
@@ -139,12 +139,12 @@ class StudyFolder:
 
     def write_manifest(self, manifest: StudyManifest) -> None:
         """Write the study's manifest anew."""
-        _write(self.manifest, manifest)
+        write_record(self.manifest, manifest)
 
     def write_prediction(self, prediction: Prediction) -> None:
         """Write what the study is foretold to use, unless it was foretold before."""
         if not self.prediction.exists():
-            _write(self.prediction, prediction)
+            write_record(self.prediction, prediction)
 
     def read_prediction(self) -> Prediction | None:
         """What the study was foretold to use, if it was."""
@@ -170,7 +170,7 @@ class StudyFolder:
 
     def write_report(self, report: FrontierReport) -> None:
         """Write the study's result."""
-        _write(self.report, report)
+        write_record(self.report, report)
 
 
 def list_studies(runs: Path) -> list[str]:
@@ -178,7 +178,7 @@ def list_studies(runs: Path) -> list[str]:
     return sorted(path.parent.name for path in runs.glob("*/study.json"))
 
 
-def _write(path: Path, content: BaseModel) -> None:
+def write_record(path: Path, content: BaseModel) -> None:
     """Write beside the file and move into place, so that a reader never sees half of it."""
     beside = path.with_suffix(f".{os.getpid()}.part")
     beside.write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")

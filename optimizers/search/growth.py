@@ -257,14 +257,12 @@ def teachers(board: Board) -> list[Standing]:
 
     They are the best of all, the cheapest model's best, and the best that reasons.
     """
-    models = {standing.candidate.model: standing.cost for standing in board.measured()}
-    leaders = sorted(
-        filter(None, (board.best_of(model) for model in models)), key=board.quality, reverse=True
-    )
+    models = dict.fromkeys(standing.candidate.model for standing in board.measured())
+    leaders = [best for model in models if (best := board.best_of(model)) is not None]
     everyone = sorted(board.measured(), key=board.quality, reverse=True)
     if not leaders:
         return everyone[:1]
-    cheapest = min(leaders, key=lambda standing: standing.cost)
+    cheapest = min(leaders, key=lambda standing: (standing.cost, -board.quality(standing)))
     enough = board.quality(everyone[0]) - REASONING_WITHIN
     reasoning = [s for s in everyone if _reasons(s.candidate) and board.quality(s) >= enough][:1]
     found = {s.candidate.id: s for s in (everyone[0], cheapest, *reasoning)}

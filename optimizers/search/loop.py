@@ -239,10 +239,12 @@ class Search:
         _tell(study, trial.number, values)
         return trial, standing
 
-    def choices_of(self, candidate: str) -> Choices | None:
-        """What was chosen in the trial of a candidate, or None where it had none."""
-        trials = finished(self.rounds)
-        return next((trial.params for trial in trials if trial.user_attrs[CANDIDATE] == candidate), None)
+    def choices(self) -> dict[str, Choices]:
+        """Candidate id -> what was chosen in its first trial."""
+        found: dict[str, Choices] = {}
+        for trial in finished(self.rounds):
+            found.setdefault(trial.user_attrs[CANDIDATE], trial.params)
+        return found
 
     def settle(self) -> float:
         """Measure the least-measured leader one block further; returns the share that is settled.

@@ -83,11 +83,8 @@ def later_round(
     """
     found = growth.grown(board, number)
     space = space_of(growth.task, joined(pools, found))
-    tried = {
-        standing.candidate.id: choices
-        for standing in [*board.leaders(), *teachers(board)]
-        if (choices := search.choices_of(standing.candidate.id)) is not None
-    }
+    good, choices = [*board.leaders(), *teachers(board)], search.choices()
+    tried = {one.candidate.id: choices[one.candidate.id] for one in good if one.candidate.id in choices}
     best = [board.best_of(model.name) for model in growth.task.models]
     usual = [tried[one.candidate.id] for one in best if one is not None and one.candidate.id in tried]
     begun = tuple(islice(starts_with(space, found, usual, tried), MOST_STARTS))

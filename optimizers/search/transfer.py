@@ -6,7 +6,6 @@ chose each prompt on dev for its own model, so a prompt's score on its own model
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from optimizers.frontier.transfer_matrix import (
 )
 from optimizers.models.model import ACCEPTABLE, Model
 from optimizers.models.resolve import parse_model
+from optimizers.records.folder import write_record
 from optimizers.records.ledger import Ledger
 from optimizers.renderings import renderings_for
 from optimizers.space import search_space
@@ -178,7 +178,7 @@ def run_transfer(folder: StudyFolder, transfer: Transfer, budget: Budget, *, wat
             cut = True
         account.touch()
         report = _report(transfer, ledger, budget if cut else None)
-    _write(folder.path / RESULT, report)
+    write_record(folder.path / RESULT, report)
     return report
 
 
@@ -366,7 +366,7 @@ def _remember(path: Path, transfer: Transfer) -> None:
     """Keep how the new models were declared: their rollouts hold for that declaration alone."""
     known = {model.name: model for model in _read_models(path)}
     new = {model.name: model for model in transfer.task.models if model.name in transfer.defaults}
-    _write(path, KnownModels(models=tuple({**new, **known}.values())))
+    write_record(path, KnownModels(models=tuple({**new, **known}.values())))
 
 
 def _read_models(path: Path) -> tuple[Model, ...]:
@@ -378,10 +378,3 @@ def _read_models(path: Path) -> tuple[Model, ...]:
         raise StudyError(
             "The file cannot be read.", where=str(path), fix=f"delete it and {LEDGER} beside it"
         ) from error
-
-
-def _write(path: Path, content: BaseModel) -> None:
-    """Write beside the file and move into place, so that a reader never sees half of it."""
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)

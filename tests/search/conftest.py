@@ -7,21 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-
-
-class Untracked:
-    """In place of MLflow, which has tests of its own."""
-
-    known: frozenset[int] = frozenset()
-
-    def __enter__(self) -> Untracked:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def trial(self, *args: Any, **known: Any) -> None: ...
-
-    def finish(self, *args: Any) -> None: ...
+from fakes import Untracked
 
 
 @pytest.fixture
