@@ -8,7 +8,7 @@ learnt about a model at one predictor holds wherever it serves that predictor.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimizers.candidate import Candidate, Nearest, PredictorPrompt, Sampling, Serving
@@ -75,6 +75,31 @@ class Chooser(Protocol):
 
 
 @dataclass(frozen=True)
+class Decided:
+    """What was chosen for one predictor.
+
+    Attributes:
+        model: What serves it.
+        serving: The same, with rendering, technique and sampling.
+        way: How its task is said.
+        parts: What is added to that: part -> its form.
+        per_label: Demos per label.
+        source: Where they come from; None without demos.
+        draw: Seed of the strategy that draws them.
+        alternate: Whether their labels take turns.
+    """
+
+    model: Model
+    serving: Serving
+    way: str
+    parts: Mapping[str, str]
+    per_label: int = 0
+    source: str | None = None
+    draw: int = 0
+    alternate: bool = False
+
+
+@dataclass(frozen=True)
 class SearchSpace:
     """Every legal candidate of a task.
 
@@ -97,23 +122,32 @@ class SearchSpace:
     strategies: tuple[str, ...] = (*STRATEGIES, NEAREST)
     parts: bool = True
     sampling: bool = True
+    # What was found out about techniques: to transform a signature again is slow.
+    _legal: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
+    _limits: dict[tuple[str, str, str], tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def choose(self, chooser: Chooser) -> Candidate:
         """One candidate, every part chosen by ``chooser``."""
+        return self.built(self.decided(chooser))
+
+    def decided(self, chooser: Chooser) -> dict[str, Decided]:
+        """Every choice that makes a candidate, by predictor; no prompt is written yet."""
         by_name = {model.name: model for model in self.models}
         name = _pick(chooser, "model", [*by_name, *([MIXED] if self.mixed else [])])
-        prompts = {}
+        found = {}
         for predictor in self.predictors:
             served = _pick(chooser, f"{predictor}.model", list(by_name)) if name == MIXED else name
-            model = by_name[served]
-            serving = self._serving(chooser, model, predictor)
-            prompts[predictor] = self._prompt(chooser, model, predictor, serving)
+            found[predictor] = self._decided(chooser, by_name[served], predictor)
+        return found
+
+    def built(self, decided: Mapping[str, Decided]) -> Candidate:
+        """The candidate that choices make."""
+        prompts = {predictor: self._prompt(predictor, chosen) for predictor, chosen in decided.items()}
         return joined(prompts, self.models)
 
     def prefix(self, model: Model) -> str:
-        """What a model's choices are named by: its short name, or its whole one where two share that."""
-        twins = sum(other.label == model.label for other in self.models)
-        return model.label if twins == 1 else model.name
+        """What a model's choices are named by."""
+        return prefix(model, self.models)
 
     def renderings(self, model: Model) -> tuple[str, ...]:
         """The model's legal renderings; chat endpoints over HTTP take no text without a template."""
@@ -129,6 +163,12 @@ class SearchSpace:
 
         Each applies to the predictor and works on the model's engine in this rendering.
         """
+        key = (model.name, rendering, predictor)
+        if key not in self._legal:
+            self._legal[key] = self._find_legal(model, rendering, predictor)
+        return self._legal[key]
+
+    def _find_legal(self, model: Model, rendering: str, predictor: str) -> tuple[str, ...]:
         able, signature = self.abilities[model.name], self.predictors[predictor].signature
         known = dict.fromkeys(("direct", *(TECHNIQUES if self.allowed is None else self.allowed)))
         legal = [
@@ -143,6 +183,12 @@ class SearchSpace:
 
     def reply_limits(self, rendering: str, technique: str, predictor: str) -> tuple[int, ...]:
         """Choices of ``max_tokens``: long enough for the predictor's reply in this format."""
+        key = (rendering, technique, predictor)
+        if key not in self._limits:
+            self._limits[key] = self._find_limits(rendering, technique, predictor)
+        return self._limits[key]
+
+    def _find_limits(self, rendering: str, technique: str, predictor: str) -> tuple[int, ...]:
         chosen, space = TECHNIQUES[technique], self.predictors[predictor]
         signature = chosen.asked(chosen.transform(space.signature))
         extra = FORMAT_TOKENS.get(rendering, 0) * len(signature.output_fields)
@@ -203,8 +249,9 @@ class SearchSpace:
             settings["repetition_penalty"] = _pick(chooser, f"{prefix}.repetition_penalty", PENALTIES)
         return Sampling(**settings)
 
-    def _prompt(self, chooser: Chooser, model: Model, predictor: str, serving: Serving) -> PredictorPrompt:
+    def _decided(self, chooser: Chooser, model: Model, predictor: str) -> Decided:
         prefix, space = f"{self.prefix(model)}.{predictor}", self.predictors[predictor]
+        serving = self._serving(chooser, model, predictor)
         ways = WAYS if self.parts else WAYS[:1]
         way = _pick(chooser, f"{prefix}.instruction", [*ways, *space.pool.instructions])
         parts = {}
@@ -213,25 +260,36 @@ class SearchSpace:
                 name: _pick(chooser, f"{prefix}.part.{name}", choices)
                 for name, choices in space.parts.items()
             }
-        instruction = space.instruction(way, parts)
         per_label = _pick(chooser, f"{prefix}.demos", space.sizes[model.name])
-        prompt = PredictorPrompt(
-            instruction=instruction.text, instruction_name=instruction.name, serving=serving
-        )
         if per_label == 0:
-            return prompt
+            return Decided(model, serving, way, parts)
         labelled = self.strategies if space.labelled else ()
-        way = _pick(chooser, f"{prefix}.demos.from", [*labelled, *space.pool.demos])
-        if way == NEAREST:
+        source = _pick(chooser, f"{prefix}.demos.from", [*labelled, *space.pool.demos])
+        if source == NEAREST:
+            return Decided(model, serving, way, parts, per_label, source)
+        draw = _pick(chooser, f"{prefix}.{source}.draw", range(DRAWS)) if source in STRATEGIES else 0
+        alternate = space.ordered and _pick(chooser, f"{prefix}.demos.alternate", (False, True))
+        return Decided(model, serving, way, parts, per_label, source, draw, alternate)
+
+    def _prompt(self, predictor: str, decided: Decided) -> PredictorPrompt:
+        space, per_label, source = self.predictors[predictor], decided.per_label, decided.source
+        instruction = space.instruction(decided.way, decided.parts)
+        prompt = PredictorPrompt(
+            instruction=instruction.text, instruction_name=instruction.name, serving=decided.serving
+        )
+        if source is None:
+            return prompt
+        if source == NEAREST:
             count = min(per_label * space.labels, MOST_NEAREST)
             nearest = Nearest(count=count, pool=space.nearest_pool)
             return prompt.model_copy(update={"nearest": nearest, "demos_name": f"{count} nearest"})
-        draw = _pick(chooser, f"{prefix}.{way}.draw", range(DRAWS)) if way in STRATEGIES else 0
-        demos = space.demos(way, per_label=per_label, draw=draw)
-        name = f"{per_label} per label, {way} {draw}" if way in STRATEGIES else f"{len(demos)} {way}"
-        if space.ordered and _pick(chooser, f"{prefix}.demos.alternate", (False, True)):
+        demos = space.demos(source, per_label=per_label, draw=decided.draw)
+        name = f"{per_label} per label, {source} {decided.draw}"
+        if source not in STRATEGIES:
+            name = f"{len(demos)} {source}"
+        if decided.alternate:
             demos, name = alternate_labels(demos, space.signature), f"{name}, labels in turn"
-        fitting = self._fitting(demos, model, predictor, serving, instruction.text)
+        fitting = self._fitting(demos, decided.model, predictor, decided.serving, instruction.text)
         return prompt.model_copy(update={"demos": fitting, "demos_name": name})
 
     def _fitting(
@@ -243,6 +301,12 @@ class SearchSpace:
         room = prompt_room(model.context, serving.sampling.max_tokens + model.reasoning_room)
         rendering = make_rendering(serving.rendering)
         return fit_demos(demos, rendering, signature, space.longest, max_bytes=room)
+
+
+def prefix(model: Model, models: Sequence[Model]) -> str:
+    """What a model's choices are named by: its short name, or its whole one where two share that."""
+    twins = sum(other.label == model.label for other in models)
+    return model.label if twins == 1 else model.name
 
 
 def joined(prompts: Mapping[str, PredictorPrompt], models: Sequence[Model]) -> Candidate:

@@ -73,10 +73,12 @@ class _Drawn:
     No start is dear in two ways: one with a technique shows few demos, the same for every input.
     """
 
-    def __init__(self, random: Random, values: Mapping[str, Any]) -> None:
-        self.random, self.values = random, dict(values)
+    def __init__(self, random: Random, values: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+        self.random, self.values, self.kept = random, dict(values), kept
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if name in self.kept and self.kept[name] in choices:
+            return self.values.setdefault(name, self.kept[name])
         plain = name.endswith(PLAIN) and self.random.random() < PLAIN_SHARE
         allowed = [choice for choice in choices if not self._dear(name, choice)]
         # Techniques with several calls come in the order of what they cost.
@@ -96,7 +98,7 @@ def starts(space: SearchSpace, seed: int) -> list[Choices]:
 
 
 def known_starts(space: SearchSpace) -> list[Choices]:
-    """Good few-shot starts first, so that racing has rivals, then each model's plain default.
+    """Good few-shot starts first, then each model's plain default.
 
     Where each predictor may have a model of its own, ways to share them out come in between.
     """
@@ -108,12 +110,12 @@ def known_starts(space: SearchSpace) -> list[Choices]:
 def design(space: SearchSpace, seed: int) -> list[Choices]:
     """Drawn choices that give every model its turn, and try dear ones less often than cheap ones."""
     random = Random(seed)
-    return [_draw(space, model, random)[0] for _ in range(DESIGN) for model in space.models]
+    return [drawn_choices(space, model.name, random) for _ in range(DESIGN) for model in space.models]
 
 
 def drawn(space: SearchSpace, model: Model, random: Random) -> Candidate:
     """A candidate of a model, drawn at random as the starts are."""
-    return _draw(space, model, random)[1]
+    return space.choose(FixedChoices(drawn_choices(space, model.name, random)))
 
 
 def default_choices(space: SearchSpace, model: Model) -> Choices:
@@ -127,10 +129,21 @@ def default_candidate(space: SearchSpace, model: Model) -> Candidate:
     return space.choose(FixedChoices(default_choices(space, model)))
 
 
-def _draw(space: SearchSpace, model: Model, random: Random) -> tuple[Choices, Candidate]:
-    chooser = _Drawn(random, _model(space, model))
-    candidate = space.choose(chooser)
-    return chooser.values, candidate
+def drawn_choices(
+    space: SearchSpace, model: str, random: Random, kept: Mapping[str, Any] | None = None
+) -> Choices:
+    """Choices for a model, drawn at random but for what is kept of others.
+
+    Args:
+        space: What may be chosen.
+        model: The model's name, or ``MIXED``.
+        random: Where chance comes from.
+        kept: Choices to take wherever they can be made.
+    """
+    several = len(space.models) > 1 or space.mixed
+    chooser = _Drawn(random, {"model": model} if several else {}, kept or {})
+    space.decided(chooser)
+    return chooser.values
 
 
 def few_shot_starts(space: SearchSpace, per_label: int) -> list[Choices]:
@@ -176,5 +189,5 @@ def _plain(space: SearchSpace, model: Model, rendering: str, *, demos: int, long
 def completed(space: SearchSpace, values: Mapping[str, Any]) -> Choices:
     """The choices a candidate is made of, all of them and no others."""
     chooser = FixedChoices(values)
-    space.choose(chooser)
+    space.decided(chooser)
     return chooser.made

@@ -16,7 +16,8 @@ from optimizers.candidate import Candidate, PredictorPrompt
 from optimizers.data import load_rows
 from optimizers.models.model import Model, Price
 from optimizers.records.rows import Rollout, Split, SplitSizes, StudyManifest
-from optimizers.search.board import Board, Standing
+from optimizers.search.blocks import BLOCK
+from optimizers.search.board import Block, Board, Standing
 from optimizers.splits import Dataset, make_dataset
 
 
@@ -278,9 +279,11 @@ def rollouts(
 
 
 def fill(board: Board, entered: Candidate, scores: Iterable[float | None], cost: float) -> Standing:
-    """Enter a candidate and give it a rollout per score."""
+    """Enter a candidate and give it a rollout per score, in blocks."""
     standing = board.enter(entered)
-    board.add(rollouts(entered, scores, cost=cost))
+    found = list(rollouts(entered, scores, cost=cost))
+    for start in range(0, len(found), BLOCK):
+        board.add(standing, Block.of(found[start : start + BLOCK]))
     return standing
 
 

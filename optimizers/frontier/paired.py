@@ -29,13 +29,6 @@ POWER = 0.8
 MOST_EXAMPLES = 200_000
 """More examples than this are no advice."""
 
-BET = 0.8
-"""Stake of :func:`wealth_against`: on 0/1 scores it pays off once over 73% of the pairs that differ are lost.
-
-By simulation over 60 examples: smaller stakes and mixtures stop poor candidates later; larger ones stop
-fewer candidates that are only somewhat worse.
-"""
-
 
 @dataclass(frozen=True)
 class _Pairs:
@@ -181,26 +174,6 @@ def examples_to_settle(
     if needed - n > MOST_EXAMPLES:
         return None
     return max(1, math.ceil(needed) - n)
-
-
-def wealth_against(challenger: Sequence[float], rival: Sequence[float]) -> float:
-    """What a bettor who says that the challenger is worse makes of 1, paired.
-
-    On each pair a share ``BET`` of the wealth is staked on the rival's lead: wealth is the
-    product of 1 + BET (rival - challenger). While the challenger is no worse in truth, no
-    bet has a positive mean, so the chance that the wealth ever reaches 1 / alpha is at most
-    alpha, however often one looks (Ville's inequality; Waudby-Smith & Ramdas, "Estimating
-    means of bounded random variables by betting", JRSS B 86, 2024). Means of several
-    wealths keep that property whatever their dependence, so many rivals are tested by the
-    mean alone (Vovk & Wang, "E-values", Annals of Statistics 49, 2021).
-
-    Args:
-        challenger: Scores in [0, 1].
-        rival: Scores on the same examples, in the same order.
-    """
-    own, theirs = _aligned(challenger, rival)
-    # Far past any threshold, and still a finite number.
-    return math.exp(min(float(np.log1p(BET * (theirs - own)).sum()), 500.0))
 
 
 def noise_floor(first: Sequence[float], second: Sequence[float]) -> NoiseFloor:

@@ -1,7 +1,7 @@
 """What a study will use, foretold before anything is spent, and what it keeps for the sealed test.
 
 Tokens come from prompts that are really rendered, for the candidates every study starts
-with and some drawn at random; how long racing measures a candidate is taken from studies
+with and some drawn at random; how long a candidate is measured is taken from studies
 that were run (tests/benchmarks/RESULTS.md).
 """
 
@@ -16,7 +16,6 @@ from optimizers.budget import Budget, Use
 from optimizers.compiled import PromptedPredict, adapter_of, compile_candidate, demos_of
 from optimizers.frontier.report import Amount, Prediction
 from optimizers.search.confirm import DEFAULT_ROWS
-from optimizers.search.loop import SETTLED
 from optimizers.space import FORMAT_TOKENS
 from optimizers.split_notes import detectable_difference
 from optimizers.starts import default_candidate, drawn
@@ -36,8 +35,8 @@ PER_TRIAL = 24
 TRIED_SHARE = 0.35
 """Share of those that go to the trial's own candidate; the rest measures leaders further."""
 
-SETTLE_SHARE = 0.5
-"""Share of the leaders' rollouts, up to 200 each, that are still to be run when the trials end."""
+SETTLED = 100
+"""Rollouts of each leader that are still to be run when the trials end."""
 
 BYTES_PER_TOKEN = 4.0
 """Of English prompts; a model's own tokenizer decides."""
@@ -72,12 +71,12 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
     random = Random(0)
     sample = [drawn(space, model, random) for model in task.models for _ in range(SAMPLED)]
     default = [_rollout(task, default_candidate(space, model)) for model in task.models]
-    # Racing keeps what is cheap for its quality: what leads is like the cheaper half.
+    # What is cheap for its quality leads: it is like the cheaper half.
     uses = sorted((_rollout(task, candidate) for candidate in sample), key=lambda use: use.dollars)
     leader = _mean(uses[: len(uses) // 2])
     leaders, rows = len(task.models) + 3, len(task.dataset.test)
     test = leader * (leaders * rows) + _mean(default) * (min(DEFAULT_ROWS, rows) * len(task.models))
-    settle = leader * (SETTLE_SHARE * leaders * min(SETTLED, len(task.dataset.dev)))
+    settle = leader * (leaders * min(SETTLED, len(task.dataset.dev)))
     trial = _mean(uses) * (PER_TRIAL * TRIED_SHARE) + leader * (PER_TRIAL * (1 - TRIED_SHARE))
     trials = _affordable(budget, trial, settle + test)
     total = trial * trials + settle + test

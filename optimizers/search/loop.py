@@ -1,8 +1,10 @@
-"""The search: Optuna proposes candidates, racing decides how long each is measured.
+"""The search: which candidate is tried next, and how far each is measured.
 
-What a study does next follows from its seed and its recorded scores alone. A process
-that takes up an interrupted study goes through the finished trials again, reading their
-rollouts from the ledger, and so stands where the other one stood.
+To the outside it is an Optuna study: every candidate is a trial that is asked for and told. What
+to try and how long to measure is decided by what the next block is expected to gain
+(:mod:`optimizers.search.policy`). That follows from the study's seed and its recorded scores alone. A
+process that takes up an interrupted study counts the finished trials' blocks again, and so stands
+where the other one stood.
 """
 
 from __future__ import annotations
@@ -10,15 +12,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from optimizers.errors import BudgetSpent
-from optimizers.search.racing import BLOCK, CHALLENGE, judge
-from optimizers.starts import Choices, FixedChoices
+from optimizers.search.board import Block
+from optimizers.search.policy import outlook
+from optimizers.search.proposed import proposals
+from optimizers.starts import Choices, FixedChoices, drawn_choices
 
 if TYPE_CHECKING:
     import dspy
@@ -27,23 +32,27 @@ if TYPE_CHECKING:
     from optimizers.evaluation.measure import Measurer
     from optimizers.records.rows import Objective
     from optimizers.search.board import Board, Standing
+    from optimizers.search.policy import Outlook, Unit
     from optimizers.space import SearchSpace
 
 FRONTIER_POINTS = 6
 """Points of the frontier that are settled and tested. More of them, near each other, would cost as much
 as any and say little more, and each would weaken the verdicts on the others."""
 
-SETTLED = 200
-"""Dev examples a leader is measured on before the frontier is frozen, or the whole dev set."""
+SETTLED = 3e-4
+"""When the next block of no candidate is expected to gain so much hypervolume, the leaders are settled."""
 
-LEARN_FROM = 16
-"""Trials after which the sampler learns from them; by then the seeded starts have run."""
+FURTHER = 5
+"""Blocks of known candidates that a trial runs beside its own, at most."""
 
 DIRECTIONS = {"quality": StudyDirection.MAXIMIZE}
 METRICS = {"quality": "quality", "cost": "cost_per_1000", "latency": "latency_p50"}
 
 CANDIDATE = "candidate"
 """User attribute of a trial: the id of its candidate."""
+
+RAN = "ran"
+"""User attribute of a finished trial: the blocks it measured, in order, and whose they are."""
 
 INHERITED = "inherited"
 """User attribute of a later round's study that holds all it takes over from the rounds before."""
@@ -97,7 +106,7 @@ def open_round(
         if not standing.scores:
             continue
         chooser = FixedChoices(trial.params)
-        space.choose(chooser)
+        space.decided(chooser)
         study.add_trial(
             optuna.create_trial(
                 params=chooser.made,
@@ -147,22 +156,6 @@ def finished(rounds: Sequence[optuna.Study]) -> list[optuna.trial.FrozenTrial]:
     ]
 
 
-def sampler(seed: int, position: int, start: Mapping[str, Any] | None) -> optuna.samplers.BaseSampler:
-    """Who proposes the trial at this position: a start's choices, else TPE on what came before.
-
-    Seeded by the position, so that a resumed study proposes what it would have proposed.
-    """
-    with _experimental():
-        # Conditional parameters need the group option, which Optuna still marks experimental.
-        tpe = optuna.samplers.TPESampler(
-            seed=(seed * 1_000_003 + position) % 2**32,
-            multivariate=True,
-            group=True,
-            n_startup_trials=LEARN_FROM,
-        )
-        return optuna.samplers.PartialFixedSampler(dict(start), tpe) if start else tpe
-
-
 class Search:
     """One study's trials, one after the other.
 
@@ -171,6 +164,7 @@ class Search:
         measurer: Runs candidates and records their rollouts.
         blocks: The dev set in blocks, in the order all candidates run them.
         seed: Seed of the study.
+        unit: What the worth of a block is counted against.
 
     Attributes:
         rounds: Optuna's records, one per round.
@@ -185,12 +179,14 @@ class Search:
         measurer: Measurer,
         blocks: Sequence[tuple[dspy.Example, ...]],
         seed: int,
+        unit: Unit = "calls",
     ) -> None:
-        self.board, self.measurer, self.blocks, self.seed = board, measurer, blocks, seed
+        self.board, self.measurer, self.blocks, self.seed, self.unit = board, measurer, blocks, seed, unit
         self.rounds: list[optuna.Study] = []
         self.space: SearchSpace
         self.starts: list[Choices] = []
         self.began = 0
+        self._seen: tuple[tuple[int, int], Outlook] | None = None
 
     def begin(
         self, study: optuna.Study, space: SearchSpace, starts: Sequence[Choices], position: int
@@ -206,14 +202,20 @@ class Search:
         self.rounds.append(study)
         self.space, self.starts, self.began = space, list(starts), position
 
-    def replay(self, candidate: Candidate) -> Standing:
-        """Go through a finished trial again, on recorded rollouts."""
-        standing = self.board.enter(candidate)
-        self._run(standing)
-        return standing
+    def replay(self, trial: optuna.trial.FrozenTrial, known: Mapping[str, Candidate]) -> Standing:
+        """Count again what a finished trial measured.
+
+        Args:
+            trial: The trial.
+            known: Candidate id -> candidate.
+        """
+        own = self.board.enter(known[trial.user_attrs[CANDIDATE]], trial.params)
+        for identity, block in trial.user_attrs[RAN]:
+            self.board.add(self.board.standings[identity], Block.model_validate(block))
+        return own
 
     def trial(self, position: int) -> tuple[optuna.Trial, Standing]:
-        """Run one trial: ask, measure until racing stops it, measure one leader further, tell.
+        """Run one trial: a candidate's next block, then blocks of known ones while they promise more.
 
         Args:
             position: Finished trials before this one.
@@ -222,82 +224,88 @@ class Search:
             BudgetSpent: It could not be finished; it does not count.
         """
         study, place = self.rounds[-1], position - self.began
-        start = self.starts[place] if place < len(self.starts) else None
-        study.sampler = sampler(self.seed, position, start)
+        given = place < len(self.starts)
+        choices = self.starts[place] if given else self._proposed()
+        study.sampler = optuna.samplers.PartialFixedSampler(choices, optuna.samplers.RandomSampler(seed=0))
         trial = study.ask()
-        standing = self.board.enter(self.space.choose(trial))
-        trial.set_user_attr(CANDIDATE, standing.candidate.id)
+        own = self.board.enter(self.space.choose(trial), trial.params)
+        trial.set_user_attr(CANDIDATE, own.candidate.id)
+        began = len(self.board.ran)
         try:
-            self._run(standing)
+            self._block(own)
+            while not given and len(self.board.ran) - began <= FURTHER and (further := self._further()):
+                self._block(further)
         except BudgetSpent:
             _tell(study, trial.number, None)
             raise
-        values = self.board.values(standing) if standing.scores else []
-        trial.set_user_attr("rollouts", standing.n)
-        trial.set_user_attr("eliminated", standing.eliminated)
+        ran = [
+            (identity, self.board.standings[identity].blocks[number].model_dump())
+            for identity, number in self.board.ran[began:]
+        ]
+        values = self.board.values(own) if own.scores else []
+        trial.set_user_attr("rollouts", own.n)
+        trial.set_user_attr(RAN, ran)
         trial.set_user_attr(VALUES, values)
         _tell(study, trial.number, values)
-        return trial, standing
+        return trial, own
 
     def choices(self) -> dict[str, Choices]:
         """Candidate id -> what was chosen in its first trial."""
-        found: dict[str, Choices] = {}
-        for trial in finished(self.rounds):
-            found.setdefault(trial.user_attrs[CANDIDATE], trial.params)
-        return found
+        return {
+            identity: dict(standing.choices)
+            for identity, standing in self.board.standings.items()
+            if standing.choices is not None
+        }
 
     def settle(self) -> float:
-        """Measure the least-measured leader one block further; returns the share that is settled.
+        """Run the known block that promises most; returns the share that is settled.
 
         Raises:
             BudgetSpent: The budget does not cover the block.
         """
-        target = self._target()
-        leaders = self.board.leaders(FRONTIER_POINTS)
-        behind = [standing for standing in leaders if standing.n < target]
-        if behind:
-            self._block(min(behind, key=lambda standing: standing.n))
-        done = sum(min(standing.n, target) for standing in leaders)
-        return 1.0 if not behind else min(0.99, done / (target * len(leaders)))
+        best = outlook(self.board, self._sizes, self.unit).best_known
+        if best is None or best[1] * self._spend(best[0]) < SETTLED:
+            return 1.0
+        self._block(best[0])
+        return min(0.99, SETTLED / (best[1] * self._spend(best[0])))
 
-    def _run(self, standing: Standing) -> None:
-        if standing.n:
-            # Asked for again: what is known already counts, and one block more is learnt.
-            self._block(standing)
-        else:
-            self._race(standing)
-        if standing.scores:
-            self._refine_a_leader()
+    @property
+    def _sizes(self) -> list[int]:
+        return [len(block) for block in self.blocks]
 
-    def _race(self, standing: Standing) -> None:
-        limit = min(CHALLENGE, self._common())
-        while self._block(standing):
-            outcome = judge(standing, self.board)
-            standing.eliminated = outcome == "eliminate"
-            if outcome != "continue" or standing.n >= limit:
-                return
+    def _spend(self, standing: Standing) -> float:
+        """What a candidate's block uses of what is scarce."""
+        return float(getattr(standing.use, self.unit)) / len(standing.blocks)
 
-    def _common(self) -> int:
-        """Examples that every leader has run; at least two blocks, so that a first look is not the last."""
-        leaders = self.board.frontier()
-        return max(2 * BLOCK, min((leader.n for leader in leaders), default=0))
+    def _outlook(self) -> Outlook:
+        """What is worth doing now; the same whoever asks, as long as nothing more was measured."""
+        if self._seen is None or self._seen[0] != (len(self.board.ran), len(self.rounds)):
+            random = Random(f"{self.seed} {len(self.board.ran)}")
+            known = self.choices()
+            leaders = [known[one.candidate.id] for one in self.board.leaders() if one.candidate.id in known]
+            proposed = proposals(self.space, leaders, known.values(), random)
+            found = outlook(self.board, self._sizes, self.unit, proposed)
+            self._seen = (len(self.board.ran), len(self.rounds)), found
+        return self._seen[1]
 
-    def _refine_a_leader(self) -> None:
-        behind = [leader for leader in self.board.leaders() if leader.n < self._target()]
-        if behind:
-            self._block(min(behind, key=lambda standing: standing.n))
+    def _proposed(self) -> Choices:
+        """The new candidate that promises most."""
+        found = self._outlook().best_new
+        # In a space where all was tried, one is tried again.
+        drawn = drawn_choices(self.space, self.space.models[0].name, Random(len(self.board.ran)))
+        return drawn if found is None else dict(found)
 
-    def _target(self) -> int:
-        return min(SETTLED, sum(len(block) for block in self.blocks))
+    def _further(self) -> Standing | None:
+        """A known candidate whose next block promises more than any new candidate's."""
+        found = self._outlook()
+        return None if found.is_new_better or found.best_known is None else found.best_known[0]
 
-    def _block(self, standing: Standing) -> bool:
-        """Run the candidate's next block; False when it has run them all."""
-        # The last block may be a short one: it counts as run all the same.
-        position = -(-standing.n // BLOCK)
-        if position >= len(self.blocks):
-            return False
-        self.board.add(self.measurer.measure(standing.candidate, self.blocks[position], "dev"))
-        return True
+    def _block(self, standing: Standing) -> None:
+        """Run a candidate's next block, where there is one."""
+        position = len(standing.blocks)
+        if position < len(self.blocks):
+            rollouts = self.measurer.measure(standing.candidate, self.blocks[position], "dev")
+            self.board.add(standing, Block.of(rollouts))
 
 
 def _tell(study: optuna.Study, number: int, values: Sequence[float] | None) -> None:

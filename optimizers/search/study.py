@@ -25,16 +25,17 @@ from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest
 from optimizers.records.summary import report_of
+from optimizers.search.blocks import blocks
 from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
 from optimizers.search.estimate import held_back, predict
 from optimizers.search.growth import Growth
-from optimizers.search.loop import CANDIDATE, Search, finished, open_round, open_rounds
+from optimizers.search.loop import Search, finished, open_round, open_rounds
+from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
-from optimizers.search.racing import blocks
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
 from optimizers.search.warm import prompts_of
-from optimizers.space import search_space
+from optimizers.space import prefix, search_space
 from optimizers.splits import example_id
 from optimizers.tracking.mlflow_log import StudyRun
 
@@ -120,7 +121,8 @@ class _Session:
     def __post_init__(self) -> None:
         self.account = Account(self.ledger, self.manifest.budget)
         self.measurer = Measurer(self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick())
-        self.board = Board(self.manifest.objectives, self.manifest.min_coverage)
+        prefixes = [prefix(model, self.task.models) for model in self.task.models]
+        self.board = Board(self.manifest.objectives, self.manifest.min_coverage, prefixes)
         self.growth = Growth(self.task, self.measurer, self.manifest.seed)
 
     def run(self) -> FrontierReport:
@@ -147,12 +149,12 @@ class _Session:
     def restored(self) -> Search:
         """The search as earlier processes left it: their finished trials, gone through again."""
         dev = blocks(self.task.dataset.dev, _closed_outputs(self.task), self.manifest.seed)
-        search = Search(self.board, self.measurer, dev, self.manifest.seed)
+        search = Search(self.board, self.measurer, dev, self.manifest.seed, scarce(self.manifest.budget))
         known = self.ledger.candidates()
         while (record := self.ledger.kept(_round_key(len(search.rounds) + 1))) is not None:
             self.begin(search, Round.model_validate_json(record))
             for trial in finished(search.rounds[-1:]):
-                standing = search.replay(known[trial.user_attrs[CANDIDATE]])
+                standing = search.replay(trial, known)
                 if self.done not in self.tracking.known:
                     self.log(self.done, standing, trial.user_attrs["rollouts"], trial.duration)
                 self.done += 1
@@ -256,11 +258,10 @@ class _Session:
         self.tracking.trial(
             number,
             standing.candidate,
-            estimate(list(standing.scores.values()), failures=standing.n - len(standing.scores)),
+            estimate(standing.scores, failures=standing.n - len(standing.scores)),
             cost=standing.cost,
             rollouts=rollouts,
             seconds=spent.total_seconds() if spent else 0.0,
-            eliminated=standing.eliminated,
         )
 
     def finish(self, frozen: Frozen) -> FrontierReport:

@@ -97,7 +97,6 @@ class StudyRun:
         cost: float,
         rollouts: int,
         seconds: float,
-        eliminated: bool,
     ) -> None:
         """Record a finished trial as a run nested in the study's.
 
@@ -108,7 +107,6 @@ class StudyRun:
             cost: Mean serving cost of a rollout, US dollars.
             rollouts: Rollouts this trial ran, a leader's further block included.
             seconds: Wall-clock seconds it took.
-            eliminated: Whether racing stopped it.
         """
         ended = int(time.time() * 1000)
         metrics = {
@@ -123,7 +121,7 @@ class StudyRun:
             "seconds": seconds,
         }
         tags = {PARENT: self.run_id, KIND: "trial", "parity.candidate": candidate.id}
-        tags |= {"parity.eliminated": str(eliminated).lower(), TRIAL: str(number)}
+        tags |= {TRIAL: str(number)}
 
         def write() -> None:
             run = self._client.create_run(

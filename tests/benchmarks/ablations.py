@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -66,6 +66,11 @@ WEAK = 5
 class PlainlyRendered(SearchSpace):
     """A space in which every model is called as by someone who does nothing special."""
 
+    @classmethod
+    def of(cls, space: SearchSpace) -> PlainlyRendered:
+        """The same space with fewer renderings."""
+        return cls(**{one.name: getattr(space, one.name) for one in fields(space) if one.init})
+
     def renderings(self, model: Model) -> tuple[str, ...]:
         """The model's default rendering alone."""
         return (DEFAULT_RENDERING[model.kind],)
@@ -113,7 +118,7 @@ VARIANTS: Mapping[str, Variant] = {
         "labelled demos drawn in balance only", lambda space: replace(space, strategies=("balanced",))
     ),
     "proposer": Variant("and a proposer (Qwen2.5-Coder 0.5B)", proposer=PROPOSER),
-    "renderings": Variant("default renderings only", lambda space: PlainlyRendered(**vars(space))),
+    "renderings": Variant("default renderings only", PlainlyRendered.of),
 }
 
 

@@ -14,7 +14,6 @@ from optimizers.frontier.paired import (
     noise_floor,
     noninferiority_p,
     paired_difference,
-    wealth_against,
 )
 
 pairs = st.integers(2, 60).flatmap(
@@ -145,21 +144,6 @@ def test_a_stricter_level_and_groups_ask_for_more() -> None:
     assert clustered is not None
     assert plain < strict
     assert plain < clustered
-
-
-@given(pairs)
-def test_evidence_against_one_is_for_the_other_at_most_even(pair: tuple[list[float], list[float]]) -> None:
-    against, for_it = wealth_against(*pair), wealth_against(pair[1], pair[0])
-    assert against > 0
-    # (1 + b)(1 - b) < 1: what one bettor wins on a pair the other loses more than.
-    assert against * for_it <= 1 + 1e-9
-
-
-def test_graded_scores_bear_evidence_too() -> None:
-    random = np.random.default_rng(0)
-    base = random.uniform(0.2, 0.8, 60)
-    assert wealth_against(list(base - 0.15), list(base)) > 100
-    assert wealth_against(list(base), list(base)) == 1
 
 
 def test_the_noise_floor_of_a_candidate_that_changes_its_mind() -> None:

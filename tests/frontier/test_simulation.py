@@ -11,15 +11,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from fakes import candidate
 from numpy.typing import NDArray
 from scipy import stats
 
 from optimizers.frontier.paired import examples_to_settle, noninferiority_p, paired_difference
 from optimizers.frontier.statistics import mean_interval
 from optimizers.frontier.verdict import ALPHA, Contender, compare
-from optimizers.search import racing
-from optimizers.search.board import Board, Standing
 
 Array = NDArray[np.float64]
 
@@ -199,55 +196,3 @@ def test_as_many_examples_as_foretold_settle_it_four_times_in_five(wins: float, 
             settled += paired_difference(first, second)[2] < -margin
     print(f"\n{more} more examples for a loss of {losses - wins:.2f}: settled {settled / 600:.2f}")
     assert 0.75 <= settled / 600 <= 0.87
-
-
-CANDIDATES = [candidate("a", str(index)) for index in range(20)]
-
-
-def race(drawn: Array) -> int:
-    """Examples until the last candidate is eliminated by the others, who ran before it; 0 if it never is."""
-    board = Board()
-    for index, column in enumerate(drawn.T):
-        standing = board.enter(CANDIDATES[index])
-        if index < drawn.shape[1] - 1:
-            run(standing, column, 0, len(column))
-    for end in range(racing.BLOCK, len(drawn) + 1, racing.BLOCK):
-        run(standing, drawn[:, -1], end - racing.BLOCK, end)
-        if racing.judge(standing, board) == "eliminate":
-            return end
-    return 0
-
-
-def run(standing: Standing, column: Array, start: int, end: int) -> None:
-    found = {str(index): float(column[index]) for index in range(start, end)}
-    standing.scores.update(found)
-    standing.costs.update(dict.fromkeys(found, 1.0))
-    standing.tried.update(found)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "means",
-    [(0.8, 0.8), (*[0.8] * 10, 0.8), (0.79, 0.78, 0.78, 0.75, 0.8), (0.5, 0.6, 0.8, 0.8, 0.8)],
-    ids=["one equal", "ten equals", "near ties", "a few equals"],
-)
-def test_the_best_is_eliminated_no_oftener_than_promised(means: tuple[float, ...], kind: str) -> None:
-    random, races = np.random.default_rng(9), 400
-    wrong = sum(race(scores(random, means, racing.CHALLENGE, kind=kind)) > 0 for _ in range(races))
-    print(f"\nthe best eliminated, {kind}, rivals {means[:-1]}: {wrong / races:.4f}")
-    assert wrong / races <= racing.ALPHA
-
-
-def test_poor_candidates_are_stopped_early() -> None:
-    random, races = np.random.default_rng(10), 200
-    rivals = (0.8, 0.75, 0.7, 0.65, 0.6)
-    print(f"\nracing over {racing.CHALLENGE} examples, five rivals from 0.8 down to 0.6:")
-    stopped, needed = {}, {}
-    for worse in (0.1, 0.2, 0.4):
-        ends = [race(scores(random, (*rivals, 0.8 - worse), racing.CHALLENGE)) for _ in range(races)]
-        stopped[worse] = sum(end > 0 for end in ends) / races
-        needed[worse] = float(np.mean([end or racing.CHALLENGE for end in ends]))
-        print(f"  {worse} worse: {stopped[worse]:.2f} eliminated, {needed[worse]:.1f} examples run")
-    assert stopped[0.4] >= 0.95
-    assert needed[0.4] <= 35
-    assert stopped[0.1] < stopped[0.2] < stopped[0.4]

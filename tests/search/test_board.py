@@ -29,13 +29,6 @@ def test_the_frontier_keeps_what_is_cheap_and_what_is_good() -> None:
     assert {s.candidate.id for s in board.frontier()} == {cheap.candidate.id, good.candidate.id}
 
 
-def test_an_eliminated_candidate_leaves_the_frontier() -> None:
-    board = Board()
-    standing = fill(board, candidate("a", "x"), [1.0] * 10, 1.0)
-    standing.eliminated = True
-    assert board.frontier() == []
-
-
 def test_a_model_off_the_frontier_still_has_its_best_among_the_leaders() -> None:
     board = Board()
     fill(board, candidate("small", "x"), [1.0] * 80, 1.0)

@@ -133,7 +133,10 @@ def check_hardest_first(bench: Bench) -> None:
     with bench.ledger() as ledger:
         rows = ledger.rollouts(split="train")
     shortfall: dict[str, list[float]] = {}
-    for row in rows[: 2 * RUNS]:
+    turns = [rows[start : start + RUNS] for start in range(0, len(rows), RUNS)]
+    # All teachers of a round run the same examples.
+    first = [turn for turn in turns if {r.example for r in turn} == {r.example for r in turns[0]}]
+    for row in (row for turn in first for row in turn):
         shortfall.setdefault(row.example, []).append(1 - (row.score or 0.0))
     reviews = {example.review: example_id(example) for example in bench.task.dataset.train}
     for label in ("positive", "negative"):

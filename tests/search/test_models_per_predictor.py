@@ -37,7 +37,7 @@ from optimizers.export.point import AWKWARD, Exported
 from optimizers.frontier.report import Estimate, FrontierReport, Point
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Rollout
-from optimizers.search.board import Board
+from optimizers.search.board import Block, Board
 from optimizers.search.growth import Growth
 from optimizers.search.manifest import open_folder
 from optimizers.search.rounds import Round
@@ -197,7 +197,7 @@ def test_an_unread_reply_is_put_down_to_the_step_that_gave_it(
     standing = board.enter(default_candidate(search_space(notes), LARGE))
     with Ledger.open(tmp_path / "ledger.db") as ledger:
         measurer = Measurer(asked, ledger)
-        board.add(measurer.measure(standing.candidate, notes.dataset.dev[:10], "dev"))
+        board.add(standing, Block.of(measurer.measure(standing.candidate, notes.dataset.dev[:10], "dev")))
         Growth(asked, measurer, 0).grown(board, 2)
     (request,) = proposer.requests
     assert "output note" in (request.messages[0].text or "")

@@ -121,7 +121,7 @@ def test_a_study_is_run_by_one_process_at_a_time(task: LoadedTask, runs: Path) -
         study(task, runs, trials=8, watch=intrude)
 
 
-@pytest.mark.parametrize("limits", [{"calls": 500}, {"tokens": 30_000}, {"dollars": 0.003}])
+@pytest.mark.parametrize("limits", [{"calls": 500}, {"tokens": 30_000}, {"dollars": 0.006}])
 def test_no_budget_is_overshot_and_the_test_gets_its_share(
     task: LoadedTask, runs: Path, engines: dict[str, FakeEngine], limits: dict[str, float]
 ) -> None:

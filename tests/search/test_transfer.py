@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ def test_settings_and_predictors_move_with_the_prompt(folder: StudyFolder, tmp_p
     plan = planned(folder, tmp_path)
     served_by = model("openai/some", price=(0.1, 0.2))
     space = search_space(plan.task)
-    wide = type(space)(**{**vars(space), "abilities": {**space.abilities, served_by.name: frozenset()}})
+    wide = replace(space, abilities={**space.abilities, served_by.name: frozenset()})
     mixed = Candidate(
         model=LARGE.name,
         rendering="turns",

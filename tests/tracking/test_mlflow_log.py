@@ -25,7 +25,7 @@ def record(folder: StudyFolder, trials: range) -> str:
         for number in trials:
             quality = estimate([1.0] * 9 + [0.0])
             chosen = candidate("local/small", f"instruction {number}")
-            run.trial(number, chosen, quality, cost=2e-6, rollouts=10, seconds=0.5, eliminated=False)
+            run.trial(number, chosen, quality, cost=2e-6, rollouts=10, seconds=0.5)
         return run.run_id
 
 

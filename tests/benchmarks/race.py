@@ -1,0 +1,210 @@
+"""How many calls each search needs: replayed on the tables of tests/benchmarks/tables, many seeds each.
+
+    python tests/benchmarks/race.py
+    python tests/benchmarks/race.py --task classify --seeds 20 --searcher Parity --searcher TPE
+
+All searchers have the same candidates, examples and calls. After every purchase a searcher says
+which candidates it would hand over; they are scored on test examples that no searcher sees. One task
+is kept out of all development of the search. Runs are kept in runs/race/; RESULTS.md gets the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import optuna
+from ablations import write_between
+from replay import Run, Table, play
+from searchers import SEARCHERS
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"
+TABLES = Path(__file__).parent / "tables"
+BEGIN, END = "<!-- race: begin -->", "<!-- race: end -->"
+
+SMALL, LARGE = "smollm2-135m-instruct", "gemma-3-270m"
+TASKS = {"classify": (SMALL, LARGE), "categorize": (SMALL, LARGE), "tweets": (SMALL,)}
+KEPT_OUT = "tweets"
+"""The task that no choice about the search was made on."""
+
+OURS = "Parity"
+CALLS, SEEDS = 3000, 100
+STEP = 20
+"""Calls between two points of a curve."""
+
+MARGIN = 0.02
+"""Quality that a small model may fall short by."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one searcher did on one task with one seed.
+
+    Attributes:
+        curve: Share of the hypervolume within reach, after each step of calls.
+        regret: Test quality of the best candidate less that of the one that was best in the end.
+        answer: Whether it says rightly if the small model matches the large one; None for one model.
+    """
+
+    curve: tuple[float, ...]
+    regret: float
+    answer: bool | None
+
+    @classmethod
+    def of(cls, run: Run, table: Table) -> Result:
+        """What a run came to."""
+        reach = table.covered(range(len(table.places)))
+        quality = table.test.mean(axis=1)
+        best = max(run.chosen, key=lambda one: table.dev[one].mean())
+        return cls(
+            curve=tuple(run.at(calls) / reach for calls in range(STEP, CALLS + 1, STEP)),
+            regret=float(quality.max() - quality[best]),
+            answer=_answer(run, table),
+        )
+
+
+def _answer(run: Run, table: Table) -> bool | None:
+    """Whether the best of each model that was handed over compare as the best there are do."""
+    if len(table.models) < 2:
+        return None
+    test, dev = table.test.mean(axis=1), table.dev.mean(axis=1)
+    truth = [((dev + test) / 2)[table.model == model].max() for model in (0, 1)]
+    found = []
+    for model in (0, 1):
+        own = [one for one in run.chosen if table.model[one] == model]
+        found.append(max((test[one] for one in own), default=0.0))
+    return bool((found[0] >= found[1] - MARGIN) == (truth[0] >= truth[1] - MARGIN))
+
+
+def one_run(task: str, name: str, seed: int) -> Result:
+    """Play one search."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    table = Table.read(task, {model: TABLES / f"{task}--{model}.parquet" for model in TASKS[task]})
+    return Result.of(play(SEARCHERS[name], table, CALLS, seed), table)
+
+
+def run_all(tasks: Sequence[str], names: Sequence[str], seeds: int, folder: Path, workers: int) -> None:
+    """Play what was not played yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        (task, name, seed)
+        for task, name, seed in product(tasks, names, range(seeds))
+        if not _path(folder, task, name, seed).exists()
+    ]
+    with ProcessPoolExecutor(workers) as pool:
+        for (task, name, seed), result in zip(wanted, pool.map(_one, wanted, chunksize=4), strict=True):
+            _path(folder, task, name, seed).write_text(json.dumps(vars(result)), encoding="utf-8")
+
+
+def _one(what: tuple[str, str, int]) -> Result:
+    return one_run(*what)
+
+
+def _path(folder: Path, task: str, name: str, seed: int) -> Path:
+    return folder / f"{task}--{name}--{seed}.json"
+
+
+def results_of(folder: Path, task: str) -> dict[str, list[Result]]:
+    """All results of a task by searcher."""
+    found: dict[str, list[Result]] = {}
+    for name in SEARCHERS:
+        paths = sorted(folder.glob(f"{task}--{name}--*.json"))
+        kept = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if kept:
+            found[name] = [Result(tuple(one["curve"]), one["regret"], one["answer"]) for one in kept]
+    return found
+
+
+def median_curve(results: Iterable[Result]) -> np.ndarray:
+    """The median over seeds, at each step of calls."""
+    return np.median([result.curve for result in results], axis=0)
+
+
+def calls_to(curve: np.ndarray, level: float) -> int | None:
+    """Calls after which a curve is first at a level and stays there."""
+    below = np.flatnonzero(curve < level - 1e-12)
+    first = int(below[-1]) + 1 if len(below) else 0
+    return (first + 1) * STEP if first < len(curve) else None
+
+
+def table_of(results: dict[str, list[Result]]) -> str:
+    """A line per searcher."""
+    curves = {name: median_curve(own) for name, own in results.items()}
+    peers = {name: curve for name, curve in curves.items() if name != OURS}
+    best = max(peers, key=lambda name: peers[name][-1])
+    target = peers[best][-1]
+    marks = (300, 1000, CALLS)
+    lines = [
+        f"| search | seeds | {' | '.join(f'{calls:,} calls' for calls in marks)} | area | to {target:.3f} "
+        "| regret | small against large |",
+        "|---" * (7 + len(marks)) + "|",
+    ]
+    for name, own in results.items():
+        at = [f"{curves[name][calls // STEP - 1]:.3f}" for calls in marks]
+        ends = np.array([result.curve[-1] for result in own])
+        at[-1] += f" ({np.quantile(ends, 0.1):.3f}-{np.quantile(ends, 0.9):.3f})"
+        area = np.mean([np.mean(result.curve) for result in own])
+        reached = calls_to(curves[name], target)
+        answers = [result.answer for result in own if result.answer is not None]
+        right = f"{np.mean(answers):.0%} right" if answers else ""
+        regret = np.mean([result.regret for result in own])
+        cells = [name, str(len(own)), *at, f"{area:.3f}", f"{reached:,}" if reached else "never"]
+        lines.append(f"| {' | '.join(cells)} | {regret:.3f} | {right} |")
+    ours, theirs = calls_to(curves[OURS], target), calls_to(curves[best], target)
+    said = "Parity never gets there."
+    if ours and theirs:
+        said = (
+            f"Parity gets there with {ours:,} calls: {ours / theirs:.2f} of the {theirs:,} after which "
+            f"{best} does, {ours / CALLS:.2f} of all {CALLS:,}."
+        )
+    lines += ["", f"The best peer's final median is {target:.3f} ({best}). {said}"]
+    return "\n".join(lines)
+
+
+def report(folder: Path) -> str:
+    """All that is known, for RESULTS.md."""
+    parts = [
+        "Replayed on real rollouts: every candidate of a grid on 100 dev and 100 test examples. A searcher "
+        "buys dev rollouts and hands over a frontier; given is the test hypervolume of that frontier as a "
+        "share of what all candidates cover, median over seeds (in brackets the 10th and the 90th "
+        "percentile); `area` is its mean over the calls; `regret` the test quality of the best candidate "
+        "less that of the best one handed over by dev; `small against large` whether the best of each "
+        f"model handed over compare, within {MARGIN}, as the best there are do."
+    ]
+    for task, models in TASKS.items():
+        results = results_of(folder, task)
+        if OURS in results and len(results) > 1:
+            kept = ", kept out of all development" if task == KEPT_OUT else ""
+            parts += [f"### {task}, {' and '.join(models)}{kept}", table_of(results)]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Play what was asked for, and write what is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", action="append", choices=TASKS, help="only this task; repeatable")
+    parser.add_argument("--searcher", action="append", choices=SEARCHERS, help="only this one; repeatable")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "race", help="where runs are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
+    asked = parser.parse_args()
+    tasks = [
+        task
+        for task in asked.task or TASKS
+        if all((TABLES / f"{task}--{model}.parquet").exists() for model in TASKS[task])
+    ]
+    run_all(tasks, asked.searcher or list(SEARCHERS), asked.seeds, asked.folder, asked.workers)
+    write_between(asked.results, BEGIN, END, report(asked.folder))
+
+
+if __name__ == "__main__":
+    main()
