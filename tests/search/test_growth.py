@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -133,8 +134,10 @@ def check_hardest_first(bench: Bench) -> None:
     with bench.ledger() as ledger:
         rows = ledger.rollouts(split="train")
     shortfall: dict[str, list[float]] = {}
-    turns = [rows[start : start + RUNS] for start in range(0, len(rows), RUNS)]
-    # All teachers of a round run the same examples.
+    # All teachers of a round run the same examples, one teacher after the other.
+    turns = [list(turn) for _, turn in groupby(rows, key=lambda row: row.candidate)]
+    length = len(turns[0])
+    turns = [rows[start : start + length] for start in range(0, len(rows), length)]
     first = [turn for turn in turns if {r.example for r in turn} == {r.example for r in turns[0]}]
     for row in (row for turn in first for row in turn):
         shortfall.setdefault(row.example, []).append(1 - (row.score or 0.0))
