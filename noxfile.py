@@ -83,6 +83,24 @@ def bench_ablations(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/ablations.py", *session.posargs)
 
 
+@nox.session(name="bench-tables", python=PYTHONS[0])
+def bench_tables(session: nox.Session) -> None:
+    """Tables of real rollouts that searches are replayed on, into tests/benchmarks/tables; hours, resumable.
+
+    Arguments are passed on, for a table of your own:
+    `nox -s bench-tables -- --program programs/rules.py --model local/gemma-3-270m`.
+    """
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/tables.py", *session.posargs)
+
+
+@nox.session(name="bench-race", python=PYTHONS[0])
+def bench_race(session: nox.Session) -> None:
+    """Parity's search against its peers on the tables, into tests/benchmarks/RESULTS.md; an hour or two."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/race.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS[0])
 def torture(session: nox.Session) -> None:
     """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""

@@ -215,7 +215,7 @@ def _beside(point: Point) -> str:
     speed = (
         f"{point.latency:.2f} s at the median, {point.latency_p95:.2f} at p95, {point.concurrency} at once"
     )
-    said = [f"{point.dev.mean:.3f} on dev", speed]
+    said = [f"{point.dev.mean:.3f} on dev (n = {point.dev.n})", speed]
     if point.against_default is not None:
         said.append(f"to the reference's plain default {_verdict(point.against_default)}")
     if point.comparison is not None and point.comparison.more:

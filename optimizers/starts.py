@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Choices = dict[str, Any]
 """Parameter -> its value: what Optuna records of a candidate."""
 
-DESIGN = 8
-"""Drawn starts per model, before the sampler learns from what was measured."""
+DESIGN = 2
+"""Drawn starts per model; what is tried after them is chosen by what was measured."""
 
 PLAIN_SHARE = 0.7
 """Share of drawn starts that take the first, plain choice of what :data:`PLAIN` names."""

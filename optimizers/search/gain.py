@@ -25,7 +25,7 @@ AHEAD = (1, 2, 4)
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
-EACH_MODEL = 0.1
+EACH_MODEL = 0.2
 """Worth of a model's own best quality, beside the frontier's hypervolume.
 
 A model that is nowhere on the frontier still has its best candidate compared with the others'.
@@ -58,7 +58,7 @@ def gains(belief: Belief, prospects: Prospects) -> Floats:
     """Expected gain of each candidate's next block per unit of spend; -1 where none is left to run."""
     found = np.full(belief.candidates, -1.0)
     worth = _worth(belief, prospects)
-    now = worth(np.where(prospects.done > 0, np.clip(belief.quality, 0, 1), 0.0)[None, :])[0]
+    now = worth(np.where(prospects.done > 0, belief.quality, 0.0)[None, :])[0]
     left = belief.blocks - prospects.done
     for ahead in AHEAD:
         which = np.flatnonzero(left >= ahead)
@@ -91,7 +91,8 @@ def _expected(
     known = prospects.done > 0
     total = np.zeros(len(which))
     for node, weight in zip(NODES, WEIGHTS, strict=True):
-        quality = np.clip(belief.quality + node * step, 0.0, 1.0)
+        # Not cut off at 1: what is expected of a belief must be today's, or more evidence would look harmful.
+        quality = belief.quality + node * step
         then = np.where(known, quality, 0.0)
         then[rows, which] = quality[rows, which]
         total += weight * worth(then)

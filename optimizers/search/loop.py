@@ -39,7 +39,7 @@ FRONTIER_POINTS = 6
 """Points of the frontier that are settled and tested. More of them, near each other, would cost as much
 as any and say little more, and each would weaken the verdicts on the others."""
 
-SETTLED = 3e-4
+SETTLED = 2e-4
 """When the next block of no candidate is expected to gain so much hypervolume, the leaders are settled."""
 
 FURTHER = 5

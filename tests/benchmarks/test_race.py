@@ -1,0 +1,103 @@
+"""Replaying searches: every call is on the book, and on a table with structure ours needs fewer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from race import STEP, calls_to
+from replay import Book, Table, play
+from searchers import SEARCHERS
+
+from optimizers.errors import BudgetSpent
+
+MODELS = ("small", "large")
+
+
+def made_up(seed: int) -> Table:
+    """Two models whose candidates differ by serving, instruction, number of demos and draw."""
+    random = np.random.default_rng(seed)
+    hard = random.normal(0, 1, 160)
+    places, model, odds, cost = [], [], [], []
+    for number in range(len(MODELS)):
+        served, told = random.normal(0, 0.7, 2), random.normal(0, 0.4, 3)
+        for serving in range(2):
+            for instruction in range(3):
+                for demos in (0, 1, 4):
+                    for draw in range(3 if demos else 1):
+                        place = {"serving": str(serving), "instruction": str(instruction), "demos": demos}
+                        places.append(place | ({"draw": draw} if demos else {}))
+                        model.append(number)
+                        luck = random.normal(0, 0.4) if demos else -1.0
+                        odds.append(0.5 * number + served[serving] + told[instruction] + demos / 4 + luck)
+                        cost.append((1 + number) * (30 + 25 * demos + 10 * instruction) * 1e-7)
+    right = 1 / (1 + np.exp(-(np.array(odds)[:, None] + hard)))
+    scores = (random.random(right.shape) < right).astype(float)
+    count = len(places)
+    return Table(
+        task="made up",
+        models=MODELS,
+        model=np.array(model),
+        places=tuple(places),
+        dev=scores[:, :80],
+        test=scores[:, 80:],
+        cost=np.array(cost),
+        calls=np.ones(count, dtype=int),
+    )
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return made_up(0)
+
+
+@pytest.mark.parametrize("name", SEARCHERS)
+def test_a_searcher_keeps_its_budget_and_hands_over_what_it_measured(name: str, table: Table) -> None:
+    run = play(SEARCHERS[name], table, 400, seed=1)
+    assert 300 <= run.used[-1] <= 400
+    assert list(run.used) == sorted(run.used)
+    assert 0 < run.covered[-1] <= table.covered(range(len(table.places)))
+    assert set(run.chosen) <= set(range(len(table.places)))
+
+
+@pytest.mark.parametrize("name", ["Parity", "TPE"])
+def test_the_same_seed_runs_the_same_search(name: str, table: Table) -> None:
+    one, two = (play(SEARCHERS[name], table, 300, seed=2) for _ in range(2))
+    assert one.chosen == two.chosen
+    assert np.array_equal(one.covered, two.covered)
+
+
+def test_what_was_bought_is_free_unless_it_was_not_kept(table: Table) -> None:
+    book = Book(table, 25)
+    assert book.buy(3, range(10)).tolist() == table.dev[3, :10].tolist()
+    book.buy(3, range(10))
+    assert book.used == 10
+    book.buy(3, range(10), again=True)
+    assert book.used == 20
+    with pytest.raises(BudgetSpent):
+        book.buy(4, range(10))
+    assert book.used == 20
+
+
+def test_ours_covers_with_few_calls_what_peers_need_many_for() -> None:
+    tables = [made_up(seed) for seed in range(4)]
+
+    def mean(name: str, calls: int) -> float:
+        runs = [play(SEARCHERS[name], one, calls, seed) for seed, one in enumerate(tables)]
+        reach = [one.covered(range(len(one.places))) for one in tables]
+        return float(np.mean([run.covered[-1] / all_ for run, all_ in zip(runs, reach, strict=True)]))
+
+    peers = [mean(name, 600) for name in ("random search", "TPE", "MO-CAPO")]
+    assert mean("Parity", 300) > max(peers)
+
+
+def test_calls_to_a_level_are_counted_to_where_it_is_kept() -> None:
+    curve = np.array([0.2, 0.6, 0.4, 0.6, 0.7])
+    assert calls_to(curve, 0.1) == STEP
+    assert calls_to(curve, 0.6) == 4 * STEP
+    assert calls_to(curve, 0.8) is None

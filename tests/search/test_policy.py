@@ -1,0 +1,116 @@
+"""What to do next, on a board as the search has it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from fakes import LARGE, SMALL, candidate, rollouts
+
+from optimizers.budget import Budget
+from optimizers.search.board import Block, Board, Standing
+from optimizers.search.policy import outlook, scarce
+from optimizers.search.proposed import proposals
+from optimizers.space import SearchSpace, search_space
+from optimizers.starts import Choices, few_shot_starts
+from optimizers.task import LoadedTask
+
+SIZES = [10] * 8
+
+
+@pytest.fixture
+def space(task: LoadedTask) -> SearchSpace:
+    return search_space(task)
+
+
+@pytest.fixture
+def board(space: SearchSpace) -> Board:
+    return Board(prefixes=[space.prefix(model) for model in space.models])
+
+
+def measured(board: Board, choices: Choices, right: int, *, blocks: int = 1, cost: float = 1e-6) -> Standing:
+    entered = candidate(str(choices["model"]), str(sorted(choices.items())))
+    standing = board.enter(entered, choices)
+    for _ in range(blocks):
+        board.add(standing, Block.of(rollouts(entered, [1.0] * right + [0.0] * (10 - right), cost=cost)))
+    return standing
+
+
+def test_the_first_candidate_is_a_new_one(board: Board, space: SearchSpace) -> None:
+    new = few_shot_starts(space, 1)
+    found = outlook(board, SIZES, "calls", new)
+    assert found.is_new_better
+    assert found.best_new in new
+    assert found.best_known is None
+
+
+def test_a_known_candidate_is_run_again_where_that_decides_more(board: Board, space: SearchSpace) -> None:
+    few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
+    measured(board, few, 8)
+    close = measured(board, more, 8, cost=2e-6)
+    found = outlook(board, SIZES, "calls")
+    assert found.best_new is None
+    assert found.best_known is not None
+    standing, gain = found.best_known
+    assert gain > 0
+    for _ in range(7):
+        board.add(standing, standing.blocks[0])
+    after = outlook(board, SIZES, "calls").best_known
+    assert after is not None
+    assert after[0] is not standing
+    assert {standing.candidate.id, after[0].candidate.id} >= {close.candidate.id}
+
+
+def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
+    board: Board, space: SearchSpace
+) -> None:
+    none, few, many = (few_shot_starts(space, size)[0] for size in (0, 1, 4))
+    measured(board, none, 1, blocks=3)
+    measured(board, few, 6, blocks=3)
+    leader = measured(board, many, 9, blocks=3)
+    new = proposals(space, [leader.choices or {}], [none, few, many], Random(0))
+    found = outlook(board, SIZES, "calls", new)
+    name = next(name for name in many if name.endswith(".demos"))
+    assert found.best_new is not None
+    assert found.best_new.get(name, 1) > 0
+
+
+def test_quality_leans_on_what_is_known_of_others_and_a_long_measurement_stands(
+    board: Board, space: SearchSpace
+) -> None:
+    for model in (SMALL, LARGE):
+        starts = [c for size in (1, 4) for c in few_shot_starts(space, size) if c["model"] == model.name]
+        for choices in starts:
+            measured(board, choices, 5, blocks=4)
+    lucky = measured(board, {**few_shot_starts(space, 8)[0]}, 10)
+    assert 0.5 < board.quality(lucky) < 0.95
+    for _ in range(30):
+        board.add(lucky, lucky.blocks[0])
+    assert board.quality(lucky) == pytest.approx(1.0, abs=0.03)
+
+
+def test_variances_are_those_of_the_scores_up_to_a_certain_number(board: Board, space: SearchSpace) -> None:
+    """So that whoever takes up a study believes the same."""
+    choices = [c for size in (0, 1, 2, 4, 8) for c in few_shot_starts(space, size)]
+    standings = [measured(board, one, 3 + place % 5) for place, one in enumerate(choices)]
+    alike = board.features_of(standings)
+    first = dict(board.variances(alike))
+    again = Board(prefixes=board.prefixes)
+    for standing in standings:
+        again.enter(standing.candidate, standing.choices)
+    for identity, number in board.ran:
+        again.add(again.standings[identity], board.standings[identity].blocks[number])
+    assert dict(again.variances(alike)) == first
+
+
+@pytest.mark.parametrize(
+    ("budget", "unit"),
+    [
+        (Budget(trials=40), "calls"),
+        (Budget(dollars=1.0, trials=10), "dollars"),
+        (Budget(tokens=1000), "tokens"),
+        (Budget(calls=100, seconds=60), "calls"),
+    ],
+)
+def test_what_the_budget_limits_is_what_a_block_costs(budget: Budget, unit: str) -> None:
+    assert scarce(budget) == unit
