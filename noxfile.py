@@ -101,6 +101,13 @@ def bench_race(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/race.py", *session.posargs)
 
 
+@nox.session(name="bench-peers", python=PYTHONS[0])
+def bench_peers(session: nox.Session) -> None:
+    """Parity against DSPy's own optimizers at equal calls, into RESULTS.md; hours, resumable."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/peers.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS[0])
 def torture(session: nox.Session) -> None:
     """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""

@@ -1,0 +1,325 @@
+"""Parity against DSPy's own optimizers on real models, at about equal calls to the model.
+
+    python tests/benchmarks/peers.py
+    python tests/benchmarks/peers.py --task classify --model smollm2-135m-instruct --optimizer parity --seed 0
+
+Every optimizer has the same train and dev examples and the same model, which also writes whatever
+instructions it asks for. What it returns is scored on test examples that it never saw. Peers run under
+DSPy's ChatAdapter, as their users meet them, and under Parity's plainest rendering, so that the
+search is judged apart from it. Peers' settings are the ones whose schedules come to about the
+calls that Parity may use; all calls are counted, in the table too. Results are kept in
+runs/peers/: what is there is not run again. RESULTS.md gets the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import dspy
+from ablations import write_between
+
+from optimizers.budget import Budget
+from optimizers.candidate import Sampling
+from optimizers.compiled import compile_candidate
+from optimizers.console import watching
+from optimizers.errors import ParityError
+from optimizers.frontier.paired import paired_difference
+from optimizers.frontier.statistics import mean_interval
+from optimizers.models.llama import LlamaEngine, llama_engine
+from optimizers.models.lm import language_model
+from optimizers.models.resolve import model as resolve_model
+from optimizers.program_fields import fields_of
+from optimizers.renderings import rendering
+from optimizers.search.blocks import blocks
+from optimizers.search.manifest import open_folder
+from optimizers.search.study import run_study
+from optimizers.task import LoadedTask, load_task
+
+if TYPE_CHECKING:
+    from dspy.lm15 import Request, Response
+
+    from optimizers.models.model import Model
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"
+BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
+
+TASKS = ("classify", "categorize")
+MODELS = ("smollm2-135m-instruct", "gemma-3-270m")
+RENDERINGS = ("chat", "ours")
+SEEDS = {"chat": 1, "ours": 3}
+
+CALLS, DEV, TRAIN, TEST = 1000, 100, 200, 200
+"""Calls of a search; examples of each part."""
+
+SEALED = 20
+"""Test examples that Parity's own study ends with, in its calls: it cannot end without a test."""
+
+LONGEST = {"chat": 150, "ours": 60}
+"""Tokens of a reply at most; instructions that a peer asks for have as many as DSPy's default allows."""
+
+OURS = "parity"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an optimizer came to.
+
+    Attributes:
+        task: The program.
+        model: The model.
+        rendering: ``chat`` for DSPy's ChatAdapter, or ``ours``.
+        optimizer: Its name.
+        seed: Its seed.
+        scores: Test scores, in the order of the examples.
+        calls: Calls of the search.
+        seconds: Seconds of the search.
+    """
+
+    task: str
+    model: str
+    rendering: str
+    optimizer: str
+    seed: int
+    scores: tuple[float, ...]
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an optimizer is given.
+
+    Attributes:
+        task: The task with its one model.
+        model: The model.
+        train: Examples for demos.
+        dev: Examples to select on.
+        rendering: How the program is rendered.
+        seed: Seed of the optimizer.
+        folder: Where a study may be kept.
+    """
+
+    task: LoadedTask
+    model: Model
+    train: list[dspy.Example]
+    dev: list[dspy.Example]
+    rendering: str
+    seed: int
+    folder: Path
+
+    def metric(self, example: dspy.Example, prediction: Any, trace: Any = None) -> float:
+        """The task's metric; what could not be read is wrong."""
+        return float(self.task.metric(example, prediction))
+
+
+def plain(job: Job) -> dspy.Module:
+    """The program as it is."""
+    return job.task.program.deepcopy()
+
+
+def random_search(job: Job) -> dspy.Module:
+    """BootstrapFewShotWithRandomSearch: 6 sets and its 3 starts on 100 examples, and bootstrapping."""
+    found = dspy.BootstrapFewShotWithRandomSearch(job.metric, num_candidate_programs=6, num_threads=1)
+    train = list(job.train)
+    # It has no seed of its own: its draws differ when its examples come in another order.
+    shift = job.seed * len(train) // 5
+    return found.compile(plain(job), trainset=train[shift:] + train[:shift], valset=job.dev)
+
+
+def mipro(job: Job) -> dspy.Module:
+    """MIPROv2: 6 demo sets and instructions, 13 minibatches of 35, every fifth followed by all 100."""
+    found = dspy.MIPROv2(job.metric, auto=None, num_candidates=6, num_threads=1, seed=job.seed + 1)
+    return found.compile(plain(job), trainset=job.train, valset=job.dev, num_trials=13)
+
+
+def simba(job: Job) -> dspy.Module:
+    """SIMBA: 5 steps of 4 candidates on 16 examples, and the last choice."""
+    found = dspy.SIMBA(metric=job.metric, bsize=16, num_candidates=4, max_steps=5, num_threads=1)
+    return found.compile(plain(job), trainset=job.dev, seed=job.seed)
+
+
+def gepa(job: Job) -> dspy.Module:
+    """GEPA with as many metric calls, the model reflecting on itself."""
+
+    def told(gold: Any, pred: Any, trace: Any = None, name: Any = None, steps: Any = None) -> Any:
+        score = job.metric(gold, pred)
+        outputs = fields_of(job.task.program)[1]
+        right = ", ".join(f"{output}: {gold[output]}" for output in outputs)
+        return dspy.Prediction(score=score, feedback="Right." if score == 1 else f"Wrong; right is {right}.")
+
+    found = dspy.GEPA(
+        told, max_metric_calls=CALLS, reflection_lm=dspy.settings.lm, num_threads=1, seed=job.seed
+    )
+    return found.compile(plain(job), trainset=job.train, valset=job.dev)
+
+
+def parity(job: Job) -> dspy.Module:
+    """A study of as many calls, its short sealed test among them; the best on dev is taken."""
+    dataset = replace(job.task.dataset, train=job.train, dev=job.dev, test=job.task.dataset.test[:SEALED])
+    task = replace(job.task, dataset=dataset)
+    study = f"{task.name}--{job.model.label}--{job.seed}"
+    with watching(study) as watch:
+        folder = open_folder(task, job.folder / "studies", study, job.seed, Budget(calls=CALLS))
+        report = run_study(task, folder, watch=watch)
+    best = max(report.with_role("best"), key=lambda point: point.dev.mean)
+    return compile_candidate(task.program, best.candidate, task.models)
+
+
+OPTIMIZERS: Mapping[str, Callable[[Job], Any]] = {
+    OURS: parity,
+    "plain default": plain,
+    "BootstrapFewShotWithRandomSearch": random_search,
+    "MIPROv2": mipro,
+    "SIMBA": simba,
+    "GEPA": gepa,
+}
+
+
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """Counts what the engine is asked."""
+    calls = [0]
+    complete = LlamaEngine.complete
+
+    def count(engine: LlamaEngine, request: Request) -> Response:
+        calls[0] += 1
+        return complete(engine, request)
+
+    with patch.object(LlamaEngine, "complete", count):
+        yield calls
+
+
+def one_run(program: str, short: str, how: str, optimizer: str, seed: int, folder: Path) -> Outcome:
+    """Let one optimizer run, and score what it returns."""
+    model = resolve_model(f"local/{short}")
+    task = load_task(ROOT / "programs" / f"{program}.py", models=(model,))
+    outputs = list(fields_of(task.program, task.dataset.dev)[2])
+
+    def first(part: Sequence[dspy.Example], count: int) -> list[dspy.Example]:
+        return [example for block in blocks(part, outputs, 0) for example in block][:count]
+
+    data = task.dataset
+    task = replace(task, dataset=replace(data, test=first(data.test, TEST)))
+    job = Job(task, model, first(data.train, TRAIN), first(data.dev, DEV), how, seed, folder)
+    llama_engine(model).warm_up()
+    adapter = dspy.ChatAdapter() if how == "chat" else rendering("completion")
+    lm = language_model(model, Sampling(max_tokens=LONGEST[how]))
+    with dspy.context(lm=lm, adapter=adapter, num_threads=1), counted() as calls:
+        start = time.monotonic()
+        found = OPTIMIZERS[optimizer](job)
+        spent, seconds = calls[0], time.monotonic() - start
+        scores = tuple(score(found, example, task) for example in task.dataset.test)
+    return Outcome(program, short, how, optimizer, seed, scores, spent, seconds)
+
+
+def score(program: Any, example: dspy.Example, task: LoadedTask) -> float:
+    """One test score; a reply that cannot be read is wrong."""
+    inputs = example.inputs().toDict()
+    try:
+        prediction = program(**inputs) if isinstance(program, dspy.Module) else program(inputs, seed=0)
+    except ParityError:
+        raise
+    except Exception as error:
+        if "parse" not in type(error).__name__.lower():
+            raise
+        return 0.0
+    return float(task.metric(example, prediction))
+
+
+def table(outcomes: Sequence[Outcome], how: str) -> str:
+    """A line per optimizer: test quality on every task and model, against Parity's on the same examples."""
+    pairs = [(task, model) for task in TASKS for model in MODELS]
+    ours: dict[tuple[str, str], list[float]] = {}
+    for task, model in pairs:
+        own = [o for o in outcomes if (o.task, o.model, o.optimizer) == (task, model, OURS)]
+        if own:
+            ours[task, model] = [fmean(each) for each in zip(*(o.scores for o in own), strict=True)]
+    lines = [
+        f"| optimizer | {' | '.join(f'{task}, {model}' for task, model in pairs)} | calls | minutes |",
+        "|---" * (3 + len(pairs)) + "|",
+    ]
+    for name in OPTIMIZERS:
+        of = [o for o in outcomes if o.optimizer == name and (o.rendering == how or name == OURS)]
+        cells = []
+        for task, model in pairs:
+            own = [o for o in of if (o.task, o.model) == (task, model)]
+            cells.append(_cell(own, ours.get((task, model)), name) if own else "")
+        if of:
+            minutes = fmean(o.seconds for o in of) / 60
+            cells += [f"{fmean(o.calls for o in of):,.0f}", f"{minutes:.0f}"]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(own: Sequence[Outcome], ours: Sequence[float] | None, name: str) -> str:
+    means = [fmean(each) for each in zip(*(o.scores for o in own), strict=True)]
+    low, high = mean_interval(means)
+    seeds = f", {len(own)} seeds" if len(own) > 1 else ""
+    text = f"{fmean(means):.3f} ({low:.2f}-{high:.2f}{seeds})"
+    if name == OURS or ours is None:
+        return text
+    difference, low, high = paired_difference(list(ours), means)
+    return f"{text}; ours {difference:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def report(outcomes: Sequence[Outcome]) -> str:
+    """All that is known, for RESULTS.md."""
+    parts = [
+        f"Accuracy on {TEST} test examples that no optimizer saw, 95% intervals; `ours` is Parity's less the "
+        "peer's, paired by example. Several seeds are averaged by example. Parity's calls include the short "
+        "sealed test that ends its study; its result is the candidate that was best on dev."
+    ]
+    titles = {"chat": "Peers under DSPy's ChatAdapter", "ours": "Peers under Parity's plainest rendering"}
+    for how in RENDERINGS:
+        if any(o.rendering == how for o in outcomes):
+            parts += [f"### {titles[how]}", table(outcomes, how)]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Run what was asked for and is missing, and write what is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", action="append", choices=TASKS)
+    parser.add_argument("--model", action="append", choices=MODELS)
+    parser.add_argument("--rendering", action="append", choices=RENDERINGS)
+    parser.add_argument("--optimizer", action="append", choices=OPTIMIZERS)
+    parser.add_argument("--seed", action="append", type=int)
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "peers", help="where results are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    for how in asked.rendering or reversed(RENDERINGS):
+        wanted = product(
+            asked.seed or range(SEEDS[how]),
+            asked.task or TASKS,
+            asked.model or MODELS,
+            asked.optimizer or OPTIMIZERS,
+        )
+        for seed, task, model, optimizer in wanted:
+            # Parity searches renderings itself: it runs once for both tables.
+            if optimizer == OURS and how == "chat":
+                continue
+            path = asked.folder / f"{task}--{model}--{how}--{optimizer}--{seed}.json"
+            if not path.exists():
+                outcome = one_run(task, model, how, optimizer, seed, asked.folder)
+                path.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+                said = f"{fmean(outcome.scores):.3f}, {outcome.calls} calls, {outcome.seconds:.0f} s"
+                print(f"{path.stem}: {said}", flush=True)
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(asked.folder.glob("*.json"))]
+    outcomes = [Outcome(**{**one, "scores": tuple(one["scores"])}) for one in kept]
+    write_between(asked.results, BEGIN, END, report(outcomes))
+
+
+if __name__ == "__main__":
+    main()
