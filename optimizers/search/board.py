@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from optimizers.budget import Use
 from optimizers.frontier.pareto import non_dominated, thin
-from optimizers.search.beliefs import Scores, believe, fitted, on_one_thread, prior
+from optimizers.search.beliefs import believe, fitted, on_one_thread, prior
+from optimizers.search.evidence import evidence
 from optimizers.search.features import features
 
 if TYPE_CHECKING:
     from optimizers.candidate import Candidate
     from optimizers.records.rows import Objective, Rollout
-    from optimizers.search.beliefs import Variances
+    from optimizers.search.beliefs import Scores, Variances
     from optimizers.search.features import Features
 
 FIRST_FIT, FIT_GROWTH = 8, 1.5
 """Measured blocks before variances are fitted to the scores, and by how much they grow between two fits."""
-
-MOST_KNOWN = 160
-"""Candidates that beliefs are formed from: half of them those measured most, half a sample of the others."""
 
 MOST_FITTED = 200
 """Block means that variances are fitted to; more say little more, and take long."""
@@ -95,15 +92,19 @@ class Standing:
         return [score for block in self.blocks for score in block.scores]
 
     @property
+    def scored(self) -> int:
+        """Examples that got a score."""
+        return sum(len(block.scores) for block in self.blocks)
+
+    @property
     def mean(self) -> float:
         """Mean score of the scored rollouts; 0 when there are none."""
-        scores = self.scores
-        return fmean(scores) if scores else 0.0
+        return sum(sum(block.scores) for block in self.blocks) / max(1, self.scored)
 
     @property
     def cost(self) -> float:
         """Mean serving cost of a rollout, US dollars."""
-        return sum(block.cost for block in self.blocks) / max(1, len(self.scores))
+        return sum(block.cost for block in self.blocks) / max(1, self.scored)
 
     @property
     def latency(self) -> float:
@@ -113,7 +114,7 @@ class Standing:
     @property
     def coverage(self) -> float:
         """Share of the examples tried that have a score."""
-        return len(self.scores) / self.n if self.n else 1.0
+        return self.scored / self.n if self.n else 1.0
 
     @property
     def use(self) -> Use:
@@ -135,7 +136,7 @@ class Board:
 
     Attributes:
         standings: Candidate id -> its standing.
-        ran: Every block that was run, in order: candidate id and the block's number.
+        ran: Every block that was run, in order: whose, and its number.
     """
 
     def __init__(
@@ -147,7 +148,9 @@ class Board:
         self.objectives, self.min_coverage = tuple(objectives), min_coverage
         self.prefixes = tuple(prefixes)
         self.standings: dict[str, Standing] = {}
-        self.ran: list[tuple[str, int]] = []
+        self.ran: list[tuple[Standing, int]] = []
+        self._sums: dict[str, float] = defaultdict(float)
+        self._scored: dict[str, int] = defaultdict(int)
         self._believed: tuple[int, dict[str, float]] = (0, {})
         self._fitted: tuple[int, Variances] = (0, {})
 
@@ -157,12 +160,14 @@ class Board:
 
     def add(self, standing: Standing, block: Block) -> None:
         """Count a candidate's next block."""
-        self.ran.append((standing.candidate.id, len(standing.blocks)))
+        self.ran.append((standing, len(standing.blocks)))
         standing.blocks.append(block)
+        self._sums[standing.candidate.model] += sum(block.scores)
+        self._scored[standing.candidate.model] += len(block.scores)
 
     def measured(self) -> list[Standing]:
         """Candidates with at least one score."""
-        return [standing for standing in self.standings.values() if standing.scores]
+        return [standing for standing in self.standings.values() if standing.scored]
 
     def quality(self, standing: Standing) -> float:
         """What is believed to be the candidate's quality, given all scores of all candidates."""
@@ -174,11 +179,8 @@ class Board:
 
     def values(self, standing: Standing) -> list[float]:
         """The candidate's objectives: believed quality, US dollars per 1,000 rollouts, seconds if asked."""
-        known = {
-            "quality": self.quality(standing),
-            "cost": 1000 * standing.cost,
-            "latency": standing.latency,
-        }
+        bounded = min(1.0, max(0.0, self.quality(standing)))
+        known = {"quality": bounded, "cost": 1000 * standing.cost, "latency": standing.latency}
         return [known[objective] for objective in self.objectives]
 
     def frontier(self) -> list[Standing]:
@@ -186,8 +188,8 @@ class Board:
         enough = [s for s in self.measured() if s.coverage >= self.min_coverage]
         if not enough:
             return []
-        quality, *costs = zip(*[self.values(standing) for standing in enough], strict=True)
-        keep = non_dominated(quality, *costs)
+        _, *costs = zip(*[self.values(standing) for standing in enough], strict=True)
+        keep = non_dominated([self.quality(standing) for standing in enough], *costs)
         return [standing for standing, kept in zip(enough, keep, strict=True) if kept]
 
     def best_of(self, model: str) -> Standing | None:
@@ -219,29 +221,8 @@ class Board:
 
         Args:
             count: Take the first blocks that were run alone, so many of them.
-
-        Returns:
-            The candidates, and their block means in the order in which they were measured.
         """
-        ran = self.ran[:count]
-        times = Counter(identity for identity, _ in ran if self.standings[identity].choices is not None)
-        order = sorted(times, key=lambda identity: -times[identity])
-        # The search measures most what leads; of the others a sample says what choices do.
-        rest = order[MOST_KNOWN // 2 :]
-        sample = rest[:: max(1, -(-len(rest) // (MOST_KNOWN // 2)))]
-        places = {identity: place for place, identity in enumerate((*order[: MOST_KNOWN // 2], *sample))}
-        rows = [
-            (places[identity], number, block)
-            for identity, number in ran
-            if identity in places and (block := self.standings[identity].blocks[number]).scores
-        ]
-        scores = Scores(
-            candidate=np.array([place for place, _, _ in rows], dtype=np.int64),
-            block=np.array([number for _, number, _ in rows], dtype=np.int64),
-            mean=np.array([fmean(block.scores) for _, _, block in rows]),
-            n=np.array([len(block.scores) for _, _, block in rows], dtype=float),
-        )
-        return [self.standings[identity] for identity in places], scores
+        return evidence([one for one in self.ran[:count] if one[0].choices is not None])
 
     def variances(self, of: Features) -> Variances:
         """How much each part of a score varies, as far as the scores say.
@@ -272,14 +253,14 @@ class Board:
         if not known:
             return {}
         alike = self.features_of(known)
-        belief = believe(alike, scores, self.variances(alike), int(scores.block.max()) + 1)
-        bounded = np.clip(belief.quality, 0.0, 1.0)
+        belief = believe(alike, scores, self.variances(alike), int(scores.block.max(initial=0)) + 1)
         return {
-            standing.candidate.id: float(quality) for standing, quality in zip(known, bounded, strict=True)
+            standing.candidate.id: float(quality)
+            for standing, quality in zip(known, belief.quality, strict=True)
         }
 
     def _shrunk(self, standing: Standing) -> float:
         """A mean, shrunk towards that of its model's candidates: the best of many is mostly lucky."""
         model = standing.candidate.model
-        scores = [score for s in self.measured() if s.candidate.model == model for score in s.scores]
-        return (sum(standing.scores) + PRIOR * fmean(scores)) / (len(standing.scores) + PRIOR)
+        known = self._sums[model] / max(1, self._scored[model])
+        return (sum(standing.scores) + PRIOR * known) / (standing.scored + PRIOR)

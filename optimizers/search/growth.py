@@ -105,7 +105,7 @@ class Growth:
         Raises:
             BudgetSpent: The budget does not cover the runs; finished ones are recorded.
         """
-        known = [standing for standing in teachers(board) if standing.scores]
+        known = [standing for standing in teachers(board) if standing.scored]
         if not known:
             return {}
         examples = self._examples(number, [standing.candidate for standing in known])

@@ -103,7 +103,7 @@ def open_round(
         study = _open(path, title, board.objectives)
     for trial in finished(earlier):
         standing = board.standings[trial.user_attrs[CANDIDATE]]
-        if not standing.scores:
+        if not standing.scored:
             continue
         chooser = FixedChoices(trial.params)
         space.decided(chooser)
@@ -239,10 +239,10 @@ class Search:
             _tell(study, trial.number, None)
             raise
         ran = [
-            (identity, self.board.standings[identity].blocks[number].model_dump())
-            for identity, number in self.board.ran[began:]
+            (standing.candidate.id, standing.blocks[number].model_dump())
+            for standing, number in self.board.ran[began:]
         ]
-        values = self.board.values(own) if own.scores else []
+        values = self.board.values(own) if own.scored else []
         trial.set_user_attr("rollouts", own.n)
         trial.set_user_attr(RAN, ran)
         trial.set_user_attr(VALUES, values)

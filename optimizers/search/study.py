@@ -258,7 +258,7 @@ class _Session:
         self.tracking.trial(
             number,
             standing.candidate,
-            estimate(standing.scores, failures=standing.n - len(standing.scores)),
+            estimate(standing.scores, failures=standing.n - standing.scored),
             cost=standing.cost,
             rollouts=rollouts,
             seconds=spent.total_seconds() if spent else 0.0,
@@ -285,7 +285,7 @@ class _Session:
         self.account.phase = phase
         leaders = {standing.candidate.id for standing in self.board.frontier()}
         points = [
-            ChartPoint(s.candidate.label, self.board.quality(s), s.cost, s.candidate.id in leaders)
+            ChartPoint(s.candidate.label, self.board.values(s)[0], s.cost, s.candidate.id in leaders)
             for s in self.board.measured()
         ]
         self.watch(

@@ -98,8 +98,8 @@ def test_variances_are_those_of_the_scores_up_to_a_certain_number(board: Board, 
     again = Board(prefixes=board.prefixes)
     for standing in standings:
         again.enter(standing.candidate, standing.choices)
-    for identity, number in board.ran:
-        again.add(again.standings[identity], board.standings[identity].blocks[number])
+    for standing, number in board.ran:
+        again.add(again.standings[standing.candidate.id], standing.blocks[number])
     assert dict(again.variances(alike)) == first
 
 
