@@ -29,14 +29,17 @@ if TYPE_CHECKING:
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
-PER_TRIAL = 24
+PER_TRIAL = 12
 """Rollouts that a trial costs on average, its share of the leaders' further blocks included."""
 
-TRIED_SHARE = 0.35
+TRIED_SHARE = 0.8
 """Share of those that go to the trial's own candidate; the rest measures leaders further."""
 
-SETTLED = 100
+SETTLED = 40
 """Rollouts of each leader that are still to be run when the trials end."""
+
+GROWN = 100
+"""Rollouts on train that let the pools grow."""
 
 BYTES_PER_TOKEN = 4.0
 """Of English prompts; a model's own tokenizer decides."""
@@ -78,8 +81,9 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
     test = leader * (leaders * rows) + _mean(default) * (min(DEFAULT_ROWS, rows) * len(task.models))
     settle = leader * (leaders * min(SETTLED, len(task.dataset.dev)))
     trial = _mean(uses) * (PER_TRIAL * TRIED_SHARE) + leader * (PER_TRIAL * (1 - TRIED_SHARE))
-    trials = _affordable(budget, trial, settle + test)
-    total = trial * trials + settle + test
+    fixed = leader * GROWN + settle + test
+    trials = _affordable(budget, trial, fixed)
+    total = trial * trials + fixed
     share = min(1.0, 1 / max(total.share_of(budget), 1e-9))
     return Prediction(
         trials=trials,

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from optimizers.space import SearchSpace
 
 FRONTIER_POINTS = 6
-"""Points of the frontier that are settled and tested. More of them, near each other, would cost as much
-as any and say little more, and each would weaken the verdicts on the others."""
+"""Points of the frontier that are tested. More of them, near each other, would cost as much as any and say
+little more, and each would weaken the verdicts on the others."""
 
 SETTLED = 2e-4
 """When the next block of no candidate is expected to gain so much hypervolume, the leaders are settled."""
@@ -226,7 +226,10 @@ class Search:
         study, place = self.rounds[-1], position - self.began
         given = place < len(self.starts)
         choices = self.starts[place] if given else self._proposed()
-        study.sampler = optuna.samplers.PartialFixedSampler(choices, optuna.samplers.RandomSampler(seed=0))
+        with _experimental():
+            study.sampler = optuna.samplers.PartialFixedSampler(
+                choices, optuna.samplers.RandomSampler(seed=0)
+            )
         trial = study.ask()
         own = self.board.enter(self.space.choose(trial), trial.params)
         trial.set_user_attr(CANDIDATE, own.candidate.id)
