@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from optimizers.search.board import Board, Standing
     from optimizers.search.features import Choices, Floats
 
-LEAST = 1e-12
-"""Stands for a cost of nothing, which has no logarithm."""
+FREE, LEAST = 1e-6, 1e-12
+"""Stand for a cost of nothing, which has no logarithm: a share of the dearest, and where all are free."""
 
 Unit = Literal["calls", "tokens", "dollars", "seconds"]
 
@@ -76,11 +76,11 @@ def _outlook(board: Board, sizes: Sequence[int], unit: Unit, proposed: Sequence[
     known, scores = board.evidence()
     alike = board.features_of(known, proposed)
     belief = believe(alike, scores, board.variances(alike), len(sizes))
-    measured = [_costs(standing, board.objectives, unit) for standing in known]
-    if measured:
-        every = np.exp(foretold(alike, np.log(np.maximum(measured, LEAST))))
-    else:
-        every = np.ones((len(proposed), 2))
+    every = np.ones((len(proposed), 2))
+    if known:
+        measured = np.array([_costs(standing, board.objectives, unit) for standing in known])
+        floor = np.maximum(FREE * measured.max(axis=0), LEAST)
+        every = np.exp(foretold(alike, np.log(np.maximum(measured, floor))))
     prospects = Prospects(
         model=alike.model,
         costs=every[:, :-1].T,

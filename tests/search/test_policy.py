@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 from fakes import LARGE, SMALL, candidate, rollouts
 
@@ -101,6 +102,16 @@ def test_variances_are_those_of_the_scores_up_to_a_certain_number(board: Board, 
     for standing, number in board.ran:
         again.add(again.standings[standing.candidate.id], standing.blocks[number])
     assert dict(again.variances(alike)) == first
+
+
+@pytest.mark.parametrize("costs", [(0.0, 0.0), (0.0, 1e-6)])
+def test_what_is_free_can_be_searched(board: Board, space: SearchSpace, costs: tuple[float, float]) -> None:
+    few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
+    for choices, cost in zip((few, more), costs, strict=True):
+        measured(board, choices, 7, cost=cost)
+    found = outlook(board, SIZES, "dollars", proposals(space, [few], [few, more], Random(0)))
+    assert np.isfinite(found.gains).all()
+    assert found.gains.max() > 0
 
 
 @pytest.mark.parametrize(
