@@ -61,6 +61,7 @@ def bench(session: nox.Session) -> None:
     """The benchmarks on the embedded models; keep what they print in tests/benchmarks/RESULTS.md."""
     session.install("-e", ".[test]")
     session.run("python", "tests/benchmarks/throughput.py", *session.posargs)
+    session.run("python", "tests/benchmarks/concurrency.py")
 
 
 @nox.session(name="bench-techniques", python=PYTHONS[0])
