@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import dspy
@@ -154,6 +155,11 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
     """
 
     served: Model
+
+    @cached_property
+    def supports_response_schema(self) -> bool:
+        """DSPy's word on structured output, asked once: its answer takes milliseconds, at every call."""
+        return bool(super().supports_response_schema)
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """As dspy.LM, metered."""
