@@ -10,6 +10,7 @@ where the other one stood.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -44,6 +45,9 @@ SETTLED = 2e-4
 
 FURTHER = 5
 """Blocks of known candidates that a trial runs beside its own, at most."""
+
+FAIR = 0.75
+"""Share of an equal share of all candidates that every model gets."""
 
 DIRECTIONS = {"quality": StudyDirection.MAXIMIZE}
 METRICS = {"quality": "quality", "cost": "cost_per_1000", "latency": "latency_p50"}
@@ -292,11 +296,22 @@ class Search:
         return self._seen[1]
 
     def _proposed(self) -> Choices:
-        """The new candidate that promises most."""
-        found = self._outlook().best_new
+        """The new candidate that promises most, of a model that is behind where one is."""
+        found = self._outlook().best_new(self._behind())
         # In a space where all was tried, one is tried again.
         drawn = drawn_choices(self.space, self.space.models[0].name, Random(len(self.board.ran)))
         return drawn if found is None else dict(found)
+
+    def _behind(self) -> str | None:
+        """The model with the fewest candidates, if they are fewer than its fair share.
+
+        What promises most is often more of the model that leads. But whether a small model can do
+        what a large one does is asked of each model's best prompts, so each must have its chance.
+        """
+        tried = Counter(standing.candidate.model for standing in self.board.measured())
+        names = [model.name for model in self.space.models]
+        fewest = min(names, key=lambda name: tried[name])
+        return fewest if tried[fewest] < FAIR * tried.total() / len(names) else None
 
     def _further(self) -> Standing | None:
         """A known candidate whose next block promises more than any new candidate's."""

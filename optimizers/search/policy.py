@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from optimizers.search.beliefs import believe, foretold, on_one_thread
+from optimizers.search.features import MODEL
 from optimizers.search.gain import Prospects, gains
 
 if TYPE_CHECKING:
@@ -37,11 +38,16 @@ class Outlook:
     proposed: Sequence[Choices]
     gains: Floats
 
-    @property
-    def best_new(self) -> Choices | None:
-        """The new candidate that promises most; None when none was proposed."""
+    def best_new(self, model: str | None = None) -> Choices | None:
+        """The new candidate that promises most; None when none was proposed.
+
+        Args:
+            model: Take one of this model, where one was proposed.
+        """
         own = self.gains[len(self.known) :]
-        return self.proposed[int(np.argmax(own))] if len(own) else None
+        places = [place for place, choices in enumerate(self.proposed) if choices.get(MODEL) == model]
+        places = places or list(range(len(own)))
+        return self.proposed[max(places, key=lambda place: own[place])] if places else None
 
     @property
     def best_known(self) -> tuple[Standing, float] | None:

@@ -41,7 +41,7 @@ def test_the_first_candidate_is_a_new_one(board: Board, space: SearchSpace) -> N
     new = few_shot_starts(space, 1)
     found = outlook(board, SIZES, "calls", new)
     assert found.is_new_better
-    assert found.best_new in new
+    assert found.best_new() in new
     assert found.best_known is None
 
 
@@ -50,7 +50,7 @@ def test_a_known_candidate_is_run_again_where_that_decides_more(board: Board, sp
     measured(board, few, 8)
     close = measured(board, more, 8, cost=2e-6)
     found = outlook(board, SIZES, "calls")
-    assert found.best_new is None
+    assert found.best_new() is None
     assert found.best_known is not None
     standing, gain = found.best_known
     assert gain > 0
@@ -72,8 +72,12 @@ def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
     new = proposals(space, [leader.choices or {}], [none, few, many], Random(0))
     found = outlook(board, SIZES, "calls", new)
     name = next(name for name in many if name.endswith(".demos"))
-    assert found.best_new is not None
-    assert found.best_new.get(name, 1) > 0
+    best = found.best_new()
+    assert best is not None
+    assert best.get(name, 1) > 0
+    other = found.best_new(LARGE.name)
+    assert other is not None
+    assert other["model"] == LARGE.name
 
 
 def test_quality_leans_on_what_is_known_of_others_and_a_long_measurement_stands(

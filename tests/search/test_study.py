@@ -66,6 +66,12 @@ def test_a_study_finds_demos_and_reports_what_it_measured(task: LoadedTask, runs
     assert FrontierReport.model_validate_json((runs / "s" / "frontier.json").read_text()) == report
 
 
+def test_every_model_gets_its_share_of_the_candidates(task: LoadedTask, runs: Path) -> None:
+    report = study(task, runs, trials=24)
+    tried = [point.candidate.model for point in report.points]
+    assert min(tried.count(model) for model in ("local/small", "local/large")) >= 0.3 * len(tried)
+
+
 def test_the_test_set_is_not_touched_before_the_frontier_is_frozen(task: LoadedTask, runs: Path) -> None:
     study(task, runs, trials=8)
     with Ledger.open(runs / "s" / "ledger.db") as ledger:
