@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,11 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import dspy
-from ablations import write_between
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.ablations import write_between
 
 from optimizers.budget import Budget
 from optimizers.candidate import Sampling

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,9 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from ablations import write_between
-from replay import Run, Table, play
-from searchers import SEARCHERS
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.ablations import write_between
+from benchmarks.replay import Run, Table, play
+from benchmarks.searchers import SEARCHERS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import numpy as np
 import optuna
-from replay import PARTS, Book, Searcher, frontier, row_of
+from benchmarks.replay import PARTS, Book, Searcher, frontier, row_of
 from scipy import stats
 
 from optimizers.search.board import Board

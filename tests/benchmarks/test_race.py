@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from race import STEP, calls_to
-from replay import Book, Table, play
-from searchers import SEARCHERS
+from benchmarks.race import STEP, calls_to
+from benchmarks.replay import Book, Table, play
+from benchmarks.searchers import SEARCHERS
 
 from optimizers.errors import BudgetSpent
 
