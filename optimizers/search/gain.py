@@ -6,6 +6,10 @@ believed in, in expectation, less that of today's: the knowledge gradient (Frazi
 INFORMS Journal on Computing 21, 2009, for correlated beliefs) with hypervolume as its value. As one
 block often cannot change the order of two candidates that several blocks could, the gain is looked
 for several blocks ahead and taken per block (KG(*): Frazier & Powell, Decision Analysis 7, 2010).
+
+Beliefs are Gaussian and know no ceiling, but no quality is above 1. So a quality counts for what is
+expected of it cut off at 1: else a candidate near 1 that little is known of would promise what
+cannot be.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from optimizers.search.beliefs import Belief
 from optimizers.search.features import Floats
@@ -58,24 +63,36 @@ def gains(belief: Belief, prospects: Prospects) -> Floats:
     """Expected gain of each candidate's next block per unit of spend; -1 where none is left to run."""
     found = np.full(belief.candidates, -1.0)
     worth = _worth(belief, prospects)
-    now = worth(np.where(prospects.done > 0, belief.quality, 0.0)[None, :])[0]
     left = belief.blocks - prospects.done
     for ahead in AHEAD:
         which = np.flatnonzero(left >= ahead)
         if len(which):
-            value = _expected(belief, prospects, which, ahead, worth) - now
+            value = _gained(belief, prospects, which, ahead, worth)
             found[which] = np.maximum(found[which], value / (ahead * prospects.spend[which]))
     return found
 
 
-def _expected(
+def capped(mean: Floats, spread: Floats) -> Floats:
+    """Expectation of a Gaussian cut off at 1.
+
+    Args:
+        mean: Its mean.
+        spread: Its standard deviation, at least 0; of a shape that fits the mean's.
+    """
+    above = (mean - 1) / np.maximum(spread, 1e-9)
+    density = np.exp(-0.5 * above * above) / np.sqrt(2 * np.pi)
+    value: Floats = mean - spread * (density + above * ndtr(above))
+    return value
+
+
+def _gained(
     belief: Belief,
     prospects: Prospects,
     which: NDArray[np.int64],
     ahead: int,
     worth: Callable[[Floats], Floats],
 ) -> Floats:
-    """Expected worth of what is believed after some candidate's next blocks, for each of the candidates."""
+    """What is expected to be gained by some candidate's next blocks, for each of the candidates."""
     count, rows = belief.candidates, np.arange(len(which))
     blocks = prospects.done[which][:, None] + np.arange(ahead)
     sizes = prospects.sizes[blocks]
@@ -88,15 +105,17 @@ def _expected(
     covariance = looked @ belief.covariance
     variance = np.sum(covariance * looked, axis=1) + belief.noise[which] / sizes.sum(axis=1)
     step = covariance[:, :count] / np.sqrt(variance)[:, None]
-    known = prospects.done > 0
-    total = np.zeros(len(which))
+    spread = np.sqrt(np.maximum(np.diag(belief.covariance)[:count] - step * step, 0.0))
+    hidden = np.repeat((prospects.done == 0)[None, :], len(which), axis=0)
+    shown = hidden.copy()
+    shown[rows, which] = False
+    then, now = np.zeros(len(which)), np.zeros_like(step)
     for node, weight in zip(NODES, WEIGHTS, strict=True):
-        # Not cut off at 1: what is expected of a belief must be today's, or more evidence would look harmful.
-        quality = belief.quality + node * step
-        then = np.where(known, quality, 0.0)
-        then[rows, which] = quality[rows, which]
-        total += weight * worth(then)
-    return total
+        quality = capped(belief.quality + node * step, spread)
+        now += weight * quality
+        then += weight * worth(np.where(shown, 0.0, quality))
+    # What is believed now is the mean of what may be believed then: so no error of the nodes is taken for a gain.
+    return then - worth(np.where(hidden, 0.0, now))
 
 
 def _worth(belief: Belief, prospects: Prospects) -> Callable[[Floats], Floats]:

