@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import dspy
 
     from optimizers.candidate import Candidate
+    from optimizers.models.model import Model
     from optimizers.records.ledger import Ledger
     from optimizers.records.rows import Rollout, Split
     from optimizers.task import LoadedTask
@@ -43,12 +44,16 @@ class Measurer:
     on_rollout: Callable[[Rollout], None] = lambda rollout: None
     fresh: int = 0
     _compiled: tuple[str, CompiledProgram] | None = None
+    _slots: dict[str, threading.Semaphore] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def measure(
         self, candidate: Candidate, examples: Sequence[dspy.Example], split: Split, *, number: int = 0
     ) -> list[Rollout]:
         """One rollout of a candidate on each example, recorded ones read rather than run again.
+
+        May be called by several threads at once: together they run no more rollouts of a model at
+        a time than it takes.
 
         Args:
             candidate: What to run.
@@ -90,6 +95,7 @@ class Measurer:
             split=split,
             number=number,
             gate=self.account.gate(candidate.id) if self.account else None,
+            slots=self._slots_of(model),
             record=self._record,
         )
 
@@ -99,10 +105,17 @@ class Measurer:
             self.fresh += 1
             self.on_rollout(rollout)
 
+    def _slots_of(self, model: Model) -> threading.Semaphore:
+        with self._lock:
+            return self._slots.setdefault(model.name, threading.Semaphore(model.concurrency))
+
     def _compile(self, candidate: Candidate) -> CompiledProgram:
-        if self._compiled is None or self._compiled[0] != candidate.id:
-            self._compiled = (candidate.id, compile_candidate(self.task.program, candidate, self.task.models))
-        return self._compiled[1]
+        last = self._compiled
+        if last is not None and last[0] == candidate.id:
+            return last[1]
+        compiled = compile_candidate(self.task.program, candidate, self.task.models)
+        self._compiled = candidate.id, compiled
+        return compiled
 
     def _check(self, candidate: Candidate, fresh: Sequence[Rollout]) -> None:
         kinds = {rollout.failure for rollout in fresh}

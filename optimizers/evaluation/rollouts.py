@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ def run_rollouts(
     split: Split,
     number: int = 0,
     gate: Gate | None = None,
+    slots: AbstractContextManager[Any] | None = None,
     record: Callable[[Rollout], None] = lambda rollout: None,
 ) -> list[Rollout]:
     """Run one candidate on some examples, as many at once as its model takes.
@@ -81,6 +83,7 @@ def run_rollouts(
         split: Which part of the data the examples are.
         number: Rollout number: 0, or 1, 2, ... for repeats.
         gate: Asked before every call, told after it.
+        slots: Held by each rollout while it runs, where several candidates run at the same time.
         record: Called with each rollout the moment it ends, on the thread that ran it.
 
     Returns:
@@ -94,7 +97,10 @@ def run_rollouts(
     """
 
     def run(example: dspy.Example) -> Rollout:
-        rollout = _run(compiled, example, model=model, metric=metric, split=split, number=number, gate=gate)
+        with slots or nullcontext():
+            rollout = _run(
+                compiled, example, model=model, metric=metric, split=split, number=number, gate=gate
+            )
         record(rollout)
         return rollout
 

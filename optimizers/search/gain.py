@@ -15,7 +15,7 @@ cannot be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +59,18 @@ class Prospects:
     sizes: NDArray[np.int64]
 
 
-def gains(belief: Belief, prospects: Prospects) -> Floats:
-    """Expected gain of each candidate's next block per unit of spend; -1 where none is left to run."""
+def gains(belief: Belief, prospects: Prospects, of: NDArray[np.int64] | None = None) -> Floats:
+    """Expected gain of each candidate's next block per unit of spend; -1 where none is left to run.
+
+    Args:
+        belief: What is believed of the candidates.
+        prospects: What else is known of them.
+        of: Candidates to look at, all when None; the others get -1.
+    """
     found = np.full(belief.candidates, -1.0)
     worth = _worth(belief, prospects)
-    left = belief.blocks - prospects.done
+    left = np.full(belief.candidates, -1)
+    left[of] = (belief.blocks - prospects.done)[of]
     for ahead in AHEAD:
         which = np.flatnonzero(left >= ahead)
         if len(which):
@@ -94,6 +101,23 @@ def _gained(
 ) -> Floats:
     """What is expected to be gained by some candidate's next blocks, for each of the candidates."""
     count, rows = belief.candidates, np.arange(len(which))
+    step = _moved(belief, prospects, which, ahead)[:, :count]
+    spread = np.sqrt(np.maximum(np.diag(belief.covariance)[:count] - step * step, 0.0))
+    hidden = np.repeat((prospects.done == 0)[None, :], len(which), axis=0)
+    shown = hidden.copy()
+    shown[rows, which] = False
+    then, now = np.zeros(len(which)), np.zeros_like(step)
+    for node, weight in zip(NODES, WEIGHTS, strict=True):
+        quality = capped(belief.quality + node * step, spread)
+        now += weight * quality
+        then += weight * worth(np.where(shown, 0.0, quality))
+    # Against the mean of what may be believed then, so that no error of the nodes is taken for a gain.
+    return then - worth(np.where(hidden, 0.0, now))
+
+
+def _moved(belief: Belief, prospects: Prospects, which: NDArray[np.int64], ahead: int) -> Floats:
+    """How far candidates' next blocks move each belief, if they come out one standard deviation off."""
+    count, rows = belief.candidates, np.arange(len(which))
     blocks = prospects.done[which][:, None] + np.arange(ahead)
     sizes = prospects.sizes[blocks]
     share = sizes / sizes.sum(axis=1, keepdims=True)
@@ -104,18 +128,22 @@ def _gained(
     looked[rows[:, None], own] = share
     covariance = looked @ belief.covariance
     variance = np.sum(covariance * looked, axis=1) + belief.noise[which] / sizes.sum(axis=1)
-    step = covariance[:, :count] / np.sqrt(variance)[:, None]
-    spread = np.sqrt(np.maximum(np.diag(belief.covariance)[:count] - step * step, 0.0))
-    hidden = np.repeat((prospects.done == 0)[None, :], len(which), axis=0)
-    shown = hidden.copy()
-    shown[rows, which] = False
-    then, now = np.zeros(len(which)), np.zeros_like(step)
-    for node, weight in zip(NODES, WEIGHTS, strict=True):
-        quality = capped(belief.quality + node * step, spread)
-        now += weight * quality
-        then += weight * worth(np.where(shown, 0.0, quality))
-    # What is believed now is the mean of what may be believed then: so no error of the nodes is taken for a gain.
-    return then - worth(np.where(hidden, 0.0, now))
+    moved: Floats = covariance / np.sqrt(variance)[:, None]
+    return moved
+
+
+def under_way(belief: Belief, prospects: Prospects, candidate: int) -> tuple[Belief, Prospects]:
+    """What is believed once a candidate's next block has run, before its scores are known.
+
+    Nothing is expected to be other than it is believed to be, but less is left to learn: so blocks that run
+    at the same time are not all spent on the same question (Ginsbourger, Le Riche & Carraro,
+    Computational Intelligence in Expensive Optimization Problems, 2010, chapter 6, the kriging believer).
+    """
+    moved = _moved(belief, prospects, np.array([candidate]), 1)[0]
+    done = prospects.done.copy()
+    done[candidate] += 1
+    known = replace(belief, covariance=belief.covariance - np.outer(moved, moved))
+    return known, replace(prospects, done=done)
 
 
 def _worth(belief: Belief, prospects: Prospects) -> Callable[[Floats], Floats]:

@@ -1,37 +1,39 @@
-"""The search: which candidate is tried next, and how far each is measured.
+"""The search: which candidates are tried next, and how far each is measured.
 
 To the outside it is an Optuna study: every candidate is a trial that is asked for and told. What
 to try and how long to measure is decided by what the next block is expected to gain
 (:mod:`optimizers.search.policy`). That follows from the study's seed and its recorded scores alone. A
 process that takes up an interrupted study counts the finished trials' blocks again, and so stands
-where the other one stood.
+where the other one stood. Where a model takes more calls at once than a block has examples, several
+blocks are chosen together and run at the same time.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
 
 from optimizers.errors import BudgetSpent
 from optimizers.search.board import Block
+from optimizers.search.features import MODEL
 from optimizers.search.policy import outlook
 from optimizers.search.proposed import proposals
-from optimizers.starts import Choices, FixedChoices, drawn_choices
+from optimizers.search.trials import CANDIDATE, RAN, ROLLOUTS, VALUES, experimental, tell
+from optimizers.starts import Choices, drawn_choices
 
 if TYPE_CHECKING:
     import dspy
 
     from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
-    from optimizers.records.rows import Objective
     from optimizers.search.board import Board, Standing
     from optimizers.search.policy import Outlook, Unit
     from optimizers.space import SearchSpace
@@ -46,122 +48,54 @@ SETTLED = 2e-4
 FURTHER = 5
 """Blocks of known candidates that a trial runs beside its own, at most."""
 
+AT_ONCE = 1.5
+"""Calls of the blocks that run together, as a multiple of those that a model takes at once."""
+
+AHEAD = 0.25
+"""Share of the blocks still to come that are chosen together, at most: in between, nothing is learned."""
+
 FAIR = 0.75
 """Share of an equal share of all candidates that every model gets."""
 
-DIRECTIONS = {"quality": StudyDirection.MAXIMIZE}
-METRICS = {"quality": "quality", "cost": "cost_per_1000", "latency": "latency_p50"}
 
-CANDIDATE = "candidate"
-"""User attribute of a trial: the id of its candidate."""
+@dataclass
+class Trial:
+    """A new candidate's first block, and blocks of known ones that run on its account.
 
-RAN = "ran"
-"""User attribute of a finished trial: the blocks it measured, in order, and whose they are."""
-
-INHERITED = "inherited"
-"""User attribute of a later round's study that holds all it takes over from the rounds before."""
-
-VALUES = "values"
-"""User attribute of a trial that ran to its end: its objectives, empty when nothing was scored."""
-
-
-def open_rounds(
-    path: Path, name: str, objectives: Sequence[Objective] = ("quality", "cost")
-) -> list[optuna.Study]:
-    """The study's Optuna records, one per round, the first one made when missing."""
-    rounds = [_open(path, name, objectives)]
-    known = set(optuna.get_all_study_names(rounds[0]._storage))
-    while (title := _title(name, len(rounds) + 1)) in known:
-        rounds.append(_open(path, title, objectives))
-    return rounds
-
-
-def open_round(
-    path: Path,
-    name: str,
-    number: int,
-    earlier: Sequence[optuna.Study],
-    space: SearchSpace,
-    board: Board,
-) -> optuna.Study:
-    """The Optuna record of a later round, which begins with the trials of the rounds before.
-
-    Choices cannot be added to an Optuna study, so a round with larger pools is a study of its
-    own. What it takes over has the values that are known now, which may be of more rollouts
-    than when the trial ended.
-
-    Args:
-        path: Where Optuna keeps its studies.
-        name: The study's name.
-        number: The round's, from 2.
-        earlier: The rounds before.
-        space: This round's search space.
-        board: What is known of every candidate.
+    Attributes:
+        record: Optuna's record of it.
+        own: The new candidate.
+        ran: The blocks that ran, in order: whose, and which.
+        is_cut: Whether the budget did not cover one of them.
     """
-    title = _title(name, number)
-    study = _open(path, title, board.objectives)
-    if INHERITED in study.user_attrs:
-        return study
-    if study.get_trials(deepcopy=False):  # a process died while it copied
-        optuna.delete_study(study_name=title, storage=study._storage)
-        study = _open(path, title, board.objectives)
-    for trial in finished(earlier):
-        standing = board.standings[trial.user_attrs[CANDIDATE]]
-        if not standing.scored:
-            continue
-        chooser = FixedChoices(trial.params)
-        space.decided(chooser)
-        study.add_trial(
-            optuna.create_trial(
-                params=chooser.made,
-                distributions={
-                    parameter: optuna.distributions.CategoricalDistribution(choices)
-                    for parameter, choices in chooser.offered.items()
-                },
-                values=board.values(standing),
-            )
-        )
-    study.set_user_attr(INHERITED, number)
-    return study
+
+    record: optuna.Trial
+    own: Standing
+    ran: list[tuple[Standing, int]] = field(default_factory=list)
+    is_cut: bool = False
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts of its blocks."""
+        return sum(standing.blocks[number].tried for standing, number in self.ran)
 
 
-def _title(name: str, number: int) -> str:
-    return f"{name}, round {number}"
+@dataclass
+class Room:
+    """How many more blocks may run at the same time: of each model, and of all."""
 
+    of: dict[str, int]
+    total: int
 
-def _open(path: Path, name: str, objectives: Sequence[Objective]) -> optuna.Study:
-    """An Optuna study, new or continued.
-
-    A trial left running by a process that died is told its values when it had them, else
-    failed: its number is lost, its candidate is proposed again.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _experimental():
-        study = optuna.create_study(
-            study_name=name,
-            storage=f"sqlite:///{path}",
-            directions=[DIRECTIONS.get(objective, StudyDirection.MINIMIZE) for objective in objectives],
-            load_if_exists=True,
-        )
-        study.set_metric_names([METRICS[objective] for objective in objectives])
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        _tell(study, trial.number, trial.user_attrs.get(VALUES))
-    return study
-
-
-def finished(rounds: Sequence[optuna.Study]) -> list[optuna.trial.FrozenTrial]:
-    """Trials that count towards the budget: the ones that ran to their end, whatever it was.
-
-    Args:
-        rounds: The study's rounds; trials that a round took over from another count there alone.
-    """
-    return [
-        trial for study in rounds for trial in study.get_trials(deepcopy=False) if VALUES in trial.user_attrs
-    ]
+    def take(self, model: str) -> bool:
+        """Take a place for a model's block; False when none is left."""
+        left = min(self.total, self.of.get(model, 1))
+        self.of[model], self.total = self.of.get(model, 1) - 1, self.total - 1
+        return left > 0
 
 
 class Search:
-    """One study's trials, one after the other.
+    """One study's trials.
 
     Args:
         board: What is known; grows as trials run.
@@ -218,43 +152,36 @@ class Search:
             self.board.add(self.board.standings[identity], Block.model_validate(block))
         return own
 
-    def trial(self, position: int) -> tuple[optuna.Trial, Standing]:
-        """Run one trial: a candidate's next block, then blocks of known ones while they promise more.
+    def trials(self, position: int, most: int | None, share: float) -> Iterator[Trial]:
+        """Run new candidates' first blocks, then blocks of known ones while they promise more.
 
         Args:
-            position: Finished trials before this one.
+            position: Finished trials before these.
+            most: New candidates at most; None for as many as may run at the same time.
+            share: Share of the search that is done, in [0, 1].
+
+        Yields:
+            The finished trials.
 
         Raises:
-            BudgetSpent: It could not be finished; it does not count.
+            BudgetSpent: Some could not be finished; they do not count.
         """
-        study, place = self.rounds[-1], position - self.began
-        given = place < len(self.starts)
-        choices = self.starts[place] if given else self._proposed()
-        with _experimental():
-            study.sampler = optuna.samplers.PartialFixedSampler(
-                choices, optuna.samplers.RandomSampler(seed=0)
-            )
-        trial = study.ask()
-        own = self.board.enter(self.space.choose(trial), trial.params)
-        trial.set_user_attr(CANDIDATE, own.candidate.id)
-        began = len(self.board.ran)
+        study, opened, spent = self.rounds[-1], list[Trial](), None
+        given = self.starts[position - self.began :][:most]
         try:
-            self._block(own)
-            while not given and len(self.board.ran) - began <= FURTHER and (further := self._further()):
-                self._block(further)
-        except BudgetSpent:
-            _tell(study, trial.number, None)
-            raise
-        ran = [
-            (standing.candidate.id, standing.blocks[number].model_dump())
-            for standing, number in self.board.ran[began:]
-        ]
-        values = self.board.values(own) if own.scored else []
-        trial.set_user_attr("rollouts", own.n)
-        trial.set_user_attr(RAN, ran)
-        trial.set_user_attr(VALUES, values)
-        _tell(study, trial.number, values)
-        return trial, own
+            self._run(self._given(opened, given, share) if given else self._chosen(opened, most, share))
+            while not given and (further := self._chosen(opened, len(opened), share)):
+                self._run(further)
+        except BudgetSpent as error:
+            spent = error
+        for trial in opened:
+            if trial.is_cut:
+                tell(study, trial.record.number, None)
+                continue
+            self._told(trial)
+            yield trial
+        if spent is not None:
+            raise spent
 
     def choices(self) -> dict[str, Choices]:
         """Candidate id -> what was chosen in its first trial."""
@@ -264,17 +191,28 @@ class Search:
             if standing.choices is not None
         }
 
-    def settle(self) -> float:
-        """Run the known block that promises most; returns the share that is settled.
+    def settle(self, share: float) -> float:
+        """Run the known blocks that promise most; returns the share that is settled.
+
+        Args:
+            share: Share of the budget that is used, in [0, 1].
 
         Raises:
-            BudgetSpent: The budget does not cover the block.
+            BudgetSpent: The budget does not cover them.
         """
-        best = outlook(self.board, self._sizes, self.unit).best_known
-        if best is None or best[1] * self._spend(best[0]) < SETTLED:
-            return 1.0
-        self._block(best[0])
-        return min(0.99, SETTLED / (best[1] * self._spend(best[0])))
+        found, room = outlook(self.board, self._sizes, self.unit), self._room(share)
+        picks: list[tuple[None, Standing]] = []
+        settled = 1.0
+        while (place := found.best_known) is not None:
+            standing = found.known[place]
+            promised = float(found.gains[place]) * self._spend(standing)
+            if promised < SETTLED or not room.take(standing.candidate.model):
+                break
+            settled = min(settled, 0.99, SETTLED / promised)
+            picks.append((None, standing))
+            found = found.beside(place)
+        self._run(picks)
+        return settled
 
     @property
     def _sizes(self) -> list[int]:
@@ -295,44 +233,139 @@ class Search:
             self._seen = (len(self.board.ran), len(self.rounds)), found
         return self._seen[1]
 
-    def _proposed(self) -> Choices:
-        """The new candidate that promises most, of a model that is behind where one is."""
-        found = self._outlook().best_new(self._behind())
-        # In a space where all was tried, one is tried again.
-        drawn = drawn_choices(self.space, self.space.models[0].name, Random(len(self.board.ran)))
-        return drawn if found is None else dict(found)
+    def _given(
+        self, opened: list[Trial], given: Sequence[Choices], share: float
+    ) -> list[tuple[Trial, Standing]]:
+        """The next of the round's starts, as many as may run at the same time."""
+        room = self._room(share)
+        for choices in given:
+            if not room.take(self._model_of(choices)):
+                break
+            opened.append(self._asked(choices))
+        return [(trial, trial.own) for trial in opened]
 
-    def _behind(self) -> str | None:
+    def _chosen(self, opened: list[Trial], most: int | None, share: float) -> list[tuple[Trial, Standing]]:
+        """The blocks that promise most together, each with the trial on whose account it runs.
+
+        Args:
+            opened: The trials so far; new ones are added.
+            most: Trials at most. The first block is a new candidate's while there are fewer.
+            share: Share of the search that is done.
+        """
+        found, room = self._outlook(), self._room(share)
+        picks: list[tuple[Trial, Standing]] = []
+        while True:
+            further = sum(len(trial.ran) for trial in opened) + len(picks) - len(opened)
+            known = None if found.is_new_better else found.best_known
+            if opened and known is not None and further < FURTHER * len(opened):
+                place, standing = known, found.known[known]
+                if not room.take(standing.candidate.model):
+                    break
+                picks.append((opened[-1], standing))
+            elif len(opened) != most:
+                new = found.best_new(self._behind(opened))
+                choices = self._drawn() if new is None else dict(found.choices(new))
+                if not room.take(self._model_of(choices)):
+                    break
+                opened.append(self._asked(choices))
+                picks.append((opened[-1], opened[-1].own))
+                if new is None:
+                    break
+                place = new
+            else:
+                break
+            if not room.total:
+                break
+            found = found.beside(place)
+        return picks
+
+    def _asked(self, choices: Choices) -> Trial:
+        """A trial of these choices, asked of Optuna."""
+        study = self.rounds[-1]
+        with experimental():
+            study.sampler = optuna.samplers.PartialFixedSampler(
+                choices, optuna.samplers.RandomSampler(seed=0)
+            )
+        record = study.ask()
+        own = self.board.enter(self.space.choose(record), record.params)
+        record.set_user_attr(CANDIDATE, own.candidate.id)
+        return Trial(record, own)
+
+    def _told(self, trial: Trial) -> None:
+        """Give Optuna what a finished trial measured."""
+        ran = [
+            (standing.candidate.id, standing.blocks[number].model_dump()) for standing, number in trial.ran
+        ]
+        values = self.board.values(trial.own) if trial.own.scored else []
+        trial.record.set_user_attr(ROLLOUTS, trial.rollouts)
+        trial.record.set_user_attr(RAN, ran)
+        trial.record.set_user_attr(VALUES, values)
+        tell(self.rounds[-1], trial.record.number, values)
+
+    def _run(self, picks: Sequence[tuple[Trial | None, Standing]]) -> None:
+        """Run blocks at the same time, and count them in the order given.
+
+        Raises:
+            BudgetSpent: Not all could be run; the others count.
+        """
+        numbers = [
+            len(standing.blocks) + sum(other is standing for _, other in picks[:place])
+            for place, (_, standing) in enumerate(picks)
+        ]
+        todo = [
+            (trial, standing, number)
+            for (trial, standing), number in zip(picks, numbers, strict=True)
+            if number < len(self.blocks)
+        ]
+        with ThreadPoolExecutor(max(1, len(todo))) as pool:
+            running = [
+                pool.submit(copy_context().run, self._measured, standing, number)
+                for _, standing, number in todo
+            ]
+        spent = None
+        for (trial, standing, number), future in zip(todo, running, strict=True):
+            block = future.result()
+            if isinstance(block, Block) and number == len(standing.blocks):
+                self.board.add(standing, block)
+                if trial is not None:
+                    trial.ran.append((standing, number))
+                continue
+            spent = block if isinstance(block, BudgetSpent) else spent
+            if trial is not None:
+                trial.is_cut = True
+        if spent is not None:
+            raise spent
+
+    def _measured(self, standing: Standing, number: int) -> Block | BudgetSpent:
+        """What a candidate scores on a block, or that the budget does not cover it."""
+        try:
+            return Block.of(self.measurer.measure(standing.candidate, self.blocks[number], "dev"))
+        except BudgetSpent as spent:
+            return spent
+
+    def _room(self, share: float) -> Room:
+        """How many blocks may run at the same time."""
+        each = {
+            model.name: ceil(AT_ONCE * model.concurrency / len(self.blocks[0])) for model in self.space.models
+        }
+        to_come = len(self.board.ran) * (1 - share) / share if share > 0 else float("inf")
+        return Room(each, int(max(1, min(AHEAD * to_come, sum(each.values())))))
+
+    def _model_of(self, choices: Choices) -> str:
+        return str(choices.get(MODEL, self.space.models[0].name))
+
+    def _drawn(self) -> Choices:
+        """A candidate drawn at random: in a space where all was tried, one is tried again."""
+        return drawn_choices(self.space, self.space.models[0].name, Random(len(self.board.ran)))
+
+    def _behind(self, opened: Sequence[Trial]) -> str | None:
         """The model with the fewest candidates, if they are fewer than its fair share.
 
         What promises most is often more of the model that leads. But whether a small model can do
         what a large one does is asked of each model's best prompts, so each must have its chance.
         """
         tried = Counter(standing.candidate.model for standing in self.board.measured())
+        tried.update(trial.own.candidate.model for trial in opened)
         names = [model.name for model in self.space.models]
         fewest = min(names, key=lambda name: tried[name])
         return fewest if tried[fewest] < FAIR * tried.total() / len(names) else None
-
-    def _further(self) -> Standing | None:
-        """A known candidate whose next block promises more than any new candidate's."""
-        found = self._outlook()
-        return None if found.is_new_better or found.best_known is None else found.best_known[0]
-
-    def _block(self, standing: Standing) -> None:
-        """Run a candidate's next block, where there is one."""
-        position = len(standing.blocks)
-        if position < len(self.blocks):
-            rollouts = self.measurer.measure(standing.candidate, self.blocks[position], "dev")
-            self.board.add(standing, Block.of(rollouts))
-
-
-def _tell(study: optuna.Study, number: int, values: Sequence[float] | None) -> None:
-    if values:
-        study.tell(number, list(values))
-    else:
-        study.tell(number, state=TrialState.FAIL)
-
-
-def _experimental() -> warnings.catch_warnings[None]:
-    """Without Optuna's warnings about the parts it still marks experimental."""
-    return warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from optimizers.search.beliefs import believe, foretold, on_one_thread
+from optimizers.search.beliefs import Belief, believe, foretold, on_one_thread
 from optimizers.search.features import MODEL
-from optimizers.search.gain import Prospects, gains
+from optimizers.search.gain import Prospects, gains, under_way
 
 if TYPE_CHECKING:
     from optimizers.budget import Budget
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FREE, LEAST = 1e-6, 1e-12
 """Stand for a cost of nothing, which has no logarithm: a share of the dearest, and where all are free."""
+
+ANEW = 16
+"""Gains that are counted anew when one more block is to run at the same time."""
 
 Unit = Literal["calls", "tokens", "dollars", "seconds"]
 
@@ -32,37 +35,56 @@ class Outlook:
         known: Candidates that were measured.
         proposed: Choices of new ones.
         gains: Expected gain per unit of spend of the known ones, then of the new.
+        belief: What is believed of them, in this order.
+        prospects: What else is known of them.
     """
 
     known: Sequence[Standing]
     proposed: Sequence[Choices]
     gains: Floats
+    belief: Belief
+    prospects: Prospects
 
-    def best_new(self, model: str | None = None) -> Choices | None:
-        """The new candidate that promises most; None when none was proposed.
+    def best_new(self, model: str | None = None) -> int | None:
+        """The place of the new candidate that promises most; None when there is none.
 
         Args:
             model: Take one of this model, where one was proposed.
         """
-        own = self.gains[len(self.known) :]
-        places = [place for place, choices in enumerate(self.proposed) if choices.get(MODEL) == model]
-        places = places or list(range(len(own)))
-        return self.proposed[max(places, key=lambda place: own[place])] if places else None
+        first = len(self.known)
+        untried = [place for place in range(first, len(self.gains)) if not self.prospects.done[place]]
+        wanted = [place for place in untried if self.choices(place).get(MODEL) == model]
+        return max(wanted or untried, key=lambda place: self.gains[place], default=None)
 
     @property
-    def best_known(self) -> tuple[Standing, float] | None:
-        """The known candidate whose next block promises most, and what; None when all have run all blocks."""
+    def best_known(self) -> int | None:
+        """The place of the known candidate whose next block promises most; None when all blocks are run."""
         own = self.gains[: len(self.known)]
-        if not len(own) or own.max() < 0:
-            return None
-        place = int(np.argmax(own))
-        return self.known[place], float(own[place])
+        return int(np.argmax(own)) if len(own) and own.max() >= 0 else None
 
     @property
     def is_new_better(self) -> bool:
         """Whether a new candidate promises at least what any known one does."""
-        own, new = self.gains[: len(self.known)], self.gains[len(self.known) :]
-        return len(new) > 0 and (not len(own) or bool(new.max() >= own.max()))
+        new, known = self.best_new(), self.best_known
+        return new is not None and (known is None or bool(self.gains[new] >= self.gains[known]))
+
+    def choices(self, place: int) -> Choices:
+        """The choices of a new candidate."""
+        return self.proposed[place - len(self.known)]
+
+    def beside(self, place: int) -> Outlook:
+        """What is worth running beside a candidate's next block.
+
+        Less of what others may say remains unknown then, so gains fall. Those that are largest are counted
+        anew; the others stand for no more than what they are at most.
+        """
+        with on_one_thread():
+            belief, prospects = under_way(self.belief, self.prospects, place)
+            found = self.gains.copy()
+            found[place] = -1.0
+            anew = np.unique(np.append(np.argsort(found)[-ANEW:], place))
+            found[anew] = gains(belief, prospects, anew)[anew]
+        return replace(self, gains=found, belief=belief, prospects=prospects)
 
 
 def outlook(board: Board, sizes: Sequence[int], unit: Unit, proposed: Sequence[Choices] = ()) -> Outlook:
@@ -94,7 +116,7 @@ def _outlook(board: Board, sizes: Sequence[int], unit: Unit, proposed: Sequence[
         spend=every[:, -1] * sizes[0],
         sizes=np.asarray(sizes),
     )
-    return Outlook(known, proposed, gains(belief, prospects))
+    return Outlook(known, proposed, gains(belief, prospects), belief, prospects)
 
 
 def _costs(standing: Standing, objectives: Sequence[Objective], unit: Unit) -> list[float]:

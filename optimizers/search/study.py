@@ -30,10 +30,11 @@ from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
 from optimizers.search.estimate import held_back, predict
 from optimizers.search.growth import Growth
-from optimizers.search.loop import Search, finished, open_round, open_rounds
+from optimizers.search.loop import Search
 from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
+from optimizers.search.trials import ROLLOUTS, finished, open_round, open_rounds
 from optimizers.search.warm import prompts_of
 from optimizers.space import prefix, search_space
 from optimizers.splits import example_id
@@ -156,7 +157,7 @@ class _Session:
             for trial in finished(search.rounds[-1:]):
                 standing = search.replay(trial, known)
                 if self.done not in self.tracking.known:
-                    self.log(self.done, standing, trial.user_attrs["rollouts"], trial.duration)
+                    self.log(self.done, standing, trial.user_attrs[ROLLOUTS], trial.duration)
                 self.done += 1
         return search
 
@@ -202,15 +203,16 @@ class _Session:
                 if self.is_due(search):
                     self.grow(search)
                 self.show("search", self.progress())
-                before, start = self.measurer.fresh, time.monotonic()
-                _, standing = search.trial(self.done)
-                spent = timedelta(seconds=time.monotonic() - start)
-                self.log(self.done, standing, self.measurer.fresh - before, spent)
-                self.done += 1
+                start, trials = time.monotonic(), self.manifest.budget.trials
+                left = None if trials is None else trials - self.done
+                for trial in search.trials(self.done, left, self.progress()):
+                    spent = timedelta(seconds=time.monotonic() - start)
+                    self.log(self.done, trial.own, trial.rollouts, spent)
+                    self.done += 1
             share = 0.0
             while share < 1.0:
                 self.show("settle", share)
-                share = search.settle()
+                share = search.settle(self.spent())
         except BudgetSpent:
             if not self.board.measured():
                 raise BudgetError(
@@ -220,12 +222,16 @@ class _Session:
                 ) from None
 
     def progress(self) -> float:
-        """Share of the search that is done, by its scarcest unit, what the test is to have left aside."""
+        """Share of the search that is done, by its scarcest unit."""
+        trials = self.manifest.budget.trials
+        return max(self.done / trials if trials else 0.0, self.spent())
+
+    def spent(self) -> float:
+        """Share of what may be spent that is, what the test is to have left aside."""
         budget, kept = self.manifest.budget, self.account.held_back
-        trials = self.done / budget.trials if budget.trials else 0.0
         limits = {unit: getattr(budget, unit) for unit in ("calls", "tokens", "dollars", "seconds")}
         room = {unit: limit - getattr(kept, unit) for unit, limit in limits.items() if limit is not None}
-        return max(trials, self.account.used.share_of(budget.model_copy(update=room)))
+        return self.account.used.share_of(budget.model_copy(update=room))
 
     def freeze(self, space: SearchSpace) -> Frozen:
         """Decide what is tested and record that the test set is opened for it."""

@@ -107,7 +107,7 @@ class GridSpace:
     mixed = False
 
     def __init__(self, table: Table) -> None:
-        self.models = tuple(SimpleNamespace(name=name) for name in table.models)
+        self.models = tuple(SimpleNamespace(name=name, concurrency=1) for name in table.models)
         self._values: dict[str, dict[str, tuple[Any, ...]]] = {}
         self.index: dict[tuple[Any, ...], int] = {}
         for number, name in enumerate(table.models):

@@ -28,8 +28,7 @@ def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None
     search.begin(study, table.space, _starts(book), 0)
     position = 0
     while True:
-        search.trial(position)
-        position += 1
+        position += len(list(search.trials(position, None, book.used / book.budget)))
         yield [row_of(standing.candidate) for standing in board.frontier()]
 
 

@@ -22,11 +22,11 @@ from optimizers.proposals.pools import Pool
 from optimizers.records.ledger import Ledger
 from optimizers.search import study as search_study
 from optimizers.search.growth import RUNS, Growth
-from optimizers.search.loop import CANDIDATE, finished, open_rounds
 from optimizers.search.manifest import open_folder
 from optimizers.search.progress import Progress
 from optimizers.search.rounds import Round
 from optimizers.search.study import run_study
+from optimizers.search.trials import CANDIDATE, finished, open_rounds
 from optimizers.splits import example_id
 from optimizers.task import LoadedTask
 

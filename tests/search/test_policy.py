@@ -10,7 +10,7 @@ from fakes import LARGE, SMALL, candidate, rollouts
 
 from optimizers.budget import Budget
 from optimizers.search.board import Block, Board, Standing
-from optimizers.search.policy import outlook, scarce
+from optimizers.search.policy import Outlook, outlook, scarce
 from optimizers.search.proposed import proposals
 from optimizers.space import SearchSpace, search_space
 from optimizers.starts import Choices, few_shot_starts
@@ -41,25 +41,31 @@ def test_the_first_candidate_is_a_new_one(board: Board, space: SearchSpace) -> N
     new = few_shot_starts(space, 1)
     found = outlook(board, SIZES, "calls", new)
     assert found.is_new_better
-    assert found.best_new() in new
+    assert best_new(found) in new
     assert found.best_known is None
+
+
+def best_new(found: Outlook, model: str | None = None) -> Choices:
+    place = found.best_new(model)
+    assert place is not None
+    return found.choices(place)
 
 
 def test_a_known_candidate_is_run_again_where_that_decides_more(board: Board, space: SearchSpace) -> None:
     few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
-    measured(board, few, 8)
+    first = measured(board, few, 8)
     close = measured(board, more, 8, cost=2e-6)
     found = outlook(board, SIZES, "calls")
     assert found.best_new() is None
     assert found.best_known is not None
-    standing, gain = found.best_known
-    assert gain > 0
+    assert found.gains[found.best_known] > 0
+    standing = found.known[found.best_known]
     for _ in range(7):
         board.add(standing, standing.blocks[0])
-    after = outlook(board, SIZES, "calls").best_known
-    assert after is not None
-    assert after[0] is not standing
-    assert {standing.candidate.id, after[0].candidate.id} >= {close.candidate.id}
+    after = outlook(board, SIZES, "calls")
+    assert after.best_known is not None
+    other = after.known[after.best_known]
+    assert {id(standing), id(other)} == {id(first), id(close)}
 
 
 def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
@@ -72,12 +78,28 @@ def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
     new = proposals(space, [leader.choices or {}], [none, few, many], Random(0))
     found = outlook(board, SIZES, "calls", new)
     name = next(name for name in many if name.endswith(".demos"))
-    best = found.best_new()
-    assert best is not None
-    assert best.get(name, 1) > 0
-    other = found.best_new(LARGE.name)
-    assert other is not None
-    assert other["model"] == LARGE.name
+    assert best_new(found).get(name, 1) > 0
+    assert best_new(found, LARGE.name)["model"] == LARGE.name
+
+
+def test_what_runs_at_the_same_time_is_not_all_one_question(board: Board, space: SearchSpace) -> None:
+    few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
+    measured(board, few, 7, blocks=2)
+    measured(board, more, 7, blocks=2)
+    new = proposals(space, [few, more], [few, more], Random(0))
+    found = outlook(board, SIZES, "calls", new)
+    first = found.best_new()
+    assert first is not None
+    beside = found.beside(first)
+    second = beside.best_new()
+    assert second is not None
+    assert second != first
+    assert beside.prospects.done[first] == 1
+    assert beside.belief.quality == pytest.approx(found.belief.quality)
+    spreads = [np.diag(outlook.belief.covariance) for outlook in (found, beside)]
+    assert np.all(spreads[1] <= spreads[0] + 1e-12)
+    assert spreads[1][first] < spreads[0][first]
+    assert beside.gains[second] <= found.gains[first]
 
 
 def test_quality_leans_on_what_is_known_of_others_and_a_long_measurement_stands(

@@ -1,0 +1,98 @@
+"""Where models take many calls at once, blocks run together: as many as they take, and no more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from dspy.lm15 import Request
+from fakes import FakeEngine, interrupt
+
+from optimizers.budget import Budget
+from optimizers.frontier.report import FrontierReport
+from optimizers.records.ledger import Ledger
+from optimizers.search.manifest import open_folder
+from optimizers.search.study import run_study
+from optimizers.task import LoadedTask
+
+AT_ONCE = 24
+
+
+@dataclass
+class InFlight:
+    """Counts the calls that are under way at the same time."""
+
+    now: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, request: Request) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.02)
+        with self.lock:
+            self.now -= 1
+
+
+@pytest.fixture
+def wide(task: LoadedTask, engines: dict[str, FakeEngine]) -> LoadedTask:
+    models = tuple(model.model_copy(update={"concurrency": AT_ONCE}) for model in task.models)
+    return replace(task, models=models, reference=models[1])
+
+
+def study(task: LoadedTask, runs: Path, name: str = "s", **limits: int) -> FrontierReport:
+    folder = open_folder(task, runs, name, 0, Budget(**limits))
+    return run_study(task, folder, watch=lambda progress: None)
+
+
+def test_blocks_run_together_and_no_more_calls_at_once_than_a_model_takes(
+    wide: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    counts = {}
+    for name, engine in engines.items():
+        engine.fail = counts[name] = InFlight()
+    report = study(wide, tmp_path, trials=17)
+    assert report.trials == 17
+    assert all(10 < count.most <= AT_ONCE for count in counts.values())
+
+
+def test_the_same_blocks_run_however_long_each_takes(
+    wide: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    def ran(name: str) -> list[tuple[str, str]]:
+        study(wide, tmp_path, name, trials=14)
+        with Ledger.open(tmp_path / name / "ledger.db") as ledger:
+            return sorted((rollout.candidate, rollout.example) for rollout in ledger.rollouts(split="dev"))
+
+    first = ran("first")
+    engines["local/small"].fail = InFlight()
+    assert ran("second") == first
+
+
+@pytest.mark.parametrize("calls", [60, 333])
+def test_blocks_that_were_cut_together_are_taken_up_again(
+    wide: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path, calls: int
+) -> None:
+    interrupt(engines, at=calls)
+    with pytest.raises(KeyboardInterrupt):
+        study(wide, tmp_path, trials=12)
+    with Ledger.open(tmp_path / "s" / "ledger.db") as ledger:
+        before = {(rollout.candidate, rollout.example) for rollout in ledger.rollouts()}
+    report = study(wide, tmp_path, trials=12)
+    assert report.trials == 12
+    assert len(before) >= calls - AT_ONCE
+    with Ledger.open(tmp_path / "s" / "ledger.db") as ledger:
+        rows = [(rollout.candidate, rollout.example, rollout.number) for rollout in ledger.rollouts()]
+    assert len(set(rows)) == len(rows)
+    assert before <= {row[:2] for row in rows}
+
+
+def test_a_budget_holds_for_blocks_that_run_together(wide: LoadedTask, tmp_path: Path) -> None:
+    report = study(wide, tmp_path, calls=600)
+    assert report.spend is not None
+    assert 300 < report.spend.total.calls <= 600
+    assert report.spend.by_phase["test"] > 100
