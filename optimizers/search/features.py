@@ -19,8 +19,14 @@ MODEL = "model"
 DEMOS = (".demos", ".draw", ".from", ".alternate")
 """Ends of the names of choices that together say which demos are shown."""
 
+SERVING = ("rendering", ".technique", ".elaborate", ".calls")
+"""Ends of the names of choices that together say how a program is served."""
+
 SHARED = 0.3
-"""Share of what a choice does that it does to every model alike."""
+"""Share of what a choice does that it does to every model alike, and of a model's to every way of serving it.
+
+Demos that mislead one rendering often help another.
+"""
 
 STEP = 0.5
 """Likeness of two neighbouring values of a number; of values further apart, a power of it."""
@@ -35,11 +41,13 @@ class Features:
 
     Attributes:
         model: Of each candidate, the number of its model.
+        served: Of each candidate, the number of its rendering and techniques taken together.
         parts: Choice -> of each candidate, the number of its value; -1 where it has no such choice.
         numeric: Choices whose values are numbers, numbered in their order.
     """
 
     model: NDArray[np.int64]
+    served: NDArray[np.int64]
     parts: Mapping[str, NDArray[np.int64]]
     numeric: frozenset[str] = frozenset()
 
@@ -52,7 +60,10 @@ class Features:
     def alike(self) -> dict[str, Floats]:
         """Choice -> how alike each two candidates are in it, from 0 to 1."""
         share = np.where(self.same_model > 0, 1.0, SHARED)
-        return {name: share * self._likeness(name) for name in self.parts}
+        within = share * np.where(_equal(self.served) > 0, 1.0, SHARED)
+        return {
+            name: (share if name.endswith(SERVING) else within) * self._likeness(name) for name in self.parts
+        }
 
     @cached_property
     def near(self) -> Floats:
@@ -84,13 +95,14 @@ def features(candidates: Sequence[Choices], prefixes: Iterable[str]) -> Features
     rows = [_parts(choices, known) for choices in candidates]
     names = sorted({name for row in rows for name in row})
     models = _numbered([choices.get(MODEL, "") for choices in candidates])[0]
+    served = [str(sorted(item for item in row.items() if item[0].endswith(SERVING))) for row in rows]
     parts, numeric = {}, set()
     for name in names:
         codes, ordered = _numbered([row.get(name) for row in rows])
         if len(set(codes.tolist())) > 1:
             parts[name] = codes
             numeric |= {name} if ordered else set()
-    return Features(models, parts, frozenset(numeric))
+    return Features(models, _numbered(served)[0], parts, frozenset(numeric))
 
 
 def _parts(choices: Choices, prefixes: tuple[str, ...]) -> dict[str, Any]:

@@ -36,6 +36,9 @@ EACH_MODEL = 0.2
 A model that is nowhere on the frontier still has its best candidate compared with the others'.
 """
 
+DRAWS = 400
+"""Draws from what is believed, for what choosing now is expected to lose."""
+
 DEAREST = 1.1
 """The cost that covers nothing, as a multiple of the dearest candidate's."""
 
@@ -68,7 +71,7 @@ def gains(belief: Belief, prospects: Prospects, of: NDArray[np.int64] | None = N
         of: Candidates to look at, all when None; the others get -1.
     """
     found = np.full(belief.candidates, -1.0)
-    worth = _worth(belief, prospects)
+    worth = _worth(prospects)
     left = np.full(belief.candidates, -1)
     left[of] = (belief.blocks - prospects.done)[of]
     for ahead in AHEAD:
@@ -77,6 +80,28 @@ def gains(belief: Belief, prospects: Prospects, of: NDArray[np.int64] | None = N
             value = _gained(belief, prospects, which, ahead, worth)
             found[which] = np.maximum(found[which], value / (ahead * prospects.spend[which]))
     return found
+
+
+def regret(belief: Belief, prospects: Prospects) -> float:
+    """What is expected to be lost by choosing now: the worth of the best, less that of what is believed best.
+
+    The joint posterior is drawn from: what is common to all candidates changes no choice, and does not
+    count.
+
+    Args:
+        belief: What is believed of the candidates.
+        prospects: What else is known of them; those that ran no block cannot be chosen.
+    """
+    known = np.flatnonzero(prospects.done > 0)
+    mean, covariance = belief.quality[known], belief.covariance[np.ix_(known, known)]
+    # The root of a matrix that may be singular but for rounding.
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    drawn = mean + np.random.default_rng(0).standard_normal((DRAWS, len(known))) @ root.T
+    drawn = np.minimum(drawn, 1.0)
+    own = replace(prospects, model=prospects.model[known], costs=prospects.costs[:, known])
+    lost = _worth(own)(drawn) - _worth(own, mean)(drawn)
+    return float(lost.mean())
 
 
 def capped(mean: Floats, spread: Floats) -> Floats:
@@ -146,22 +171,37 @@ def under_way(belief: Belief, prospects: Prospects, candidate: int) -> tuple[Bel
     return known, replace(prospects, done=done)
 
 
-def _worth(belief: Belief, prospects: Prospects) -> Callable[[Floats], Floats]:
+def _worth(prospects: Prospects, by: Floats | None = None) -> Callable[[Floats], Floats]:
     """What a row of qualities is worth: the hypervolume of its frontier, and each model's best quality.
 
     With several costs, the mean of the hypervolumes of quality and each of them.
+
+    Args:
+        prospects: Costs and models of the candidates.
+        by: Qualities to choose by, at each cost and of each model; the rows' own when None.
     """
     planes = []
     for cost in np.log(prospects.costs):
         order = np.argsort(cost, kind="stable")
         ends = np.append(cost[order], cost.max() + np.log(DEAREST))
         planes.append((order, np.diff(ends) / (ends[-1] - ends[0])))
-    models = [prospects.model == model for model in np.unique(prospects.model)]
+    models = [np.flatnonzero(prospects.model == model) for model in np.unique(prospects.model)]
 
     def worth(quality: Floats) -> Floats:
-        covered = [np.maximum.accumulate(quality[:, order], axis=1) @ widths for order, widths in planes]
-        best = [quality[:, own].max(axis=1) for own in models]
+        if by is None:
+            covered = [np.maximum.accumulate(quality[:, order], axis=1) @ widths for order, widths in planes]
+            best = [quality[:, own].max(axis=1) for own in models]
+        else:
+            covered = [quality[:, order[_leading(by[order])]] @ widths for order, widths in planes]
+            best = [quality[:, own[np.argmax(by[own])]] for own in models]
         value: Floats = np.mean(covered, axis=0) + EACH_MODEL * np.mean(best, axis=0)
         return value
 
     return worth
+
+
+def _leading(quality: Floats) -> NDArray[np.int64]:
+    """Of each beginning of a row, the place of its highest."""
+    is_new = quality >= np.maximum.accumulate(quality)
+    places: NDArray[np.int64] = np.maximum.accumulate(np.where(is_new, np.arange(len(quality)), 0))
+    return places

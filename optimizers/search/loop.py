@@ -42,8 +42,8 @@ FRONTIER_POINTS = 6
 """Points of the frontier that are tested. More of them, near each other, would cost as much as any and say
 little more, and each would weaken the verdicts on the others."""
 
-SETTLED = 2e-4
-"""When the next block of no candidate is expected to gain so much hypervolume, the leaders are settled."""
+SETTLED = 0.01
+"""When choosing now is expected to lose no more than this, in quality, the leaders are settled."""
 
 FURTHER = 5
 """Blocks of known candidates that a trial runs beside its own, at most."""
@@ -201,26 +201,20 @@ class Search:
             BudgetSpent: The budget does not cover them.
         """
         found, room = outlook(self.board, self._sizes, self.unit), self._room(share)
+        lost = found.regret
         picks: list[tuple[None, Standing]] = []
-        settled = 1.0
-        while (place := found.best_known) is not None:
+        while lost > SETTLED and (place := found.best_known) is not None:
             standing = found.known[place]
-            promised = float(found.gains[place]) * self._spend(standing)
-            if promised < SETTLED or not room.take(standing.candidate.model):
+            if not room.take(standing.candidate.model):
                 break
-            settled = min(settled, 0.99, SETTLED / promised)
             picks.append((None, standing))
             found = found.beside(place)
         self._run(picks)
-        return settled
+        return min(0.99, SETTLED / lost) if picks else 1.0
 
     @property
     def _sizes(self) -> list[int]:
         return [len(block) for block in self.blocks]
-
-    def _spend(self, standing: Standing) -> float:
-        """What a candidate's block uses of what is scarce."""
-        return float(getattr(standing.use, self.unit)) / len(standing.blocks)
 
     def _outlook(self) -> Outlook:
         """What is worth doing now; the same whoever asks, as long as nothing more was measured."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from optimizers.search.beliefs import Belief, believe, foretold, on_one_thread
 from optimizers.search.features import MODEL
-from optimizers.search.gain import Prospects, gains, under_way
+from optimizers.search.gain import Prospects, gains, regret, under_way
 
 if TYPE_CHECKING:
     from optimizers.budget import Budget
@@ -67,6 +67,12 @@ class Outlook:
         """Whether a new candidate promises at least what any known one does."""
         new, known = self.best_new(), self.best_known
         return new is not None and (known is None or bool(self.gains[new] >= self.gains[known]))
+
+    @property
+    def regret(self) -> float:
+        """What choosing among the known candidates now is expected to lose, in quality."""
+        with on_one_thread():
+            return regret(self.belief, self.prospects)
 
     def choices(self, place: int) -> Choices:
         """The choices of a new candidate."""

@@ -129,7 +129,7 @@ class GridSpace:
         chosen = {}
         for part, values in self._values[name].items():
             if part != "draw" or chosen["demos"]:
-                chosen[part] = chooser.suggest_categorical(f"{name}.{part}", values)
+                chosen[part] = chooser.suggest_categorical(f"{name}.{NAMES[part]}", values)
         return (name, *(chosen.get(part) for part in PARTS))
 
     def number(self, chooser: Chooser) -> int:
@@ -149,7 +149,15 @@ class GridSpace:
         )
 
 
-PARTS = ("serving", "instruction", "demos", "draw")
+NAMES = {
+    "serving": "rendering",
+    "instruction": "answer.instruction",
+    "demos": "answer.demos",
+    "draw": "answer.balanced.draw",
+}
+"""What a table's columns are called where choices are searched."""
+
+PARTS = tuple(NAMES)
 
 
 def row_of(candidate: Candidate) -> int:

@@ -38,7 +38,7 @@ def _starts(book: Book) -> list[dict]:
     for model, values in book.table.space._values.items():
         few = [n for n in values["demos"] if n]
         for demos in (*few[:1], few[len(few) // 2], 0):
-            chooser = FixedChoices({"model": model, f"{model}.demos": demos})
+            chooser = FixedChoices({"model": model, f"{model}.answer.demos": demos})
             book.table.space.decided(chooser)
             found.append(chooser.made)
     return found

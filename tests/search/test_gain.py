@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.search.beliefs import Belief
-from optimizers.search.gain import Prospects, capped, gains
+from optimizers.search.gain import Prospects, capped, gains, regret
 
 BLOCKS = 4
 
@@ -98,3 +99,25 @@ def test_a_quality_counts_for_what_is_expected_of_it_cut_off_at_1(mean: float, s
     found = float(capped(np.array(mean), np.array(spread)))
     assert found <= min(1, mean) + 1e-12
     assert found == pytest.approx(np.minimum(drawn, 1).mean(), abs=0.05 * spread)
+
+
+def test_choosing_loses_less_the_better_the_rivals_are_known() -> None:
+    far, near = ([0.8, 0.5], [0.8, 0.79])
+    unsure = regret(belief(near, [0.05, 0.05]), prospects(2))
+    assert unsure > 0.01
+    assert regret(belief(far, [0.05, 0.05]), prospects(2)) < unsure / 20
+    assert regret(belief(near, [0.001, 0.001]), prospects(2)) < unsure / 20
+
+
+def test_what_is_common_to_all_changes_no_choice() -> None:
+    known = belief([0.5, 0.49], [0.01, 0.01])
+    common = known.covariance.copy()
+    common[:2, :2] += 0.01
+    assert regret(replace(known, covariance=common), prospects(2)) == pytest.approx(
+        regret(known, prospects(2)), rel=0.3
+    )
+
+
+def test_a_rival_that_was_not_measured_is_no_choice_to_regret() -> None:
+    unsure = belief([0.8, 0.79], [0.05, 0.05])
+    assert regret(unsure, prospects(2, done=np.array([1, 0]))) == pytest.approx(0, abs=1e-12)
