@@ -62,6 +62,7 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     session.run("python", "tests/benchmarks/throughput.py", *session.posargs)
     session.run("python", "tests/benchmarks/concurrency.py")
+    session.run("python", "tests/benchmarks/overhead.py")
 
 
 @nox.session(name="bench-techniques", python=PYTHONS[0])

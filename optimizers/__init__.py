@@ -12,25 +12,25 @@ A program file ends with a declaration::
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from optimizers.task import Task
 
 if TYPE_CHECKING:
     from optimizers.models.resolve import model
+    from optimizers.task import Task
     from optimizers.teleprompter import Parity
 
 __all__ = ["Parity", "Task", "model"]
 
+_HOMES = {
+    "Parity": "optimizers.teleprompter",
+    "Task": "optimizers.task",
+    "model": "optimizers.models.resolve",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # Models load pydantic, and Parity loads DSPy, which `optimize --help` need not wait for.
-    if name == "model":
-        from optimizers.models.resolve import model
-
-        return model
-    if name == "Parity":
-        from optimizers.teleprompter import Parity
-
-        return Parity
+    # They load pydantic and DSPy, which `optimize --help` need not wait for.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,9 @@ from optimizers.models.model import Model
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Call, Phase
 
+SIGN_OF_LIFE = 1.0
+"""Seconds between two notes in the ledger that a process still works."""
+
 LEFT_FOR_THE_REPORT = 3.0
 """Seconds of a time budget kept for writing the result."""
 
@@ -43,6 +46,8 @@ class Account:
     _session: int = field(init=False)
     _began: float = field(init=False)
     _in_flight: dict[int, tuple[Use, Model, float]] = field(default_factory=dict)
+    _reserved: Use = field(default_factory=Use)
+    _touched: float = 0.0
     _slowest: dict[str, float] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -97,6 +102,7 @@ class Account:
             )
             number = self.ledger.start_call(call)
             self._in_flight[number] = (bound, model, started)
+            self._reserved += bound
         return number
 
     def close(self, number: int, tokens: Tokens) -> None:
@@ -129,21 +135,23 @@ class Account:
 
     def touch(self) -> None:
         """Show in the ledger that this process still works: its time counts."""
-        self.ledger.touch(self._session, time.time())
+        self._touched = time.time()
+        self.ledger.touch(self._session, self._touched)
 
     def _end(self, number: int, use: Use, **changes: object) -> None:
-        _, model, started = self._in_flight.pop(number)
+        bound, model, started = self._in_flight.pop(number)
+        # From nothing again where it can be: sums of many dollars and their negatives drift.
+        self._reserved = self._reserved + bound * -1 if self._in_flight else Use()
         now = time.time()
         self._slowest[model.name] = max(self._slowest.get(model.name, 0.0), now - started)
-        self.ledger.end_call(number, self._session, now, **changes)
+        self.ledger.end_call(number, now, **changes)
+        if now - self._touched > SIGN_OF_LIFE:
+            self.touch()
         self._settled += use
         self._changed.notify_all()
 
     def _used(self) -> Use:
-        total = self._settled + Use(seconds=time.monotonic() - self._began)
-        for bound, _, _ in self._in_flight.values():
-            total += bound
-        return total
+        return self._settled + self._reserved + Use(seconds=time.monotonic() - self._began)
 
     def _over(self, bound: Use, model: Model) -> str | None:
         # A call is expected to take no longer than the slowest so far; its timeout cuts it anyway.

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import dspy
+from dspy.clients import costs
 from dspy.lm15 import Request, Response, Usage
 from dspy.utils.exceptions import (
     LMAuthError,
@@ -142,6 +143,23 @@ def metered(gate: Gate | None = None) -> Iterator[Meter]:
 
 
 _answers: ContextVar[list[Call]] = ContextVar("parity_answers")
+
+
+def _spare_pricing() -> None:
+    """Keep DSPy from pricing metered calls, which Parity prices itself.
+
+    For a model that is not in its list of prices, DSPy goes through the whole list twice, at every
+    answer: milliseconds in which no other thread runs. It has no switch for it.
+    """
+    look_up = costs.model_info
+
+    def found(provider: str, model: str, *, namespaces: Any = None) -> Any:
+        return {} if _answers.get(None) is not None else look_up(provider, model, namespaces=namespaces)
+
+    costs.model_info = found
+
+
+_spare_pricing()
 
 
 class MeteredLM(dspy.LM):  # type: ignore[misc]

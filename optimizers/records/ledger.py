@@ -24,7 +24,7 @@ from optimizers.budget import Use
 from optimizers.candidate import Candidate
 from optimizers.errors import StudyError
 from optimizers.frontier.report import Role
-from optimizers.records.rows import Call, ExampleRow, Rollout, Split, Trace
+from optimizers.records.rows import Call, ExampleRow, Rollout, Split, Trace, TrialRow
 
 SCHEMA_VERSION = 1
 
@@ -60,6 +60,12 @@ _traces = sa.Table(
     _tables,
     sa.Column("candidate", sa.String, primary_key=True),
     sa.Column("example", sa.String, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+_trials = sa.Table(
+    "trials",
+    _tables,
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("content", sa.Text, nullable=False),
 )
@@ -107,6 +113,13 @@ _calls = sa.Table(
     sa.Column("started", sa.Float, nullable=False),
     sa.Column("ended", sa.Float),
 )
+
+# Said once: to put a statement together takes longer than to run it, and these run for every call.
+_add_rollouts = insert(_rollouts).on_conflict_do_nothing()
+_add_traces = insert(_traces).on_conflict_do_nothing()
+_start_call = sa.insert(_calls).returning(_calls.c.id)
+_end_call = sa.update(_calls).where(_calls.c.id == sa.bindparam("number"))
+_touch = sa.update(_sessions).where(_sessions.c.id == sa.bindparam("session"))
 
 
 @dataclass(frozen=True)
@@ -196,11 +209,26 @@ class Ledger:
             if rollout.trace is not None
         ]
         with self._write() as connection:
-            connection.execute(
-                insert(_rollouts).on_conflict_do_nothing(), [_row(rollout) for rollout in rollouts]
-            )
+            connection.execute(_add_rollouts, [_row(rollout) for rollout in rollouts])
             if traces:
-                connection.execute(insert(_traces).on_conflict_do_nothing(), traces)
+                connection.execute(_add_traces, traces)
+
+    def add_trial(self, trial: TrialRow) -> None:
+        """Write a finished trial."""
+        row = {"number": trial.number, "content": trial.model_dump_json()}
+        with self._write() as connection:
+            connection.execute(sa.insert(_trials), row)
+
+    def trials(self) -> list[TrialRow]:
+        """Every finished trial, in order."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_trials.c.content).order_by(_trials.c.number)).scalars()
+            return [TrialRow.model_validate_json(content) for content in rows]
+
+    def count_trials(self) -> int:
+        """How many trials are finished."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(_trials)).scalar_one())
 
     def keep(self, key: str, content: str) -> None:
         """Write the outcome of a piece of work that is not to be done twice, unless it is known."""
@@ -259,19 +287,17 @@ class Ledger:
     def start_call(self, call: Call) -> int:
         """Write a call that is about to be sent, with the most it may use; returns its number."""
         with self._write() as connection:
-            added = sa.insert(_calls).values(call.model_dump(exclude={"id"})).returning(_calls.c.id)
-            return int(connection.execute(added).scalar_one())
+            return int(connection.execute(_start_call, call.model_dump(exclude={"id"})).scalar_one())
 
-    def end_call(self, number: int, session: int, ended: float, **changes: Any) -> None:
-        """Write how a call ended: its state and what it used. Also shows that the session lives."""
+    def end_call(self, number: int, ended: float, **changes: Any) -> None:
+        """Write how a call ended: its state and what it used."""
         with self._write() as connection:
-            connection.execute(sa.update(_calls).where(_calls.c.id == number).values(ended=ended, **changes))
-            connection.execute(sa.update(_sessions).where(_sessions.c.id == session).values(last=ended))
+            connection.execute(_end_call, {"number": number, "ended": ended, **changes})
 
     def touch(self, session: int, now: float) -> None:
         """Show that a session lives."""
         with self._write() as connection:
-            connection.execute(sa.update(_sessions).where(_sessions.c.id == session).values(last=now))
+            connection.execute(_touch, {"session": session, "last": now})
 
     def calls(self) -> list[Call]:
         """Every call sent, in order."""

@@ -5,7 +5,9 @@ Everything past this point (frontier, reports, exports) reads these and nothing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from statistics import median
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -109,6 +111,72 @@ the leaders further, ``test`` opens the sealed set."""
 
 CallState = Literal["started", "finished", "failed", "lost"]
 """``lost`` is a call whose process died before it ended: it may or may not have been served."""
+
+
+class Block(BaseModel):
+    """What one block of dev examples says of a candidate.
+
+    Attributes:
+        scores: Of the examples that got one.
+        tried: Examples run, failures included.
+        cost: Serving cost of those with a score, US dollars.
+        latency: Median seconds of those with a score.
+        calls: Model calls of all.
+        tokens: Tokens of all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scores: tuple[float, ...]
+    tried: int
+    cost: float
+    latency: float
+    calls: int
+    tokens: int
+
+    @classmethod
+    def of(cls, rollouts: Sequence[Rollout]) -> Block:
+        """What a candidate's rollouts on a block say."""
+        scored = [rollout for rollout in rollouts if rollout.score is not None]
+        return cls(
+            scores=tuple(rollout.score for rollout in scored if rollout.score is not None),
+            tried=len(rollouts),
+            cost=sum(rollout.cost for rollout in scored),
+            latency=median(rollout.latency for rollout in scored) if scored else 0.0,
+            calls=sum(rollout.calls for rollout in rollouts),
+            tokens=sum(rollout.prompt_tokens + rollout.completion_tokens for rollout in rollouts),
+        )
+
+
+class TrialRow(BaseModel):
+    """A finished trial: a candidate that was tried, and all blocks that ran on its account.
+
+    Attributes:
+        number: Its place among the study's trials, from 0.
+        round: Its round, from 1.
+        candidate: Content hash of the candidate.
+        choices: The choices of the search space that make it.
+        values: Its objectives when it ended, empty when nothing was scored.
+        ran: The blocks that ran, in order, and whose they are.
+        began: When it began, local time as Optuna keeps it.
+        ended: When it ended.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    round: int
+    candidate: str
+    choices: dict[str, Any]
+    values: tuple[float, ...]
+    ran: tuple[tuple[str, Block], ...]
+    began: datetime
+    ended: datetime
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts of its blocks."""
+        return sum(block.tried for _, block in self.ran)
 
 
 class Call(BaseModel):

@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from optimizers.budget import Use
 from optimizers.frontier.pareto import non_dominated, thin
 from optimizers.search.beliefs import believe, fitted, on_one_thread, prior
-from optimizers.search.evidence import evidence
+from optimizers.search.evidence import Total, evidence, scores_of, window
 from optimizers.search.features import features
 
 if TYPE_CHECKING:
     from optimizers.candidate import Candidate
-    from optimizers.records.rows import Objective, Rollout
+    from optimizers.records.rows import Block, Objective
     from optimizers.search.beliefs import Scores, Variances
     from optimizers.search.features import Features
 
 FIRST_FIT, FIT_GROWTH = 8, 1.5
 """Measured blocks before variances are fitted to the scores, and by how much they grow between two fits."""
 
+REVIEWED = 25
+"""Blocks between two choices of the candidates that beliefs are formed from."""
+
 MOST_FITTED = 200
 """Block means that variances are fitted to; more say little more, and take long."""
 
 PRIOR = 10
 """Rollouts' worth of doubt in the mean of a candidate that no belief is formed of."""
-
-
-class Block(BaseModel):
-    """What one block of dev examples says of a candidate.
-
-    Attributes:
-        scores: Of the examples that got one.
-        tried: Examples run, failures included.
-        cost: Serving cost of those with a score, US dollars.
-        latency: Median seconds of those with a score.
-        calls: Model calls of all.
-        tokens: Tokens of all.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    scores: tuple[float, ...]
-    tried: int
-    cost: float
-    latency: float
-    calls: int
-    tokens: int
-
-    @classmethod
-    def of(cls, rollouts: Sequence[Rollout]) -> Block:
-        """What a candidate's rollouts on a block say."""
-        scored = [rollout for rollout in rollouts if rollout.score is not None]
-        return cls(
-            scores=tuple(rollout.score for rollout in scored if rollout.score is not None),
-            tried=len(rollouts),
-            cost=sum(rollout.cost for rollout in scored),
-            latency=median(rollout.latency for rollout in scored) if scored else 0.0,
-            calls=sum(rollout.calls for rollout in rollouts),
-            tokens=sum(rollout.prompt_tokens + rollout.completion_tokens for rollout in rollouts),
-        )
 
 
 @dataclass
@@ -75,11 +41,13 @@ class Standing:
         candidate: The candidate.
         choices: What was chosen to make it; None for one that the search did not choose.
         blocks: What each block that it ran says, in the order of the blocks.
+        total: Their sum.
     """
 
     candidate: Candidate
     choices: Mapping[str, Any] | None = None
     blocks: list[Block] = field(default_factory=list)
+    total: Total = (0.0, 0, 0.0)
 
     @property
     def n(self) -> int:
@@ -94,17 +62,17 @@ class Standing:
     @property
     def scored(self) -> int:
         """Examples that got a score."""
-        return sum(len(block.scores) for block in self.blocks)
+        return self.total[1]
 
     @property
     def mean(self) -> float:
         """Mean score of the scored rollouts; 0 when there are none."""
-        return sum(sum(block.scores) for block in self.blocks) / max(1, self.scored)
+        return self.total[0] / max(1, self.scored)
 
     @property
     def cost(self) -> float:
         """Mean serving cost of a rollout, US dollars."""
-        return sum(block.cost for block in self.blocks) / max(1, self.scored)
+        return self.total[2] / max(1, self.scored)
 
     @property
     def latency(self) -> float:
@@ -137,6 +105,8 @@ class Board:
     Attributes:
         standings: Candidate id -> its standing.
         ran: Every block that was run, in order: whose, and its number.
+        tried: Model -> candidates of it that were run.
+        chosen: Choices of every candidate.
     """
 
     def __init__(
@@ -149,6 +119,10 @@ class Board:
         self.prefixes = tuple(prefixes)
         self.standings: dict[str, Standing] = {}
         self.ran: list[tuple[Standing, int]] = []
+        self.tried: Counter[str] = Counter()
+        self.chosen: set[frozenset[tuple[str, Any]]] = set()
+        self._window: list[Standing] = []
+        self._recent: dict[str, Standing] = {}
         self._sums: dict[str, float] = defaultdict(float)
         self._scored: dict[str, int] = defaultdict(int)
         self._believed: tuple[int, dict[str, float]] = (0, {})
@@ -156,18 +130,35 @@ class Board:
 
     def enter(self, candidate: Candidate, choices: Mapping[str, Any] | None = None) -> Standing:
         """The candidate's standing, new or known."""
+        if choices is not None:
+            self.chosen.add(frozenset(choices.items()))
         return self.standings.setdefault(candidate.id, Standing(candidate, choices))
 
     def add(self, standing: Standing, block: Block) -> None:
         """Count a candidate's next block."""
+        if not standing.blocks:
+            self.tried[standing.candidate.model] += 1
+            self._recent[standing.candidate.id] = standing
         self.ran.append((standing, len(standing.blocks)))
         standing.blocks.append(block)
+        right, scored, cost = standing.total
+        standing.total = right + sum(block.scores), scored + len(block.scores), cost + block.cost
+        if len(self.ran) % REVIEWED == 0:
+            ran = [one for one in self.standings.values() if one.blocks]
+            self._window, self._recent = window(ran, [one.total for one in ran]), {}
         self._sums[standing.candidate.model] += sum(block.scores)
         self._scored[standing.candidate.model] += len(block.scores)
 
     def measured(self) -> list[Standing]:
         """Candidates with at least one score."""
         return [standing for standing in self.standings.values() if standing.scored]
+
+    def considered(self) -> list[Standing]:
+        """Candidates with at least one score that may lead, a sample of the others, and the latest.
+
+        All of them while they are few: what is asked of these takes no longer however many there are.
+        """
+        return [standing for standing in (*self._window, *self._recent.values()) if standing.scored]
 
     def quality(self, standing: Standing) -> float:
         """What is believed to be the candidate's quality, given all scores of all candidates."""
@@ -185,7 +176,7 @@ class Board:
 
     def frontier(self) -> list[Standing]:
         """Candidates not dominated in their objectives, and with enough scored."""
-        enough = [s for s in self.measured() if s.coverage >= self.min_coverage]
+        enough = [s for s in self.considered() if s.coverage >= self.min_coverage]
         if not enough:
             return []
         _, *costs = zip(*[self.values(standing) for standing in enough], strict=True)
@@ -194,7 +185,7 @@ class Board:
 
     def best_of(self, model: str) -> Standing | None:
         """The candidate of highest believed quality that the model serves alone."""
-        pool = [standing for standing in self.measured() if standing.candidate.models == (model,)]
+        pool = [standing for standing in self.considered() if standing.candidate.models == (model,)]
         enough = [standing for standing in pool if standing.coverage >= self.min_coverage]
         return max(enough or pool, key=self.quality, default=None)
 
@@ -211,7 +202,7 @@ class Board:
         if most is not None:
             kept = thin([self.quality(s) for s in frontier], [s.cost for s in frontier], most)
             frontier = [frontier[index] for index in kept]
-        models = dict.fromkeys(standing.candidate.model for standing in self.measured())
+        models = dict.fromkeys(standing.candidate.model for standing in self.considered())
         best = [standing for model in models if (standing := self.best_of(model)) is not None]
         found = {standing.candidate.id: standing for standing in [*frontier, *best]}
         return list(found.values())
@@ -222,7 +213,10 @@ class Board:
         Args:
             count: Take the first blocks that were run alone, so many of them.
         """
-        return evidence([one for one in self.ran[:count] if one[0].choices is not None])
+        if count is not None:
+            return evidence([one for one in self.ran[:count] if one[0].choices is not None])
+        known = [one for one in (*self._window, *self._recent.values()) if one.choices is not None]
+        return known, scores_of(known, [len(standing.blocks) for standing in known])
 
     def variances(self, of: Features) -> Variances:
         """How much each part of a score varies, as far as the scores say.

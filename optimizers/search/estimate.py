@@ -35,7 +35,7 @@ PER_TRIAL = 12
 TRIED_SHARE = 0.8
 """Share of those that go to the trial's own candidate; the rest measures leaders further."""
 
-SETTLED = 40
+SETTLED = 90
 """Rollouts of each leader that are still to be run when the trials end."""
 
 GROWN = 100

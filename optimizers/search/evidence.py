@@ -17,31 +17,48 @@ from optimizers.frontier.pareto import non_dominated
 from optimizers.search.beliefs import Scores
 
 if TYPE_CHECKING:
+    from optimizers.records.rows import Block
     from optimizers.search.board import Standing
 
 LEADING, SAMPLED = 120, 40
 """Candidates that may lead, and others, that beliefs are formed from at most."""
+
+OF_EACH_MODEL = 8
+"""Candidates of each model among those that may lead, at least: a model is compared by its best."""
+
+Total = tuple[float, int, float]
+"""Of some blocks: sum of the scores, how many there are, and what they cost to serve, US dollars."""
 
 DOUBT = 10
 """Scores' worth of doubt in a candidate's own mean, when those that may lead are told from others."""
 
 
 def evidence(ran: Sequence[tuple[Standing, int]]) -> tuple[list[Standing], Scores]:
-    """The candidates that beliefs are formed from, and their block means.
+    """The candidates that beliefs are formed from after some blocks, and their block means.
 
     Args:
         ran: Blocks in the order in which they were run: whose, and the number of the block.
     """
     counts = Counter(standing.candidate.id for standing, _ in ran)
     standings = list({standing.candidate.id: standing for standing, _ in ran}.values())
-    known = _window(standings, [counts[standing.candidate.id] for standing in standings])
-    places = {standing.candidate.id: place for place, standing in enumerate(known)}
+    known = window(standings, [total(one.blocks[: counts[one.candidate.id]]) for one in standings])
+    return known, scores_of(known, [counts[standing.candidate.id] for standing in known])
+
+
+def scores_of(known: Sequence[Standing], counts: Sequence[int]) -> Scores:
+    """The first blocks' means of some candidates.
+
+    Args:
+        known: The candidates.
+        counts: Blocks to take of each.
+    """
     rows = [
-        (places[standing.candidate.id], number, standing.blocks[number].scores)
-        for standing, number in ran
-        if standing.candidate.id in places and standing.blocks[number].scores
+        (place, number, block.scores)
+        for place, (standing, count) in enumerate(zip(known, counts, strict=True))
+        for number, block in enumerate(standing.blocks[:count])
+        if block.scores
     ]
-    return known, Scores(
+    return Scores(
         candidate=np.array([place for place, _, _ in rows], dtype=np.int64),
         block=np.array([number for _, number, _ in rows], dtype=np.int64),
         mean=np.array([fmean(scores) for _, _, scores in rows]),
@@ -49,23 +66,35 @@ def evidence(ran: Sequence[tuple[Standing, int]]) -> tuple[list[Standing], Score
     )
 
 
-def _window(standings: Sequence[Standing], counts: Sequence[int]) -> list[Standing]:
-    """The candidates of the first layers of dominance, and some of the others evenly taken."""
+def total(blocks: Sequence[Block]) -> Total:
+    """The sum of some blocks."""
+    right = sum(sum(block.scores) for block in blocks)
+    return right, sum(len(block.scores) for block in blocks), sum(block.cost for block in blocks)
+
+
+def window(standings: Sequence[Standing], totals: Sequence[Total]) -> list[Standing]:
+    """The best of every model, the first layers of dominance, and some of the others evenly taken.
+
+    Args:
+        standings: Measured candidates.
+        totals: What each is judged by.
+    """
     if len(standings) <= LEADING + SAMPLED:
         return list(standings)
-    ran = [standing.blocks[:count] for standing, count in zip(standings, counts, strict=True)]
+    right, scored, cost = np.array(totals, dtype=float).T
+    cost = cost / np.maximum(1, scored)
     models = [standing.candidate.model for standing in standings]
-    right = np.array([sum(sum(block.scores) for block in blocks) for blocks in ran])
-    scored = np.array([sum(len(block.scores) for block in blocks) for blocks in ran])
     usual = np.zeros(len(standings))
     for model in set(models):
         own = np.array([other == model for other in models])
         usual[own] = right[own].sum() / max(1, scored[own].sum())
     quality = (right + DOUBT * usual) / (scored + DOUBT)
-    cost = np.array([sum(block.cost for block in blocks) for blocks in ran]) / np.maximum(1, scored)
     leading: list[int] = []
-    left = np.arange(len(standings))
-    while len(leading) < LEADING:
+    for model in dict.fromkeys(models):
+        own = np.flatnonzero([other == model for other in models])
+        leading += own[np.argsort(-quality[own], kind="stable")[:OF_EACH_MODEL]].tolist()
+    left = np.setdiff1d(np.arange(len(standings)), leading)
+    while len(leading) < LEADING and len(left):
         front = non_dominated(quality[left].tolist(), cost[left].tolist())
         leading += left[front].tolist()
         left = left[~front]

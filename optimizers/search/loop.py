@@ -1,7 +1,6 @@
 """The search: which candidates are tried next, and how far each is measured.
 
-To the outside it is an Optuna study: every candidate is a trial that is asked for and told. What
-to try and how long to measure is decided by what the next block is expected to gain
+What to try and how long to measure is decided by what the next block is expected to gain
 (:mod:`optimizers.search.policy`). That follows from the study's seed and its recorded scores alone. A
 process that takes up an interrupted study counts the finished trials' blocks again, and so stands
 where the other one stood. Where a model takes more calls at once than a block has examples, several
@@ -15,25 +14,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
 
-import optuna
-
 from optimizers.errors import BudgetSpent
-from optimizers.search.board import Block
+from optimizers.records.rows import Block
 from optimizers.search.features import MODEL
 from optimizers.search.policy import outlook
 from optimizers.search.proposed import proposals
-from optimizers.search.trials import CANDIDATE, RAN, ROLLOUTS, VALUES, experimental, tell
-from optimizers.starts import Choices, drawn_choices
+from optimizers.starts import Choices, FixedChoices, drawn_choices
 
 if TYPE_CHECKING:
     import dspy
 
     from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
+    from optimizers.records.rows import TrialRow
     from optimizers.search.board import Board, Standing
     from optimizers.search.policy import Outlook, Unit
     from optimizers.space import SearchSpace
@@ -63,21 +61,23 @@ class Trial:
     """A new candidate's first block, and blocks of known ones that run on its account.
 
     Attributes:
-        record: Optuna's record of it.
+        chooser: The choices that make it.
         own: The new candidate.
         ran: The blocks that ran, in order: whose, and which.
         is_cut: Whether the budget did not cover one of them.
+        began: When it began, local time.
     """
 
-    record: optuna.Trial
+    chooser: FixedChoices
     own: Standing
     ran: list[tuple[Standing, int]] = field(default_factory=list)
     is_cut: bool = False
+    began: datetime = field(default_factory=datetime.now)
 
     @property
-    def rollouts(self) -> int:
-        """Rollouts of its blocks."""
-        return sum(standing.blocks[number].tried for standing, number in self.ran)
+    def blocks(self) -> tuple[tuple[str, Block], ...]:
+        """The blocks that ran, and whose they are."""
+        return tuple((standing.candidate.id, standing.blocks[number]) for standing, number in self.ran)
 
 
 @dataclass
@@ -105,10 +105,10 @@ class Search:
         unit: What the worth of a block is counted against.
 
     Attributes:
-        rounds: Optuna's records, one per round.
-        space: What may be chosen in the last round.
-        starts: What the last round begins with.
-        began: Finished trials before the last round.
+        round: Number of the round, from 1; 0 before the first.
+        space: What may be chosen in it.
+        starts: What it begins with.
+        began: Finished trials before it.
     """
 
     def __init__(
@@ -120,36 +120,33 @@ class Search:
         unit: Unit = "calls",
     ) -> None:
         self.board, self.measurer, self.blocks, self.seed, self.unit = board, measurer, blocks, seed, unit
-        self.rounds: list[optuna.Study] = []
+        self.round = 0
         self.space: SearchSpace
         self.starts: list[Choices] = []
         self.began = 0
         self._seen: tuple[tuple[int, int], Outlook] | None = None
 
-    def begin(
-        self, study: optuna.Study, space: SearchSpace, starts: Sequence[Choices], position: int
-    ) -> None:
-        """Begin a round.
+    def begin(self, space: SearchSpace, starts: Sequence[Choices], position: int) -> None:
+        """Begin the next round.
 
         Args:
-            study: Optuna's record of it.
             space: What may be chosen.
             starts: Choices of its first trials.
             position: Finished trials before it.
         """
-        self.rounds.append(study)
+        self.round += 1
         self.space, self.starts, self.began = space, list(starts), position
 
-    def replay(self, trial: optuna.trial.FrozenTrial, known: Mapping[str, Candidate]) -> Standing:
+    def replay(self, trial: TrialRow, known: Mapping[str, Candidate]) -> Standing:
         """Count again what a finished trial measured.
 
         Args:
             trial: The trial.
             known: Candidate id -> candidate.
         """
-        own = self.board.enter(known[trial.user_attrs[CANDIDATE]], trial.params)
-        for identity, block in trial.user_attrs[RAN]:
-            self.board.add(self.board.standings[identity], Block.model_validate(block))
+        own = self.board.enter(known[trial.candidate], trial.choices)
+        for identity, block in trial.ran:
+            self.board.add(self.board.standings[identity], block)
         return own
 
     def trials(self, position: int, most: int | None, share: float) -> Iterator[Trial]:
@@ -166,7 +163,8 @@ class Search:
         Raises:
             BudgetSpent: Some could not be finished; they do not count.
         """
-        study, opened, spent = self.rounds[-1], list[Trial](), None
+        opened: list[Trial] = []
+        spent = None
         given = self.starts[position - self.began :][:most]
         try:
             self._run(self._given(opened, given, share) if given else self._chosen(opened, most, share))
@@ -175,11 +173,8 @@ class Search:
         except BudgetSpent as error:
             spent = error
         for trial in opened:
-            if trial.is_cut:
-                tell(study, trial.record.number, None)
-                continue
-            self._told(trial)
-            yield trial
+            if not trial.is_cut:
+                yield trial
         if spent is not None:
             raise spent
 
@@ -218,13 +213,12 @@ class Search:
 
     def _outlook(self) -> Outlook:
         """What is worth doing now; the same whoever asks, as long as nothing more was measured."""
-        if self._seen is None or self._seen[0] != (len(self.board.ran), len(self.rounds)):
+        if self._seen is None or self._seen[0] != (len(self.board.ran), self.round):
             random = Random(f"{self.seed} {len(self.board.ran)}")
-            known = self.choices()
-            leaders = [known[one.candidate.id] for one in self.board.leaders() if one.candidate.id in known]
-            proposed = proposals(self.space, leaders, known.values(), random)
+            leaders = [one.choices for one in self.board.leaders() if one.choices is not None]
+            proposed = proposals(self.space, leaders, self.board.chosen, random)
             found = outlook(self.board, self._sizes, self.unit, proposed)
-            self._seen = (len(self.board.ran), len(self.rounds)), found
+            self._seen = (len(self.board.ran), self.round), found
         return self._seen[1]
 
     def _given(
@@ -274,27 +268,10 @@ class Search:
         return picks
 
     def _asked(self, choices: Choices) -> Trial:
-        """A trial of these choices, asked of Optuna."""
-        study = self.rounds[-1]
-        with experimental():
-            study.sampler = optuna.samplers.PartialFixedSampler(
-                choices, optuna.samplers.RandomSampler(seed=0)
-            )
-        record = study.ask()
-        own = self.board.enter(self.space.choose(record), record.params)
-        record.set_user_attr(CANDIDATE, own.candidate.id)
-        return Trial(record, own)
-
-    def _told(self, trial: Trial) -> None:
-        """Give Optuna what a finished trial measured."""
-        ran = [
-            (standing.candidate.id, standing.blocks[number].model_dump()) for standing, number in trial.ran
-        ]
-        values = self.board.values(trial.own) if trial.own.scored else []
-        trial.record.set_user_attr(ROLLOUTS, trial.rollouts)
-        trial.record.set_user_attr(RAN, ran)
-        trial.record.set_user_attr(VALUES, values)
-        tell(self.rounds[-1], trial.record.number, values)
+        """A trial of these choices."""
+        chooser = FixedChoices(choices)
+        candidate = self.space.choose(chooser)
+        return Trial(chooser, self.board.enter(candidate, chooser.made))
 
     def _run(self, picks: Sequence[tuple[Trial | None, Standing]]) -> None:
         """Run blocks at the same time, and count them in the order given.
@@ -358,8 +335,7 @@ class Search:
         What promises most is often more of the model that leads. But whether a small model can do
         what a large one does is asked of each model's best prompts, so each must have its chance.
         """
-        tried = Counter(standing.candidate.model for standing in self.board.measured())
-        tried.update(trial.own.candidate.model for trial in opened)
+        tried = self.board.tried + Counter(trial.own.candidate.model for trial in opened)
         names = [model.name for model in self.space.models]
         fewest = min(names, key=lambda name: tried[name])
         return fewest if tried[fewest] < FAIR * tried.total() / len(names) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ CARRIED = 0.25
 def proposals(
     space: SearchSpace,
     leaders: Sequence[Mapping[str, Any]],
-    tried: Iterable[Mapping[str, Any]],
+    tried: Set[frozenset[tuple[str, Any]]],
     random: Random,
 ) -> list[Choices]:
     """Choices of candidates that were not tried yet, none of them twice.
@@ -33,13 +33,13 @@ def proposals(
     Args:
         space: What may be chosen.
         leaders: Choices of the candidates that lead.
-        tried: Choices that were tried.
+        tried: Choices that were tried, each as its items.
         random: Where chance comes from.
     """
-    seen = {frozenset(choices.items()) for choices in tried}
+    seen: set[frozenset[tuple[str, Any]]] = set()
     found = []
     for choices in (*_drawn(space, random), *_changed(space, leaders, random)):
-        if (key := frozenset(choices.items())) not in seen:
+        if (key := frozenset(choices.items())) not in seen and key not in tried:
             seen.add(key)
             found.append(choices)
     return found

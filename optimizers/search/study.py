@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from optimizers.budget import Budget, Use
@@ -23,18 +24,18 @@ from optimizers.program_fields import fields_of
 from optimizers.proposals.pools import Pools, joined
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
-from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest
+from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow
 from optimizers.records.summary import report_of
 from optimizers.search.blocks import blocks
 from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
 from optimizers.search.estimate import held_back, predict
 from optimizers.search.growth import Growth
-from optimizers.search.loop import Search
+from optimizers.search.loop import Search, Trial
 from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
-from optimizers.search.trials import ROLLOUTS, finished, open_round, open_rounds
+from optimizers.search.trials import add_trial, open_round
 from optimizers.search.warm import prompts_of
 from optimizers.space import prefix, search_space
 from optimizers.splits import example_id
@@ -80,8 +81,7 @@ def run_study(
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
         ledger = stack.enter_context(Ledger.open(folder.ledger))
-        rounds = open_rounds(folder.optuna, manifest.name, manifest.objectives)
-        done = len(finished(rounds))
+        done = ledger.count_trials()
         if ledger.test_opening() is not None and folder.report.exists():
             if done >= (manifest.budget.trials or 0):
                 return folder.read_report()
@@ -92,7 +92,7 @@ def run_study(
                 fix="start a new study: give another --study name",
             )
         run = stack.enter_context(StudyRun.open(manifest, folder))
-        return _Session(task, manifest, folder, ledger, rounds[0], run, watch, space_of, grow_at).run()
+        return _Session(task, manifest, folder, ledger, run, watch, space_of, grow_at).run()
 
 
 @dataclass
@@ -103,7 +103,6 @@ class _Session:
     manifest: StudyManifest
     folder: StudyFolder
     ledger: Ledger
-    first: optuna.Study
     tracking: StudyRun
     watch: Watcher
     space_of: SpaceOf
@@ -112,8 +111,9 @@ class _Session:
     measurer: Measurer = field(init=False)
     board: Board = field(init=False)
     growth: Growth = field(init=False)
+    optuna: optuna.Study = field(init=False)
+    trials: list[TrialRow] = field(init=False)
     began: float = field(default_factory=time.monotonic)
-    done: int = 0
     pools: Pools = field(default_factory=dict)
     _phase: Phase = "prepare"
     _share: float = 0.0
@@ -124,6 +124,7 @@ class _Session:
         self.measurer = Measurer(self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick())
         prefixes = [prefix(model, self.task.models) for model in self.task.models]
         self.board = Board(self.manifest.objectives, self.manifest.min_coverage, prefixes)
+        self.trials = self.ledger.trials()
         self.growth = Growth(self.task, self.measurer, self.manifest.seed)
 
     def run(self) -> FrontierReport:
@@ -152,29 +153,26 @@ class _Session:
         dev = blocks(self.task.dataset.dev, _closed_outputs(self.task), self.manifest.seed)
         search = Search(self.board, self.measurer, dev, self.manifest.seed, scarce(self.manifest.budget))
         known = self.ledger.candidates()
-        while (record := self.ledger.kept(_round_key(len(search.rounds) + 1))) is not None:
+        while (record := self.ledger.kept(_round_key(search.round + 1))) is not None:
             self.begin(search, Round.model_validate_json(record))
-            for trial in finished(search.rounds[-1:]):
+            for trial in [one for one in self.trials if one.round == search.round]:
                 standing = search.replay(trial, known)
-                if self.done not in self.tracking.known:
-                    self.log(self.done, standing, trial.user_attrs[ROLLOUTS], trial.duration)
-                self.done += 1
+                if trial.number >= self.tracking.recorded:
+                    self.log(trial, standing)
         return search
 
     def begin(self, search: Search, found: Round) -> None:
         """Begin a round: from then on what was found can be chosen."""
-        number = len(search.rounds) + 1
+        number = search.round + 1
         self.pools = joined(self.pools, found.pools)
         space = self.space_of(self.task, self.pools)
-        if number == 1:
-            search.begin(self.first, space, found.starts, 0)
-            return
-        study = open_round(self.folder.optuna, self.manifest.name, number, search.rounds, space, self.board)
-        search.begin(study, space, found.starts, self.done)
+        name = self.manifest.name
+        self.optuna = open_round(self.folder.optuna, name, number, self.trials, space, self.board)
+        search.begin(space, found.starts, sum(trial.round < number for trial in self.trials))
 
     def grow(self, search: Search) -> None:
         """Let the pools grow by what is found now, and begin the next round."""
-        number = len(search.rounds) + 1
+        number = search.round + 1
         self.show("propose", 0.0)
         if number == 1:
             earlier = self.manifest.started_from
@@ -188,7 +186,7 @@ class _Session:
 
     def is_due(self, search: Search) -> bool:
         """Whether a new round's time has come: its share is searched, and the last one's starts are tried."""
-        number = len(search.rounds)
+        number = search.round
         if number == 0:
             return True
         tried = self.done - search.began >= len(search.starts)
@@ -203,23 +201,51 @@ class _Session:
                 if self.is_due(search):
                     self.grow(search)
                 self.show("search", self.progress())
-                start, trials = time.monotonic(), self.manifest.budget.trials
-                left = None if trials is None else trials - self.done
-                for trial in search.trials(self.done, left, self.progress()):
-                    spent = timedelta(seconds=time.monotonic() - start)
-                    self.log(self.done, trial.own, trial.rollouts, spent)
-                    self.done += 1
+                for trial in search.trials(self.done, self.left(search), self.progress()):
+                    self.keep(search, trial)
             share = 0.0
             while share < 1.0:
                 self.show("settle", share)
                 share = search.settle(self.spent())
         except BudgetSpent:
-            if not self.board.measured():
+            if not self.board.considered():
                 raise BudgetError(
                     f"The budget of {self.manifest.budget} ends before one candidate is measured.",
                     where="--budget",
                     fix="see what a study needs: optimize estimate PROGRAM --budget ...",
                 ) from None
+
+    def left(self, search: Search) -> int | None:
+        """Trials until the next round, or the last of the budget; None where trials have no limit."""
+        trials = self.manifest.budget.trials
+        if trials is None:
+            return None
+        shares = (*growth_shares(self.growth, self.grow_at)[search.round - 1 :], 1.0)
+        ends = (math.ceil(share * trials - 1e-9) for share in shares)
+        return next((end for end in ends if end > self.done), trials) - self.done
+
+    def keep(self, search: Search, trial: Trial) -> None:
+        """Write a finished trial down: in the ledger, for Optuna, and for MLflow."""
+        own = trial.own
+        row = TrialRow(
+            number=self.done,
+            round=search.round,
+            candidate=own.candidate.id,
+            choices=dict(trial.chooser.made),
+            values=tuple(self.board.values(own)) if own.scored else (),
+            ran=trial.blocks,
+            began=trial.began,
+            ended=datetime.now(),
+        )
+        self.ledger.add_trial(row)
+        self.trials.append(row)
+        add_trial(self.optuna, search.space, row)
+        self.log(row, own)
+
+    @property
+    def done(self) -> int:
+        """Finished trials."""
+        return len(self.trials)
 
     def progress(self) -> float:
         """Share of the search that is done, by its scarcest unit."""
@@ -259,15 +285,15 @@ class _Session:
             )
             repeat_sampled(frozen, examples, self.measurer)
 
-    def log(self, number: int, standing: Standing, rollouts: int, spent: timedelta | None) -> None:
+    def log(self, trial: TrialRow, standing: Standing) -> None:
         """Record a finished trial where people look."""
         self.tracking.trial(
-            number,
+            trial.number,
             standing.candidate,
             estimate(standing.scores, failures=standing.n - standing.scored),
             cost=standing.cost,
-            rollouts=rollouts,
-            seconds=spent.total_seconds() if spent else 0.0,
+            rollouts=trial.rollouts,
+            seconds=(trial.ended - trial.began).total_seconds(),
         )
 
     def finish(self, frozen: Frozen) -> FrontierReport:
@@ -292,7 +318,7 @@ class _Session:
         leaders = {standing.candidate.id for standing in self.board.frontier()}
         points = [
             ChartPoint(s.candidate.label, self.board.values(s)[0], s.cost, s.candidate.id in leaders)
-            for s in self.board.measured()
+            for s in self.board.considered()
         ]
         self.watch(
             Progress(

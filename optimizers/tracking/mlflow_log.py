@@ -29,6 +29,9 @@ STUDY = "parity.study"
 KIND = "parity.kind"
 TRIAL = "parity.trial"
 
+RECORDED = "parity.recorded"
+"""Tag of a study's run: how many of its trials are recorded in full. Trials are recorded in their order."""
+
 TAG_LIMIT = 7_900
 PARAM_LIMIT = 5_900
 
@@ -40,14 +43,12 @@ class StudyRun:
         client: The store.
         experiment: Id of the task's experiment.
         run_id: Id of the study's run.
-        known: Numbers of the trials that are recorded already.
+        recorded: How many of its trials were recorded in full when this process began, the first ones.
     """
 
-    def __init__(
-        self, client: MlflowClient, experiment: str, run_id: str, known: frozenset[int] = frozenset()
-    ) -> None:
+    def __init__(self, client: MlflowClient, experiment: str, run_id: str, recorded: int = 0) -> None:
         self._client, self._experiment, self.run_id = client, experiment, run_id
-        self.known = known
+        self.recorded = recorded
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
         self._pending: list[Future[None]] = []
         self._status = "KILLED"
@@ -69,7 +70,9 @@ class StudyRun:
         if known:
             run_id = known[0].info.run_id
             client.update_run(run_id, status="RUNNING")
-            return cls(client, experiment, run_id, _recorded(client, experiment, run_id))
+            resumed = cls(client, experiment, run_id, int(known[0].data.tags.get(RECORDED, 0)))
+            resumed._behind(resumed._drop_half_recorded)
+            return resumed
         tags = {STUDY: identity, KIND: "study", "mlflow.runName": manifest.name}
         run = client.create_run(experiment, tags=tags)
         opened = cls(client, experiment, run.info.run_id)
@@ -133,6 +136,7 @@ class StudyRun:
             self._client.log_text(run.info.run_id, _prompt(candidate), "prompt.txt")
             self._client.log_text(run.info.run_id, candidate.model_dump_json(indent=2), "candidate.json")
             self._client.set_terminated(run.info.run_id, end_time=ended)
+            self._client.set_tag(self.run_id, RECORDED, str(number + 1))
 
         self._behind(write)
 
@@ -164,6 +168,12 @@ class StudyRun:
     def _behind(self, write: Callable[[], Any]) -> None:
         self._pending.append(self._writer.submit(write))
 
+    def _drop_half_recorded(self) -> None:
+        """Delete what a process that died left of the trial it was recording."""
+        left = f"tags.`{PARENT}` = '{self.run_id}' AND tags.`{TRIAL}` = '{self.recorded}'"
+        for run in self._client.search_runs([self._experiment], filter_string=left):
+            self._client.delete_run(run.info.run_id)
+
     def _batch(self, run_id: str, metrics: dict[str, float], parameters: dict[str, str]) -> None:
         from mlflow.entities import Metric, Param
 
@@ -173,24 +183,6 @@ class StudyRun:
             metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
             params=[Param(name, value[:PARAM_LIMIT]) for name, value in parameters.items()],
         )
-
-
-def _recorded(client: MlflowClient, experiment: str, run_id: str) -> frozenset[int]:
-    """Numbers of the trials recorded in full; what a dying process left of others is deleted."""
-    numbers: set[int] = set()
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment], filter_string=f"tags.`{PARENT}` = '{run_id}'", max_results=1000, page_token=token
-        )
-        for run in page:
-            if run.info.status == "FINISHED":
-                numbers.add(int(run.data.tags[TRIAL]))
-            else:
-                client.delete_run(run.info.run_id)
-        token = page.token
-        if not token:
-            return frozenset(numbers)
 
 
 def _study_parameters(manifest: StudyManifest) -> dict[str, str]:

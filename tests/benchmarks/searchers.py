@@ -24,8 +24,7 @@ def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None
     blocks = [tuple(order[start : start + BLOCK].tolist()) for start in range(0, len(order), BLOCK)]
     seed = int(random.integers(2**31))
     search = Search(board, book, blocks, seed)
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    search.begin(study, table.space, _starts(book), 0)
+    search.begin(table.space, _starts(book), 0)
     position = 0
     while True:
         position += len(list(search.trials(position, None, book.used / book.budget)))

@@ -11,6 +11,7 @@ from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.compiled import compile_candidate
 from optimizers.evaluation.rollouts import run_rollouts
 from optimizers.models.llama import llama_engine
+from optimizers.models.lm import language_model, metered
 from optimizers.models.resolve import model
 
 pytestmark = pytest.mark.model
@@ -59,3 +60,14 @@ def test_a_server_that_is_not_there_is_a_failure_of_every_rollout(monkeypatch: p
     monkeypatch.setattr("dspy.clients.execution._delay", lambda exc, attempt: 0.0)
     rollouts = run("turns", api_base="http://127.0.0.1:9/v1", engine="lm15", kind="instruct")
     assert {rollout.failure for rollout in rollouts} == {"server"}
+
+
+def test_calls_past_parity_are_still_priced_by_dspy(address: str) -> None:
+    run("turns", api_base=address, engine="lm15", kind="instruct")
+    served = model("openai/gpt-4o-mini", api_base=address, engine="lm15")
+    lm = language_model(served, Sampling(max_tokens=4), measured=False)
+    lm("Say yes.")
+    assert lm.history[-1]["cost"] > 0
+    with metered() as meter:
+        language_model(served, Sampling(max_tokens=4))("Say yes.")
+    assert len(meter.calls) == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fakes import candidate, rollouts
 
-from optimizers.search.board import Block, Board, Standing
+from optimizers.records.rows import Block
+from optimizers.search.board import REVIEWED, Board, Standing
 from optimizers.search.evidence import LEADING, SAMPLED, evidence
 
 
@@ -23,8 +24,8 @@ def test_few_candidates_are_all_known_with_all_their_blocks() -> None:
     assert known == [one, two]
     assert list(zip(scores.candidate, scores.block, scores.mean, strict=True)) == [
         (0, 0, 0.7),
-        (1, 0, 0.2),
         (0, 1, 0.7),
+        (1, 0, 0.2),
     ]
 
 
@@ -40,6 +41,34 @@ def test_of_many_the_best_the_cheapest_and_some_of_the_rest_are_known() -> None:
     assert best in known
     assert cheap in known
     assert any(standing.mean < 0.3 for standing in known)
+
+
+def test_what_is_considered_stays_small_however_many_there_are_and_has_the_latest() -> None:
+    board = Board()
+    best = measured(board, "best", 10)
+    for number in range(500):
+        latest = measured(board, str(number), 3 + number % 5)
+    found = board.considered()
+    assert best in found
+    assert latest in found
+    assert len(found) <= LEADING + SAMPLED + REVIEWED
+    assert board.best_of("small") is best
+    assert board.tried == {"small": 501}
+
+
+def test_a_model_that_leads_nowhere_keeps_its_best() -> None:
+    board = Board()
+    for number in range(400):
+        measured(board, str(number), 8, cost=1e-6 * (1 + number))
+    entered = [candidate("other", str(number)) for number in range(3)]
+    for number, one in enumerate(entered):
+        standing = board.enter(one, {"other": number})
+        board.add(standing, Block.of(rollouts(one, [1.0] * number + [0.0] * 9, cost=1e-3)))
+    for number in range(400, 450):
+        measured(board, str(number), 8, cost=1e-6 * (1 + number))
+    best = board.best_of("other")
+    assert best is not None
+    assert best.candidate.id == entered[2].id
 
 
 def test_what_came_later_is_no_matter_to_what_was_known_before() -> None:

@@ -26,7 +26,6 @@ from optimizers.search.manifest import open_folder
 from optimizers.search.progress import Progress
 from optimizers.search.rounds import Round
 from optimizers.search.study import run_study
-from optimizers.search.trials import CANDIDATE, finished, open_rounds
 from optimizers.splits import example_id
 from optimizers.task import LoadedTask
 
@@ -75,8 +74,7 @@ class Bench:
         """The candidates of the trials, in order."""
         with self.ledger(name) as ledger:
             known = ledger.candidates()
-        rounds = open_rounds(self.runs / name / "optuna.db", name)
-        return [known[trial.user_attrs[CANDIDATE]] for trial in finished(rounds)]
+            return [known[trial.candidate] for trial in ledger.trials()]
 
     def proposer(self, reply: Callable[[str], str]) -> FakeProposer:
         made = FakeProposer(reply)
@@ -174,10 +172,10 @@ def test_a_study_cut_at_every_kind_of_moment_of_growth_goes_on_as_if_it_had_not_
     moments = [
         (FakeEngine, "odds", calls[0] + RUNS // 2),  # half of a teacher's runs on train are done
         (Ledger, "keep", 1),  # all runs are done, but not kept
-        (search_study, "open_round", 1),  # kept, but there is no Optuna round
+        (search_study, "open_round", 2),  # kept, but there is no Optuna round
         (optuna, "create_trial", 4),  # trials are half copied into it
         (Growth, "_examples", 1),  # about to run on train for the second time
-        (search_study, "open_round", 2),  # kept a second time, but there is no Optuna round
+        (search_study, "open_round", 3),  # kept a second time, but there is no Optuna round
     ]
     for moment in moments:
         with monkeypatch.context() as patch:

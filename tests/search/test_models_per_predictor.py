@@ -36,8 +36,8 @@ from optimizers.export.openai_requests import write_openai
 from optimizers.export.point import AWKWARD, Exported
 from optimizers.frontier.report import Estimate, FrontierReport, Point
 from optimizers.records.ledger import Ledger
-from optimizers.records.rows import Rollout
-from optimizers.search.board import Block, Board
+from optimizers.records.rows import Block, Rollout
+from optimizers.search.board import Board
 from optimizers.search.growth import Growth
 from optimizers.search.manifest import open_folder
 from optimizers.search.rounds import Round

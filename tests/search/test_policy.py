@@ -9,7 +9,8 @@ import pytest
 from fakes import LARGE, SMALL, candidate, rollouts
 
 from optimizers.budget import Budget
-from optimizers.search.board import Block, Board, Standing
+from optimizers.records.rows import Block
+from optimizers.search.board import Board, Standing
 from optimizers.search.policy import Outlook, outlook, scarce
 from optimizers.search.proposed import proposals
 from optimizers.space import SearchSpace, search_space
@@ -75,7 +76,7 @@ def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
     measured(board, none, 1, blocks=3)
     measured(board, few, 6, blocks=3)
     leader = measured(board, many, 9, blocks=3)
-    new = proposals(space, [leader.choices or {}], [none, few, many], Random(0))
+    new = proposals(space, [leader.choices or {}], board.chosen, Random(0))
     found = outlook(board, SIZES, "calls", new)
     name = next(name for name in many if name.endswith(".demos"))
     assert best_new(found).get(name, 1) > 0
@@ -86,7 +87,7 @@ def test_what_runs_at_the_same_time_is_not_all_one_question(board: Board, space:
     few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
     measured(board, few, 7, blocks=2)
     measured(board, more, 7, blocks=2)
-    new = proposals(space, [few, more], [few, more], Random(0))
+    new = proposals(space, [few, more], board.chosen, Random(0))
     found = outlook(board, SIZES, "calls", new)
     first = found.best_new()
     assert first is not None
@@ -135,7 +136,7 @@ def test_what_is_free_can_be_searched(board: Board, space: SearchSpace, costs: t
     few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
     for choices, cost in zip((few, more), costs, strict=True):
         measured(board, choices, 7, cost=cost)
-    found = outlook(board, SIZES, "dollars", proposals(space, [few], [few, more], Random(0)))
+    found = outlook(board, SIZES, "dollars", proposals(space, [few], board.chosen, Random(0)))
     assert np.isfinite(found.gains).all()
     assert found.gains.max() > 0
 

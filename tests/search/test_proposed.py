@@ -15,7 +15,7 @@ from optimizers.task import LoadedTask
 def test_all_are_legal_and_none_comes_twice_or_was_tried(task: LoadedTask) -> None:
     space = search_space(task)
     leader = few_shot_starts(space, 4)[0]
-    found = proposals(space, [leader], [leader], Random(0))
+    found = proposals(space, [leader], {frozenset(leader.items())}, Random(0))
     for choices in found:
         chooser = FixedChoices(choices)
         space.decided(chooser)
@@ -28,7 +28,7 @@ def test_all_are_legal_and_none_comes_twice_or_was_tried(task: LoadedTask) -> No
 def test_a_leader_is_changed_a_little_and_carried_to_the_other_model(task: LoadedTask) -> None:
     space = search_space(task)
     leader = next(choices for choices in few_shot_starts(space, 4) if choices["model"] == SMALL.name)
-    found = proposals(space, [leader], [], Random(0))
+    found = proposals(space, [leader], set(), Random(0))
     small = [choices for choices in found if choices["model"] == SMALL.name]
     differ = [sum(leader.get(name) != value for name, value in choices.items()) for choices in small]
     assert min(differ) == 1
@@ -41,4 +41,4 @@ def test_a_leader_is_changed_a_little_and_carried_to_the_other_model(task: Loade
 def test_the_same_chance_gives_the_same(task: LoadedTask) -> None:
     space = search_space(task)
     leader = few_shot_starts(space, 1)[0]
-    assert proposals(space, [leader], [], Random(3)) == proposals(space, [leader], [], Random(3))
+    assert proposals(space, [leader], set(), Random(3)) == proposals(space, [leader], set(), Random(3))

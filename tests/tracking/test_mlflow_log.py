@@ -11,7 +11,7 @@ from optimizers.errors import ParityError
 from optimizers.frontier.report import FrontierReport
 from optimizers.frontier.statistics import estimate
 from optimizers.records.folder import StudyFolder
-from optimizers.tracking.mlflow_log import KIND, PARENT, StudyRun
+from optimizers.tracking.mlflow_log import KIND, PARENT, TRIAL, StudyRun
 from optimizers.tracking.mlflow_store import open_store
 
 REPORT = FrontierReport(
@@ -55,6 +55,22 @@ def test_trials_are_nested_and_a_resumed_study_keeps_its_run(folder: StudyFolder
         "prompt.txt",
         "candidate.json",
     }
+
+
+def test_a_trial_that_was_half_recorded_is_recorded_once(folder: StudyFolder) -> None:
+    first = record(folder, range(2))
+    client = open_store(folder.path.parent)
+    study = client.get_run(first)
+    assert StudyRun(client, study.info.experiment_id, first).recorded == 0
+    half = client.create_run(study.info.experiment_id, tags={PARENT: first, KIND: "trial", TRIAL: "2"})
+    with StudyRun.open(manifest(), folder) as run:
+        assert run.recorded == 2
+    assert client.get_run(half.info.run_id).info.lifecycle_stage == "deleted"
+    assert record(folder, range(2, 4)) == first
+    with StudyRun.open(manifest(), folder) as run:
+        assert run.recorded == 4
+    left = client.search_runs([study.info.experiment_id], filter_string=f"tags.`{KIND}` = 'trial'")
+    assert sorted(one.data.tags[TRIAL] for one in left) == ["0", "1", "2", "3"]
 
 
 def test_the_result_is_on_the_studys_run(folder: StudyFolder) -> None:

@@ -1,0 +1,108 @@
+"""Optuna has every trial of the ledger, whatever moment a process died at."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import optuna
+import pytest
+from fakes import rollouts
+
+from optimizers.records.rows import Block, TrialRow
+from optimizers.search.board import Board
+from optimizers.search.trials import add_trial, open_round
+from optimizers.space import SearchSpace, search_space
+from optimizers.starts import FixedChoices, few_shot_starts
+from optimizers.task import LoadedTask
+
+BEGAN = datetime(2026, 1, 2, 3, 4, 5)
+
+
+@pytest.fixture
+def space(task: LoadedTask) -> SearchSpace:
+    return search_space(task)
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board()
+
+
+@pytest.fixture
+def rows(space: SearchSpace, board: Board) -> list[TrialRow]:
+    found = []
+    for number, choices in enumerate([c for size in (1, 2, 4) for c in few_shot_starts(space, size)]):
+        chooser = FixedChoices(choices)
+        standing = board.enter(space.choose(chooser), chooser.made)
+        block = Block.of(rollouts(standing.candidate, [1.0] * 7 + [0.0] * 3, cost=1e-6))
+        board.add(standing, block)
+        found.append(
+            TrialRow(
+                number=number,
+                round=1 if number < 3 else 2,
+                candidate=standing.candidate.id,
+                choices=chooser.made,
+                values=tuple(board.values(standing)),
+                ran=((standing.candidate.id, block),),
+                began=BEGAN,
+                ended=BEGAN + timedelta(seconds=number),
+            )
+        )
+    return found
+
+
+def test_optuna_gets_what_a_process_that_died_had_not_written(
+    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+) -> None:
+    study = open_round(tmp_path / "o.db", "s", 1, rows[:1], space, board)
+    assert [trial.params for trial in study.trials] == [rows[0].choices]
+    again = open_round(tmp_path / "o.db", "s", 1, rows[:3], space, board)
+    assert [trial.user_attrs["candidate"] for trial in again.trials] == [row.candidate for row in rows[:3]]
+    assert [trial.values for trial in again.trials] == [list(row.values) for row in rows[:3]]
+    assert again.trials[2].duration == timedelta(seconds=2)
+    assert len(open_round(tmp_path / "o.db", "s", 1, rows[:3], space, board).trials) == 3
+
+
+def test_a_later_round_begins_with_the_earlier_trials_and_goes_on_with_its_own(
+    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+) -> None:
+    study = open_round(tmp_path / "o.db", "s", 2, rows[:3], space, board)
+    assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
+    add_trial(study, space, rows[3])
+    again = open_round(tmp_path / "o.db", "s", 2, rows, space, board)
+    assert [trial.params for trial in again.trials] == [row.choices for row in rows]
+    assert {name for trial in again.trials for name in trial.distributions} == {
+        name for row in rows for name in row.choices
+    }
+
+
+def test_trials_that_were_half_taken_over_are_taken_over_again(
+    rows: list[TrialRow],
+    space: SearchSpace,
+    board: Board,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = optuna.create_trial, iter(range(10))
+
+    def dies(*args: object, **known: object) -> object:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **known)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna, "create_trial", dies)
+        with pytest.raises(KeyboardInterrupt):
+            open_round(tmp_path / "o.db", "s", 2, rows[:3], space, board)
+    study = open_round(tmp_path / "o.db", "s", 2, rows[:3], space, board)
+    assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
+    assert study.best_trials
+
+
+def test_a_trial_without_a_score_failed(
+    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+) -> None:
+    study = open_round(tmp_path / "o.db", "s", 1, [], space, board)
+    add_trial(study, space, rows[0].model_copy(update={"values": ()}))
+    assert study.trials[0].state == optuna.trial.TrialState.FAIL
