@@ -213,11 +213,12 @@ class Ledger:
             if traces:
                 connection.execute(_add_traces, traces)
 
-    def add_trial(self, trial: TrialRow) -> None:
-        """Write a finished trial."""
-        row = {"number": trial.number, "content": trial.model_dump_json()}
-        with self._write() as connection:
-            connection.execute(sa.insert(_trials), row)
+    def add_trials(self, trials: Sequence[TrialRow]) -> None:
+        """Write finished trials that ran together, all or none: who resumes decides as if undisturbed."""
+        rows = [{"number": trial.number, "content": trial.model_dump_json()} for trial in trials]
+        if rows:
+            with self._write() as connection:
+                connection.execute(sa.insert(_trials), rows)
 
     def trials(self) -> list[TrialRow]:
         """Every finished trial, in order."""

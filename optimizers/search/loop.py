@@ -10,7 +10,7 @@ blocks are chosen together and run at the same time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -149,7 +149,7 @@ class Search:
             self.board.add(self.board.standings[identity], block)
         return own
 
-    def trials(self, position: int, most: int | None, share: float) -> Iterator[Trial]:
+    def trials(self, position: int, most: int | None, share: float) -> tuple[list[Trial], BudgetSpent | None]:
         """Run new candidates' first blocks, then blocks of known ones while they promise more.
 
         Args:
@@ -157,11 +157,9 @@ class Search:
             most: New candidates at most; None for as many as may run at the same time.
             share: Share of the search that is done, in [0, 1].
 
-        Yields:
-            The finished trials.
-
-        Raises:
-            BudgetSpent: Some could not be finished; they do not count.
+        Returns:
+            The finished trials, and what ended them where the budget did not cover all: those that
+            were cut do not count.
         """
         opened: list[Trial] = []
         spent = None
@@ -172,11 +170,7 @@ class Search:
                 self._run(further)
         except BudgetSpent as error:
             spent = error
-        for trial in opened:
-            if not trial.is_cut:
-                yield trial
-        if spent is not None:
-            raise spent
+        return [trial for trial in opened if not trial.is_cut], spent
 
     def choices(self) -> dict[str, Choices]:
         """Candidate id -> what was chosen in its first trial."""

@@ -201,8 +201,10 @@ class _Session:
                 if self.is_due(search):
                     self.grow(search)
                 self.show("search", self.progress())
-                for trial in search.trials(self.done, self.left(search), self.progress()):
-                    self.keep(search, trial)
+                finished, spent = search.trials(self.done, self.left(search), self.progress())
+                self.keep(search, finished)
+                if spent is not None:
+                    raise spent
             share = 0.0
             while share < 1.0:
                 self.show("settle", share)
@@ -224,23 +226,26 @@ class _Session:
         ends = (math.ceil(share * trials - 1e-9) for share in shares)
         return next((end for end in ends if end > self.done), trials) - self.done
 
-    def keep(self, search: Search, trial: Trial) -> None:
-        """Write a finished trial down: in the ledger, for Optuna, and for MLflow."""
-        own = trial.own
-        row = TrialRow(
-            number=self.done,
-            round=search.round,
-            candidate=own.candidate.id,
-            choices=dict(trial.chooser.made),
-            values=tuple(self.board.values(own)) if own.scored else (),
-            ran=trial.blocks,
-            began=trial.began,
-            ended=datetime.now(),
-        )
-        self.ledger.add_trial(row)
-        self.trials.append(row)
-        add_trial(self.optuna, search.space, row)
-        self.log(row, own)
+    def keep(self, search: Search, finished: Sequence[Trial]) -> None:
+        """Write trials that ran together down: in the ledger, for Optuna, and for MLflow."""
+        rows = [
+            TrialRow(
+                number=number,
+                round=search.round,
+                candidate=trial.own.candidate.id,
+                choices=dict(trial.chooser.made),
+                values=tuple(self.board.values(trial.own)) if trial.own.scored else (),
+                ran=trial.blocks,
+                began=trial.began,
+                ended=datetime.now(),
+            )
+            for number, trial in enumerate(finished, self.done)
+        ]
+        self.ledger.add_trials(rows)
+        self.trials += rows
+        for row, trial in zip(rows, finished, strict=True):
+            add_trial(self.optuna, search.space, row)
+            self.log(row, trial.own)
 
     @property
     def done(self) -> int:

@@ -81,6 +81,7 @@ def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
     dev = [example for block in blocks(task.dataset.dev, _closed_outputs(task), 0) for example in block]
     for first in range(have, count, AT_ONCE):
         rows: list[Rollout] = []
+        trials: list[TrialRow] = []
         for number in range(first, min(count, first + AT_ONCE)):
             chooser = FixedChoices(drawn_choices(space, task.models[number % 2].name, random))
             candidate = space.choose(chooser)
@@ -89,7 +90,7 @@ def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
             rows += own
             ran = [(candidate.id, Block.of(own[start : start + 10])) for start in range(0, len(own), 10)]
             now = datetime.now()
-            ledger.add_trial(
+            trials.append(
                 TrialRow(
                     number=number,
                     round=1,
@@ -102,6 +103,7 @@ def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
                 )
             )
         ledger.add(rows)
+        ledger.add_trials(trials)
 
 
 def _rollouts(candidate: Candidate, examples: list[dspy.Example], random: Random) -> list[Rollout]:
@@ -143,10 +145,9 @@ def went_on(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
             start = time.perf_counter()
             search._outlook()
             decided.append(time.perf_counter() - start)
-            trials = list(search.trials(session.done, 1, 0.5))
+            trials, _ = search.trials(session.done, 1, 0.5)
             start = time.perf_counter()
-            for trial in trials:
-                session.keep(search, trial)
+            session.keep(search, trials)
             kept.append(time.perf_counter() - start)
         candidate = trials[-1].own.candidate
         rows = task.dataset.train[:200]

@@ -27,7 +27,10 @@ def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None
     search.begin(table.space, _starts(book), 0)
     position = 0
     while True:
-        position += len(list(search.trials(position, None, book.used / book.budget)))
+        finished, spent = search.trials(position, None, book.used / book.budget)
+        position += len(finished)
+        if spent is not None:
+            raise spent
         yield [row_of(standing.candidate) for standing in board.frontier()]
 
 

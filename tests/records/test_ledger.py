@@ -5,15 +5,32 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from fakes import candidate, rollouts
 
 from optimizers.errors import StudyError
 from optimizers.records.ledger import Ledger
+from optimizers.records.rows import Block, TrialRow
 
 ONE = candidate("local/small", "one")
+
+
+def trial(number: int) -> TrialRow:
+    block = Block.of(rollouts(ONE, [1.0, 0.0], cost=1e-6))
+    return TrialRow(
+        number=number,
+        round=1,
+        candidate=ONE.id,
+        choices={"model": "local/small", "small.demos": 4, "small.t": 0.7, "small.part": None},
+        values=(0.5, 0.001),
+        ran=((ONE.id, block), ("other", block)),
+        began=datetime(2026, 1, 2, 3, 4, 5, 600),
+        ended=datetime(2026, 1, 2, 3, 4, 9),
+    )
 
 
 @pytest.fixture
@@ -78,3 +95,12 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(StudyError, match="version 99"):
         Ledger.open(tmp_path / "ledger.db")
+
+
+def test_trials_come_back_as_they_were_and_all_or_none_are_written(ledger: Ledger) -> None:
+    rows = [trial(number) for number in range(3)]
+    ledger.add_trials(rows)
+    assert ledger.trials() == rows
+    with pytest.raises(sa.exc.IntegrityError):
+        ledger.add_trials([trial(3), trial(2)])
+    assert ledger.count_trials() == 3
