@@ -188,7 +188,7 @@ def frontier(
 @app.command()
 def export(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
-    to: Annotated[str, typer.Option(help="What to export to: dspy or openai.")] = "dspy",
+    to: Annotated[str, typer.Option(help="What to export to: dspy, openai or finetune.")] = "dspy",
     point: Annotated[
         str | None, typer.Option(help="Candidate id of a frontier point; the best one if left out.")
     ] = None,
@@ -281,6 +281,32 @@ def models(
         print(json.dumps(rows, indent=2))
     else:
         console.show_rows(rows)
+
+
+@app.command()
+def doctor(
+    program: Annotated[Path | None, typer.Argument(help="Program file to check too.")] = None,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for what would stop or spoil a study, before it starts. Nothing is pulled or billed."""
+    _quiet()
+    from dataclasses import asdict
+
+    from optimizers.doctor import diagnose, show
+    from optimizers.task import project_folder
+
+    findings = diagnose(
+        program, runs or (_runs(None) if program is None else project_folder(program) / "runs")
+    )
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        from optimizers import console
+
+        show(findings, console.stdout)
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

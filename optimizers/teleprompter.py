@@ -245,7 +245,7 @@ class Parity(Teleprompter):  # type: ignore[misc]
         manifest, point = folder.read_manifest(), picked(report, self.pick)
         served = next(model for model in task.models if model.name == point.candidate.model)
         compiled = compile_candidate(student, point.candidate, task.models, measured=False)
-        return ParityProgram(Exported(manifest, point, served, task, compiled), report)
+        return ParityProgram(Exported(manifest, point, served, task, compiled, folder), report)
 
     def _data(
         self,

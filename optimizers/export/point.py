@@ -41,6 +41,7 @@ class Exported:
         model: Its model.
         task: The task, loaded again from its program file.
         compiled: The program as it was measured, without meters.
+        folder: The study's folder; None where there is none.
     """
 
     manifest: StudyManifest
@@ -48,6 +49,7 @@ class Exported:
     model: Model
     task: LoadedTask
     compiled: CompiledProgram
+    folder: StudyFolder | None = None
 
     def serving(self, predictor: str) -> tuple[Model, Sampling]:
         """The model that serves a predictor, and how tokens are drawn there."""
@@ -73,7 +75,7 @@ def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:
         )
     model = next(model for model in manifest.models if model.name == point.candidate.model)
     compiled = compile_candidate(task.program, point.candidate, manifest.models, measured=False)
-    return Exported(manifest, point, model, task, compiled)
+    return Exported(manifest, point, model, task, compiled, folder)
 
 
 def choose(report: FrontierReport, point_id: str | None) -> Point:

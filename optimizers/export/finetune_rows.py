@@ -1,0 +1,189 @@
+"""Rows to fine-tune one predictor on: prompts as the candidate asks them, replies that are right."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from optimizers.errors import ExportError
+from optimizers.models.lm import metered
+from optimizers.proposals.bootstrap import steps_by
+from optimizers.proposals.demos import as_demo, balanced_output, demo_label
+from optimizers.renderings.compact import Compact
+from optimizers.renderings.completion import Completion, output_lines
+from optimizers.renderings.fields import json_value, label
+
+if TYPE_CHECKING:
+    from optimizers.candidate import Candidate
+    from optimizers.models.lm import Call
+    from optimizers.models.model import Model
+    from optimizers.records.rows import Rollout
+    from optimizers.renderings.rendering import Prompt, Rendering
+    from optimizers.task import LoadedTask
+
+RIGHT = 1.0
+"""Least score of a reply that is learnt; that of a run which gives demos too."""
+
+GOLD = "gold"
+UNLABELLED = "the data lacks some of the predictor's inputs or outputs"
+PARTIAL = "a teacher's call without all that the candidate's technique writes, such as reasoning"
+UNREADABLE = "a reply that does not read back as what it was made of"
+NOT_PASSED = "a label whose reply the metric does not pass"
+UNSCORED = "a label that the metric cannot score without running the program"
+JUDGED = "a label that the metric asks a model about, which an export does not do"
+EMPTY = "an empty prompt or reply"
+
+
+Turns = tuple[tuple[str, str], ...]
+"""A prompt as (role, text); text to continue is one user turn."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt with a reply to learn."""
+
+    prompt: Turns
+    reply: str
+    source: str
+    label: str
+    unit: str  # rows of one unit are all in train or all in validation
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on train as recorded, and who made it."""
+
+    teacher: Candidate
+    rollout: Rollout
+
+
+class _NoCalls:
+    """A gate that lets no call through: an export spends nothing."""
+
+    def open(self, model: Model, prompt: int | None, completion: int | None) -> NoReturn:
+        raise ExportError("An export calls no model.", where=model.name)
+
+    def close(self, number: int, call: Call) -> None: ...
+
+    def fail(self, number: int, *, refused: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class Author:
+    """Writes rows of one predictor as the candidate asks it, each reply checked by reading it back."""
+
+    task: LoadedTask
+    name: str
+    signature: type[dspy.Signature]
+    adapter: Rendering
+
+    def gold(self, identity: str, unit: str, example: dspy.Example) -> Row | str:
+        """A row with the data's labels for a reply, or why there is none."""
+        if any(field not in example for field in self.signature.fields):
+            return UNLABELLED
+        inputs = {field: example[field] for field in self.signature.input_fields}
+        found = self._row(identity, unit, GOLD, inputs, as_demo(example, self.signature))
+        if isinstance(found, str):
+            return found
+        row, values = found
+        return self._amiss(example, values) or row
+
+    def taught(self, unit: str, run: Run) -> Iterator[Row | str]:
+        """The rows, or why there is none, of a predictor's calls in a run that passed."""
+        source = f"teacher {run.teacher.serving(self.name).model}"
+        outputs = self.signature.output_fields
+        for step in steps_by(run.rollout, self.name):
+            wrote = {field: step.outputs[field] for field in outputs if field in step.outputs}
+            if len(wrote) < len(outputs):
+                yield PARTIAL
+                continue
+            found = self._row(run.rollout.example, unit, source, step.inputs, wrote)
+            if isinstance(found, str):
+                yield found
+                continue
+            row, values = found
+            read = {field: json_value(values[field], info.annotation) for field, info in outputs.items()}
+            # The metric passed these very values, so the record of the run stands for this reply.
+            yield row if _plain(read) == _plain(wrote) else UNREADABLE
+
+    def prompt(self, inputs: Mapping[str, Any]) -> Prompt:
+        """What the candidate sends for some inputs, without demos."""
+        return self.adapter.prompt(self.signature, [], inputs)
+
+    def turns_for(self, example: dspy.Example) -> Turns | None:
+        """The prompt for an example, where the data has all that the predictor reads."""
+        if any(field not in example for field in self.signature.input_fields):
+            return None
+        return self._turns({field: example[field] for field in self.signature.input_fields})
+
+    def _turns(self, inputs: Mapping[str, Any]) -> Turns:
+        prompt = self.prompt(inputs)
+        system = (("system", prompt.system),) if prompt.system else ()
+        return (*system, *prompt.messages)
+
+    def _row(
+        self, identity: str, unit: str, source: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> tuple[Row, dict[str, Any]] | str:
+        turns, reply = self._turns(inputs), self._reply(inputs, outputs)
+        for text in (*(text for _, text in turns), reply):
+            _check_text(text, f"{self.name}, train example {identity}")
+            if not text.strip():
+                return EMPTY
+        try:
+            values: dict[str, Any] = self.adapter.parse(self.signature, reply)
+        except AdapterParseError:
+            return UNREADABLE
+        closed = balanced_output(self.signature) is not None
+        named = demo_label(outputs, self.signature) if closed else ""
+        return Row(prompt=turns, reply=reply, source=source, label=named, unit=unit), values
+
+    def _reply(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:
+        """Outputs as a demo of this rendering shows them."""
+        if isinstance(self.adapter, (Completion, Compact)):
+            cue = f"{label(next(iter(self.signature.output_fields)))}:"
+            text = "\n".join(output_lines(self.signature, outputs)).removeprefix(cue)
+            return text if isinstance(self.adapter, Completion) else text.strip()
+        messages = self.adapter.format(self.signature, [{**inputs, **outputs}], dict(inputs))
+        return next((turn["content"] for turn in messages if turn["role"] == "assistant"), "")
+
+    def _amiss(self, example: dspy.Example, values: Mapping[str, Any]) -> str | None:
+        """Why the metric does not pass outputs, those of other predictors being as labelled."""
+        given = example.inputs().toDict()
+        labelled = {field: value for field, value in example.items() if field not in given}
+        score = math.nan
+        with metered(_NoCalls()) as meter:
+            try:
+                score = float(self.task.metric(example, dspy.Prediction({**labelled, **values})))
+            except Exception:
+                # Of a run it may read what this prediction, which no program made, does not have.
+                return JUDGED if meter.stopped else UNSCORED
+        if meter.stopped:
+            return JUDGED
+        return None if score >= RIGHT else NOT_PASSED
+
+
+def _check_text(text: str, where: str) -> None:
+    """Refuse what no line of the files can hold.
+
+    Raises:
+        ExportError: The text holds NUL or a lone surrogate.
+    """
+    if "\0" in text:
+        raise ExportError("A text holds a NUL character.", where=where, fix="take it out of the data")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what = f"A text holds half a character (a lone surrogate): {text[error.start]!r}."
+        raise ExportError(what, where=where, fix="write the character whole, or leave it out") from error
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Output values as JSON has them, white space in a text as single spaces."""
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return {name: " ".join(v.split()) if isinstance(v, str) else v for name, v in plain.items()}
