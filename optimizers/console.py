@@ -186,7 +186,7 @@ def show_report(report: FrontierReport, folder: Path) -> None:
     _print_importance(report)
     _print_honesty(report)
     _print_spend(report)
-    _print(f"Picture: {folder / 'frontier.png'}")
+    _print(f"Page:    {folder / 'frontier.html'}")
     _print(f"Next:    optimize export {report.study} --to dspy")
 
 

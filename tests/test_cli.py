@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,14 @@ def test_help_loads_nothing_heavy(project: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "frontier" in done.stdout
+
+
+def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    whole = optimize("doctor", "--json", "--runs", str(runs), cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    assert {finding["level"] for finding in json.loads(whole.stdout)} <= {"ok", "warning"}
+    runs.write_text("no folder")
+    broken = optimize("doctor", "--runs", str(runs), cwd=tmp_path)
+    assert broken.returncode == 1
+    assert "--runs" in broken.stdout

@@ -10,11 +10,17 @@ from optimizers.export.dspy_program import load_program, write_dspy
 from optimizers.export.finetune import write_finetune
 from optimizers.export.openai_requests import write_openai
 from optimizers.export.point import Exported, rebuild
+from optimizers.export.python_module import write_python
 from optimizers.records.folder import StudyFolder
 
 __all__ = ["TARGETS", "export_point", "load_program", "writer"]
 
-TARGETS = {"dspy": write_dspy, "openai": write_openai, "finetune": write_finetune}
+TARGETS = {
+    "dspy": write_dspy,
+    "openai": write_openai,
+    "python": write_python,
+    "finetune": write_finetune,
+}
 """Target -> ``write(exported, folder) -> paths``, which verifies before it writes."""
 
 

@@ -18,12 +18,14 @@ from optimizers.models.llama import llama_sampling
 from optimizers.models.lm import call_settings
 from optimizers.renderings.constraints import output_schema
 from optimizers.renderings.fields import format_value, one_line
+from optimizers.renderings.rendering import abilities, response_format
 
 if TYPE_CHECKING:
     import dspy
 
     from optimizers.candidate import Sampling
     from optimizers.models.model import Model
+    from optimizers.renderings.rendering import Prompt
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
@@ -36,7 +38,7 @@ def write_openai(exported: Exported, folder: Path) -> list[Path]:
             not all that was measured; nothing is written.
     """
     for name, predictor in exported.compiled.module.named_predictors():
-        if why := _why_not(predictor):
+        if why := why_not(predictor):
             raise ExportError(why, where=name, fix="export to dspy, which carries it")
     contents = {
         name: _template(exported, name, predictor)
@@ -86,7 +88,7 @@ def _template(exported: Exported, name: str, predictor: dspy.Predict) -> dict[st
         "endpoint": "/completions" if prompt.raw else "/chat/completions",
         "inputs": {"fields": fields, "line_breaks": "keep"},
         "messages": messages,
-        "parameters": _parameters(*exported.serving(name), prompt),
+        "parameters": parameters_of(*exported.serving(name), prompt, abilities(predictor.lm)),
         "output_schema": output_schema(signature),
     }
     inputs = [values for values in samples(exported, signature) if None not in values.values()]
@@ -102,7 +104,7 @@ def _template(exported: Exported, name: str, predictor: dspy.Predict) -> dict[st
     )
 
 
-def _why_not(predictor: dspy.Predict) -> str | None:
+def why_not(predictor: dspy.Predict) -> str | None:
     """Why one request is not all that was measured, if it is not."""
     if not isinstance(predictor, PromptedPredict):
         return None
@@ -118,7 +120,15 @@ def _why_not(predictor: dspy.Predict) -> str | None:
     )
 
 
-def _parameters(model: Model, sampling: Sampling, prompt: Any) -> dict[str, Any]:
+def parameters_of(model: Model, sampling: Sampling, prompt: Prompt, able: frozenset[str]) -> dict[str, Any]:
+    """What is sent beside the messages, by OpenAI's names; nothing that the measured calls did without.
+
+    Args:
+        model: Who serves it.
+        sampling: How tokens are drawn.
+        prompt: What is sent.
+        able: What the engine takes, from :func:`optimizers.renderings.rendering.abilities`.
+    """
     settings = call_settings(model, sampling)
     limit = settings.pop("max_tokens")
     if model.engine == "llama":
@@ -126,11 +136,11 @@ def _parameters(model: Model, sampling: Sampling, prompt: Any) -> dict[str, Any]
     # OpenAI's reasoning models refuse the older name of the limit.
     name = "max_completion_tokens" if model.reasoning_room else "max_tokens"
     parameters: dict[str, Any] = {"model": model.name.partition("/")[2], name: limit, **settings}
-    if prompt.stop:
+    if prompt.stop and (prompt.raw or "grammar" in able):
         parameters["stop"] = list(prompt.stop)
-    if prompt.grammar:
+    if prompt.grammar and "grammar" in able:
         parameters["grammar"] = prompt.grammar
-    if prompt.schema:
-        json_schema = {"name": "outputs", "schema": prompt.schema}
-        parameters["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+    if declared := response_format(prompt, able):
+        kind = declared.pop("type")
+        parameters["response_format"] = {"type": kind, kind: declared}
     return parameters

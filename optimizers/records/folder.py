@@ -73,6 +73,11 @@ class StudyFolder:
         return self.path / "estimate.json"
 
     @property
+    def page(self) -> Path:
+        """Its frontier and all that is known of it, as a page for a browser."""
+        return self.path / "frontier.html"
+
+    @property
     def picture(self) -> Path:
         """Its frontier, drawn."""
         return self.path / "frontier.png"

@@ -126,7 +126,7 @@ def read_lines(signature: type[dspy.Signature], reply: str, *, stop: Sequence[st
     Raises:
         ValueError: An output is missing, or is not of its type.
     """
-    texts = _sections(list(signature.output_fields), reply.strip())
+    texts = sections_of(list(signature.output_fields), reply.strip())
     last = next(reversed(texts))
     for ending in stop:
         texts[last] = texts[last].split(ending, 1)[0]
@@ -140,7 +140,7 @@ def read_lines(signature: type[dspy.Signature], reply: str, *, stop: Sequence[st
     return values
 
 
-def _sections(names: Sequence[str], reply: str) -> dict[str, str]:
+def sections_of(names: Sequence[str], reply: str) -> dict[str, str]:
     """Output name -> its text, for the outputs whose label is there, in order."""
     first, *others = names
     reply = re.sub(rf"^{re.escape(label(first))}[ \t]*:", "", reply, count=1, flags=re.IGNORECASE).strip()

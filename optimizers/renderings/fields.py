@@ -122,29 +122,31 @@ def _member(text: str, members: Sequence[tuple[str, Any]], nullable: bool) -> An
     named = [(value.name, value) for _, value in members if isinstance(value, enum.Enum)]
     none = [(word, None) for word in _NONE_WORDS] if nullable else []
     for pairs in (members, named, none):
-        for spelling in _spellings(text):
+        for spelling in spellings(text):
             if any(spelling == allowed for allowed, _ in pairs):
                 return next(value for allowed, value in pairs if spelling == allowed)
-            alike = [value for allowed, value in pairs if _folded(spelling) == _folded(allowed)]
+            alike = [value for allowed, value in pairs if folded(spelling) == folded(allowed)]
             if alike and all(value == alike[0] for value in alike):
                 return alike[0]
     raise ValueError(f"{text!r} is none of {', '.join(allowed for allowed, _ in members)}")
 
 
-def _spellings(text: str) -> list[str]:
+def spellings(text: str) -> list[str]:
     """The text as it is, then without a full stop and surrounding quotes, in either order."""
     stopped = text.removesuffix(".").rstrip()
     return list(
-        dict.fromkeys([text, stopped, _unquoted(text), _unquoted(stopped), _unquoted(text).removesuffix(".")])
+        dict.fromkeys([text, stopped, unquoted(text), unquoted(stopped), unquoted(text).removesuffix(".")])
     )
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """A text without the quotes around it."""
     pairs = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
     return text[1:-1].strip() if len(text) > 1 and text[0] + text[-1] in pairs else text
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """A text with case and white space that do not count made alike."""
     return " ".join(text.split()).casefold()
 
 

@@ -342,13 +342,19 @@ def _config(prompt: Prompt, settings: Mapping[str, Any], able: frozenset[str], *
         stop += tuple(text for text in prompt.stop if text not in stop)
     return Config(
         stop=stop,
-        response_format=_response_format(prompt, able),
+        response_format=response_format(prompt, able),
         extensions=extensions or None,
         **fields,
     )
 
 
-def _response_format(prompt: Prompt, able: frozenset[str]) -> dict[str, Any] | None:
+def response_format(prompt: Prompt, able: frozenset[str]) -> dict[str, Any] | None:
+    """What a reply is constrained to by schema, as DSPy's requests say it; None where it is not.
+
+    Args:
+        prompt: What is sent.
+        able: What the engine takes, from :func:`abilities`.
+    """
     if prompt.schema is None or "schema" not in able:
         return None
     # Services in strict mode refuse a length; max_tokens bounds their replies.

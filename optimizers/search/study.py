@@ -15,6 +15,7 @@ from optimizers.data import json_value
 from optimizers.errors import BudgetError, BudgetSpent, StudyError
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
+from optimizers.evaluation.sent import sent
 from optimizers.frontier.chart import ChartPoint
 from optimizers.frontier.plot import draw_frontier
 from optimizers.frontier.report import FrontierReport
@@ -24,6 +25,7 @@ from optimizers.program_fields import fields_of
 from optimizers.proposals.pools import Pools, joined
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.page import write_study_page
 from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow
 from optimizers.records.summary import report_of
 from optimizers.search.blocks import blocks
@@ -307,7 +309,9 @@ class _Session:
         report = report_of(self.folder, self.ledger, frozen.roles, trials=self.done)
         self.folder.write_report(report)
         draw_frontier(report, self.folder.picture)
-        self.tracking.finish(report, self.folder.picture, self.folder.report)
+        shown = [point.candidate for point in report.points if point.roles != ("searched",)]
+        write_study_page(self.folder, self.ledger, report, {one.id: sent(self.task, one) for one in shown})
+        self.tracking.finish(report, [self.folder.picture, self.folder.page, self.folder.report])
         self.show("done", 1.0)
         return report
 

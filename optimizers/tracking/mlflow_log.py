@@ -7,7 +7,7 @@ write is raised when the study's record is closed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -140,8 +140,13 @@ class StudyRun:
 
         self._behind(write)
 
-    def finish(self, report: FrontierReport, picture: Path, content: Path) -> None:
-        """Put the result on the study's run: the answer as its note, the frontier as picture and JSON."""
+    def finish(self, report: FrontierReport, files: Sequence[Path]) -> None:
+        """Put the result on the study's run: the answer as its note, the frontier as files.
+
+        Args:
+            report: The result.
+            files: The frontier as a picture, a page and JSON.
+        """
         metrics = {
             "hypervolume": report.hypervolume,
             "trials": float(report.trials),
@@ -159,8 +164,8 @@ class StudyRun:
         def write() -> None:
             self._batch(self.run_id, metrics, {})
             self._client.set_tag(self.run_id, NOTE, report.answer[:TAG_LIMIT])
-            self._client.log_artifact(self.run_id, str(picture))
-            self._client.log_artifact(self.run_id, str(content))
+            for file in files:
+                self._client.log_artifact(self.run_id, str(file))
 
         self._behind(write)
         self._status = "FINISHED"

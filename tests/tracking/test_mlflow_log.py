@@ -78,7 +78,7 @@ def test_the_result_is_on_the_studys_run(folder: StudyFolder) -> None:
     picture.write_bytes(b"\x89PNG")
     folder.write_report(REPORT)
     with StudyRun.open(manifest(), folder) as run:
-        run.finish(REPORT, picture, content)
+        run.finish(REPORT, [picture, content])
     client = open_store(folder.path.parent)
     found = client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
@@ -88,7 +88,7 @@ def test_the_result_is_on_the_studys_run(folder: StudyFolder) -> None:
 
 def test_a_record_that_could_not_be_written_is_not_passed_over(folder: StudyFolder) -> None:
     with pytest.raises(OSError, match="missing"), StudyRun.open(manifest(), folder) as run:
-        run.finish(REPORT, folder.path / "missing.png", folder.path / "missing.json")
+        run.finish(REPORT, [folder.path / "missing.png"])
 
 
 def test_a_store_that_cannot_be_used_is_one_clear_error(
