@@ -188,7 +188,10 @@ def frontier(
 @app.command()
 def export(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
-    to: Annotated[str, typer.Option(help="What to export to: dspy, openai, python or finetune.")] = "dspy",
+    to: Annotated[
+        str,
+        typer.Option(help="What to: dspy, openai, python, promptfoo, prompty, litellm or finetune."),
+    ] = "dspy",
     point: Annotated[
         str | None, typer.Option(help="Candidate id of a frontier point; the best one if left out.")
     ] = None,

@@ -8,8 +8,11 @@ from pathlib import Path
 from optimizers.errors import UsageError
 from optimizers.export.dspy_program import load_program, write_dspy
 from optimizers.export.finetune import write_finetune
+from optimizers.export.litellm_proxy import write_litellm
 from optimizers.export.openai_requests import write_openai
 from optimizers.export.point import Exported, rebuild
+from optimizers.export.promptfoo import write_promptfoo
+from optimizers.export.prompty import write_prompty
 from optimizers.export.python_module import write_python
 from optimizers.records.folder import StudyFolder
 
@@ -19,6 +22,9 @@ TARGETS = {
     "dspy": write_dspy,
     "openai": write_openai,
     "python": write_python,
+    "promptfoo": write_promptfoo,
+    "prompty": write_prompty,
+    "litellm": write_litellm,
     "finetune": write_finetune,
 }
 """Target -> ``write(exported, folder) -> paths``, which verifies before it writes."""
