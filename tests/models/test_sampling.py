@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from optimizers.candidate import Candidate, Sampling
 from optimizers.errors import ModelError
-from optimizers.export.openai_requests import _parameters
+from optimizers.export.openai_requests import parameters_of
 from optimizers.models.from_lm import model_of
 from optimizers.models.llama import _body, llama_engine
 from optimizers.models.lm import bounds, language_model
@@ -272,13 +272,28 @@ def test_what_a_reasoning_model_may_think_is_reserved() -> None:
 
 def test_an_exported_request_holds_what_the_server_is_sent() -> None:
     prompt = Prompt(messages=(("user", "x"),))
-    assert _parameters(model("openai/gpt-5-mini"), Sampling(reasoning_effort="low"), prompt) == {
+    able = frozenset({"grammar", "schema"})
+    assert parameters_of(model("openai/gpt-5-mini"), Sampling(reasoning_effort="low"), prompt, able) == {
         "model": "gpt-5-mini", "max_completion_tokens": 256 + 16_384, "reasoning_effort": "low"
     }  # fmt: skip
-    assert _parameters(model(LOCAL), Sampling(temperature=0.75, repetition_penalty=1.5), prompt) == {
+    assert parameters_of(model(LOCAL), Sampling(temperature=0.75, repetition_penalty=1.5), prompt, able) == {
         "model": "smollm2-135m-instruct", "max_tokens": 256, "temperature": 0.75, "top_p": 1.0, "top_k": 0,
         "min_p": 0.0, "repeat_penalty": 1.5,
     }  # fmt: skip
+
+
+def test_an_exported_request_has_no_constraint_that_the_measured_one_had_not() -> None:
+    prompt = Prompt(
+        messages=(("user", "x"),), stop=("\n",), grammar='root ::= "x"', schema={"type": "object"}
+    )
+    plain = parameters_of(model("openai/gpt-5-mini"), Sampling(), prompt, frozenset())
+    assert plain.keys() == {"model", "max_completion_tokens"}
+    strict = parameters_of(model("openai/gpt-5-mini"), Sampling(), prompt, frozenset({"schema"}))
+    assert strict["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert not {"grammar", "stop"} & strict.keys()
+    whole = parameters_of(model(LOCAL), Sampling(), prompt, frozenset({"grammar", "schema"}))
+    assert whole["grammar"] == prompt.grammar
+    assert whole["stop"] == ["\n"]
 
 
 # llama.cpp.
