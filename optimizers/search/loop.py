@@ -313,7 +313,9 @@ class Search:
         each = {
             model.name: ceil(AT_ONCE * model.concurrency / len(self.blocks[0])) for model in self.space.models
         }
-        to_come = len(self.board.ran) * (1 - share) / share if share > 0 else float("inf")
+        ran = len(self.board.ran)
+        # The first block runs alone: only then is it known what share of the budget a block takes.
+        to_come = ran * (1 - share) / share if share > 0 else float("inf") if ran else 0.0
         return Room(each, int(max(1, min(AHEAD * to_come, sum(each.values())))))
 
     def _model_of(self, choices: Choices) -> str:
