@@ -152,7 +152,7 @@ class _Session:
 
     def restored(self) -> Search:
         """The search as earlier processes left it: their finished trials, gone through again."""
-        dev = blocks(self.task.dataset.dev, _closed_outputs(self.task), self.manifest.seed)
+        dev = self.ordered(self.task.dataset.dev)
         search = Search(self.board, self.measurer, dev, self.manifest.seed, scarce(self.manifest.budget))
         known = self.ledger.candidates()
         while (record := self.ledger.kept(_round_key(search.round + 1))) is not None:
@@ -162,6 +162,10 @@ class _Session:
                 if trial.number >= self.tracking.recorded:
                     self.log(trial, standing)
         return search
+
+    def ordered(self, part: Sequence[dspy.Example]) -> list[tuple[dspy.Example, ...]]:
+        """A part of the data in blocks, whatever order its rows were given in."""
+        return blocks(sorted(part, key=example_id), _closed_outputs(self.task), self.manifest.seed)
 
     def begin(self, search: Search, found: Round) -> None:
         """Begin a round: from then on what was found can be chosen."""
@@ -281,7 +285,7 @@ class _Session:
         # Points are measured in turns on the same examples: what fits the budget is paired.
         with suppress(BudgetSpent):
             # In an order of which every beginning is like the whole: some points run only a part.
-            ordered = blocks(self.task.dataset.test, _closed_outputs(self.task), self.manifest.seed)
+            ordered = self.ordered(self.task.dataset.test)
             examples, budget = [example for block in ordered for example in block], self.manifest.budget
             run_test(
                 frozen,
