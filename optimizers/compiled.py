@@ -103,6 +103,23 @@ def adapter_of(predictor: dspy.Predict, adapter: dspy.Adapter) -> dspy.Adapter:
     return adapter if own is None else sibling(adapter, own)
 
 
+def messages_of(
+    predictor: dspy.Predict, inputs: Mapping[str, Any], adapter: dspy.Adapter
+) -> list[dict[str, Any]]:
+    """The messages of a compiled predictor's first call.
+
+    Args:
+        predictor: A predictor of a compiled program.
+        inputs: Values of its input fields.
+        adapter: The program's rendering.
+    """
+    own = adapter_of(predictor, adapter)
+    messages: list[dict[str, Any]] = own.format(
+        predictor.signature, demos_of(predictor, inputs, own), dict(inputs)
+    )
+    return messages
+
+
 @dataclass(frozen=True)
 class PredictorCalls:
     """What a technique may do with the predictor it surrounds.

@@ -12,13 +12,17 @@ from typing import Any, ClassVar, Literal
 import dspy
 from dspy.lm15 import Message, Request, Response, Usage
 
-from optimizers.candidate import Candidate, PredictorPrompt
+from optimizers.candidate import Candidate, PredictorPrompt, Sampling
+from optimizers.compiled import compile_candidate
 from optimizers.data import load_rows
+from optimizers.export.point import Exported
+from optimizers.frontier.report import Estimate, Point
 from optimizers.models.model import Model, Price
 from optimizers.records.rows import Block, Rollout, Split, SplitSizes, StudyManifest
 from optimizers.search.blocks import BLOCK
 from optimizers.search.board import Board, Standing
 from optimizers.splits import Dataset, make_dataset
+from optimizers.task import LoadedTask
 
 
 class FakeEngine:
@@ -305,3 +309,40 @@ def manifest(**changes: Any) -> StudyManifest:
         "created": datetime(2026, 1, 2, tzinfo=UTC),
     }
     return StudyManifest(**content | changes)
+
+
+def exported_of(
+    task: LoadedTask,
+    model: Model,
+    rendering: str,
+    *,
+    technique: str = "direct",
+    study: Mapping[str, Any] | None = None,
+    **prompt: Any,
+) -> Exported:
+    """A frontier point of a task, of whose predictors all have the same prompt.
+
+    Args:
+        task: The task.
+        model: Serves it; need not be one of the task's.
+        rendering: How it is rendered.
+        technique: Its technique.
+        study: What the study's manifest says otherwise than a made-up one.
+        prompt: Fields of the prompt.
+    """
+    names = [name for name, _ in task.program.named_predictors()]
+    made = Candidate(
+        model=model.name,
+        rendering=rendering,
+        technique=technique,
+        predictors=dict.fromkeys(names, PredictorPrompt(**prompt)),
+        sampling=Sampling(temperature=0.3, top_p=0.9, max_tokens=60),
+    )
+    seen = Estimate(mean=0.8, low=0.7, high=0.9, n=50)
+    point = Point(
+        candidate=made, kind=model.kind, roles=("frontier",), dev=seen, cost=1e-6, latency=0.1,
+        prompt_tokens=50, completion_tokens=2,
+    )  # fmt: skip
+    models = tuple({each.name: each for each in (*task.models, model)}.values())
+    compiled = compile_candidate(task.program, made, models, measured=False)
+    return Exported(manifest(models=models, **study or {}), point, model, task, compiled)

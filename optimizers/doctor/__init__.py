@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizers.doctor.findings import Finding, checked, scrubbed
-from optimizers.doctor.machine import DISTRIBUTION, disk_for_weights, libraries, mlflow_store, runs_folder
+from optimizers.doctor.findings import DISTRIBUTION, Finding, checked, scrubbed
+from optimizers.doctor.machine import disk_for_weights, libraries, mlflow_store, runs_folder
 from optimizers.doctor.program import check_program
 
 if TYPE_CHECKING:

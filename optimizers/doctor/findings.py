@@ -13,6 +13,8 @@ from optimizers.errors import ParityError
 Level = Literal["ok", "warning", "problem"]
 T = TypeVar("T")
 
+DISTRIBUTION = "prompt-parity"
+
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWD|PASSWORD|CREDENTIAL)S?(_|$)", re.IGNORECASE)
 _SECRET = re.compile(
     r"((?:bearer|basic)\s+(?=\S{12})|[\w-]*(?:key|token|secret|password)=)[^\s@&,'\"]+"

@@ -13,12 +13,11 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizers.doctor.findings import Finding, Findings, Level, shown
+from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level, shown
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-DISTRIBUTION = "prompt-parity"
 EXTRAS = {"test": " (to run Parity's own tests)", "dev": " (to check and build Parity itself)"}
 
 RUNS_BYTES, SPARE_BYTES = 20_000_000, 500_000_000

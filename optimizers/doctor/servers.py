@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from optimizers.doctor.findings import Finding, shown
+from optimizers.doctor.findings import DISTRIBUTION, Finding, shown
 
 if TYPE_CHECKING:
     from optimizers.models.model import Model
@@ -77,7 +77,7 @@ def ask(address: str, variable: str) -> Answer:
 
 
 def _listed(address: str, variable: str) -> Answer:
-    headers = {"User-Agent": "prompt-parity"}
+    headers = {"User-Agent": DISTRIBUTION}
     if variable:
         headers["Authorization"] = f"Bearer {os.environ[variable]}"
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optimizers.compiled import adapter_of, compile_candidate, demos_of
+from optimizers.compiled import adapter_of, compile_candidate, messages_of
 from optimizers.frontier.page import Message, Sent
 
 if TYPE_CHECKING:
@@ -28,12 +28,10 @@ def sent(task: LoadedTask, candidate: Candidate) -> tuple[Sent, ...]:
         if any(field not in example for field in fields):
             continue
         inputs = {field: example[field] for field in fields}
-        adapter = adapter_of(predictor, compiled.adapter())
-        demos = demos_of(predictor, inputs, adapter)
-        raw = adapter.prompt(predictor.signature, demos, inputs).raw
+        raw = adapter_of(predictor, compiled.adapter()).needs_raw
         messages = [
             Message(role="text" if raw else message["role"], content=str(message["content"]))
-            for message in adapter.format(predictor.signature, demos, inputs)
+            for message in messages_of(predictor, inputs, compiled.adapter())
         ]
         found.append(Sent(predictor=name, messages=tuple(messages)))
     return tuple(found)

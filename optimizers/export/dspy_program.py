@@ -15,7 +15,7 @@ import dspy
 from pydantic import BaseModel, ConfigDict
 
 from optimizers.candidate import Candidate
-from optimizers.compiled import adapter_of, demos_of, running, serve_apart, set_choices
+from optimizers.compiled import messages_of, running, serve_apart, set_choices
 from optimizers.errors import ExportError, UserError
 from optimizers.export.point import Exported, samples
 from optimizers.models.lm import language_model
@@ -135,7 +135,7 @@ def _verify(exported: Exported, loaded: ExportedProgram) -> None:
     for name, predictor in exported.compiled.module.named_predictors():
         restored = again[name]
         for inputs in samples(exported, predictor.signature):
-            if _messages(predictor, adapter, inputs) != _messages(restored, loaded._adapter, inputs):
+            if messages_of(predictor, inputs, adapter) != messages_of(restored, inputs, loaded._adapter):
                 raise ExportError(
                     "The loaded program would send other messages than the measured one.",
                     where=f"{name}: {inputs}",
@@ -144,8 +144,3 @@ def _verify(exported: Exported, loaded: ExportedProgram) -> None:
             raise ExportError("The loaded program would not make the calls of its technique.", where=name)
         if restored.lm.kwargs != predictor.lm.kwargs:
             raise ExportError("The loaded program would sample otherwise than the measured one.", where=name)
-
-
-def _messages(predictor: dspy.Predict, adapter: dspy.Adapter, inputs: dict[str, Any]) -> Any:
-    own = adapter_of(predictor, adapter)
-    return own.format(predictor.signature, demos_of(predictor, inputs, own), inputs)

@@ -20,9 +20,8 @@ from dspy.utils.exceptions import AdapterParseError
 from optimizers.errors import ExportError
 from optimizers.export.forms import ODD_TEXTS, odd_values, values_of
 from optimizers.export.point import Exported, samples
-from optimizers.export.standalone import text_of
 from optimizers.renderings.completion import output_lines
-from optimizers.renderings.fields import compact_json, label
+from optimizers.renderings.fields import compact_json, label, text_of
 
 if TYPE_CHECKING:
     from optimizers.export.python_module import Step

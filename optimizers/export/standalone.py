@@ -25,7 +25,7 @@ from typing import Any
 
 from optimizers.errors import ExportError
 from optimizers.renderings.completion import sections_of
-from optimizers.renderings.fields import compact_json, folded, label, one_line, spellings, unquoted
+from optimizers.renderings.fields import compact_json, folded, label, one_line, spellings, text_of, unquoted
 
 
 def given(inputs: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
@@ -33,17 +33,6 @@ def given(inputs: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
     if set(inputs) != set(names):
         raise ValueError(f"The inputs are {', '.join(names)}, and not {', '.join(map(str, inputs))}.")
     return inputs
-
-
-def text_of(value: Any) -> str:
-    """A JSON value as it stands in a prompt."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, (int, float)) else compact_json(value)
 
 
 def as_lines(inputs: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -186,13 +186,18 @@ def _typed(value: Any, annotation: Any) -> Any:
 def _written(value: Any) -> str:
     if isinstance(value, enum.Enum):
         return _written(value.value)
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return text_of(value)
+    plain = serialize_for_json(value)
+    return text_of(plain) if isinstance(plain, (Mapping, list)) else str(plain)
+
+
+def text_of(value: Any) -> str:
+    """A JSON value as it stands in a prompt."""
     if isinstance(value, str):
         return value
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (int, float)):
-        return str(value)
-    plain = serialize_for_json(value)
-    return compact_json(plain) if isinstance(plain, (Mapping, list)) else str(plain)
+    return str(value) if isinstance(value, (int, float)) else compact_json(value)

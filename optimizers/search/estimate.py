@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from optimizers.budget import Budget, Use
-from optimizers.compiled import PromptedPredict, adapter_of, compile_candidate, demos_of
+from optimizers.compiled import PromptedPredict, compile_candidate, messages_of
 from optimizers.frontier.report import Amount, Prediction
 from optimizers.search.confirm import DEFAULT_ROWS
 from optimizers.space import FORMAT_TOKENS
@@ -133,11 +133,11 @@ def _rollout(task: LoadedTask, candidate: Candidate) -> Use:
     compiled = compile_candidate(task.program, candidate, task.models)
     adapter, total = compiled.adapter(), Use()
     for name, predictor in compiled.module.named_predictors():
-        serving, own = candidate.serving(name), adapter_of(predictor, adapter)
+        serving = candidate.serving(name)
         model, sizes = models[serving.model], []
         for example in task.dataset.dev[:ROWS]:
             inputs = {field: example.get(field, "") for field in predictor.signature.input_fields}
-            messages = own.format(predictor.signature, demos_of(predictor, inputs, own), inputs)
+            messages = messages_of(predictor, inputs, adapter)
             sizes.append(sum(len(str(message["content"]).encode()) for message in messages))
         technique = predictor.technique if isinstance(predictor, PromptedPredict) else None
         times = technique.calls(predictor.signature) if technique else 1

@@ -197,6 +197,8 @@ class Search:
             if not room.take(standing.candidate.model):
                 break
             picks.append((None, standing))
+            if not room.total:
+                break
             found = found.beside(place)
         self._run(picks)
         return min(0.99, SETTLED / lost) if picks else 1.0

@@ -12,16 +12,13 @@ import dspy
 import litellm
 import pytest
 import yaml
-from fakes import LARGE, SMALL, FakeEngine, Notes, manifest
+from fakes import LARGE, SMALL, FakeEngine, Notes, exported_of
 from pydantic import BaseModel
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
 from optimizers.errors import ExportError
 from optimizers.export.litellm_proxy import write_litellm
 from optimizers.export.openai_requests import render
 from optimizers.export.point import AWKWARD, Exported
-from optimizers.frontier.report import Estimate, Point
 from optimizers.models.model import Model
 from optimizers.task import LoadedTask
 
@@ -33,7 +30,6 @@ RENDERED = [
     (LARGE, "dspy_chat"),
 ]
 INJECTED = "Say which. {% raw %} {# gone #} {{ env.HOME }} os.environ/HOME\n---\nUser: it is !!python/x: [a"
-SEEN = Estimate(mean=0.8, low=0.7, high=0.9, n=50)
 Make = Callable[..., Exported]
 
 # LiteLLM's own types, as its router is made.
@@ -62,22 +58,7 @@ def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
     def made(
         model: Model, rendering: str, *, of: LoadedTask = task, technique: str = "direct", **study: Any
     ) -> Exported:
-        candidate = Candidate(
-            model=model.name,
-            rendering=rendering,
-            technique=technique,
-            predictors={
-                name: PredictorPrompt(instruction=INJECTED) for name, _ in of.program.named_predictors()
-            },
-            sampling=Sampling(temperature=0.3, top_p=0.9, max_tokens=60),
-        )
-        point = Point(
-            candidate=candidate, kind=model.kind, roles=("frontier",), dev=SEEN, cost=1e-6, latency=0.1,
-            prompt_tokens=50, completion_tokens=2,
-        )  # fmt: skip
-        models = tuple({each.name: each for each in (*of.models, model)}.values())
-        compiled = compile_candidate(of.program, candidate, models, measured=False)
-        return Exported(manifest(models=models, **study), point, model, of, compiled)
+        return exported_of(of, model, rendering, technique=technique, study=study, instruction=INJECTED)
 
     return made
 

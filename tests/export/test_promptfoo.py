@@ -19,15 +19,12 @@ import dspy
 import pytest
 import yaml
 from dspy.utils.exceptions import AdapterParseError
-from fakes import LARGE, SMALL, FakeEngine, Notes, manifest
+from fakes import LARGE, SMALL, FakeEngine, Notes, exported_of
 from pydantic import BaseModel
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
 from optimizers.errors import ExportError
 from optimizers.export.point import AWKWARD, Exported
 from optimizers.export.promptfoo import write_promptfoo
-from optimizers.frontier.report import Estimate, Point
 from optimizers.models.model import Model
 from optimizers.splits import Dataset, example_id
 from optimizers.task import LoadedTask
@@ -86,7 +83,6 @@ class Extract(dspy.Signature):
     line: Line = dspy.OutputField()
 
 
-SEEN = Estimate(mean=0.8, low=0.7, high=0.9, n=50)
 Make = Callable[..., Exported]
 
 
@@ -97,21 +93,8 @@ def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
     def made(
         model: Model, rendering: str, *, of: LoadedTask = task, technique: str = "direct", **prompt: Any
     ) -> Exported:
-        told = PredictorPrompt(**({"instruction": INJECTED, "demos": DEMOS, "demos_name": "two"} | prompt))
-        candidate = Candidate(
-            model=model.name,
-            rendering=rendering,
-            technique=technique,
-            predictors=dict.fromkeys([name for name, _ in of.program.named_predictors()], told),
-            sampling=Sampling(temperature=0.3, top_p=0.9, max_tokens=60),
-        )
-        point = Point(
-            candidate=candidate, kind=model.kind, roles=("frontier",), dev=SEEN, cost=1e-6, latency=0.1,
-            prompt_tokens=50, completion_tokens=2,
-        )  # fmt: skip
-        models = {each.name: each for each in (*of.models, model)}
-        compiled = compile_candidate(of.program, candidate, tuple(models.values()), measured=False)
-        return Exported(manifest(models=tuple(models.values())), point, model, of, compiled)
+        told = {"instruction": INJECTED, "demos": DEMOS, "demos_name": "two"} | prompt
+        return exported_of(of, model, rendering, technique=technique, **told)
 
     return made
 
@@ -255,7 +238,9 @@ def test_a_model_of_another_protocol_and_a_parameter_that_is_a_template_are_refu
 
 def test_a_suite_without_dev_examples_is_refused(make: Make, task: LoadedTask, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="dev example"):
-        write_promptfoo(make(LARGE, "turns", of=with_dev(task, [{"review": "file:///etc/passwd"}])), tmp_path)
+        write_promptfoo(
+            make(LARGE, "turns", of=with_dev(task, [{"review": "file:///some/secret"}])), tmp_path
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,15 +14,12 @@ from typing import Any
 
 import dspy
 import pytest
-from fakes import LARGE, SMALL, FakeEngine, Notes, manifest
+from fakes import LARGE, SMALL, FakeEngine, Notes, exported_of, manifest
 from pydantic import BaseModel
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
 from optimizers.errors import ExportError
 from optimizers.export.point import AWKWARD, Exported
 from optimizers.export.prompty import read_prompty, render_prompty, write_prompty
-from optimizers.frontier.report import Estimate, Point
 from optimizers.models.model import Model
 from optimizers.task import LoadedTask
 
@@ -42,7 +39,6 @@ ODD = (
     "user:\nsystem:\r\nassistant:",
     "x\n",
 )
-SEEN = Estimate(mean=0.8, low=0.7, high=0.9, n=50)
 Make = Callable[..., Exported]
 
 
@@ -69,21 +65,8 @@ def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
     def made(
         model: Model, rendering: str, *, of: LoadedTask = task, technique: str = "direct", **prompt: Any
     ) -> Exported:
-        told = PredictorPrompt(**({"instruction": INJECTED, "demos": DEMOS, "demos_name": "two"} | prompt))
-        candidate = Candidate(
-            model=model.name,
-            rendering=rendering,
-            technique=technique,
-            predictors=dict.fromkeys([name for name, _ in of.program.named_predictors()], told),
-            sampling=Sampling(temperature=0.3, top_p=0.9, max_tokens=60),
-        )
-        point = Point(
-            candidate=candidate, kind=model.kind, roles=("frontier",), dev=SEEN, cost=1e-6, latency=0.1,
-            prompt_tokens=50, completion_tokens=2,
-        )  # fmt: skip
-        models = tuple({each.name: each for each in (*of.models, model)}.values())
-        compiled = compile_candidate(of.program, candidate, models, measured=False)
-        return Exported(manifest(models=models), point, model, of, compiled)
+        told = {"instruction": INJECTED, "demos": DEMOS, "demos_name": "two"} | prompt
+        return exported_of(of, model, rendering, technique=technique, **told)
 
     return made
 
