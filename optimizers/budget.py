@@ -58,9 +58,17 @@ class Budget(BaseModel):
 
     def __str__(self) -> str:
         """As a person would write it: ``200 trials, 5 usd``."""
+        return ", ".join(f"{amount:,.10g} {unit}" for amount, unit in self._limits())
+
+    @property
+    def option(self) -> str:
+        """As the command line takes it: ``200trials,5usd``."""
+        return ",".join(f"{amount:.10g}{unit}" for amount, unit in self._limits())
+
+    def _limits(self) -> list[tuple[float, str]]:
         named = {"trials": "trials", "calls": "calls", "tokens": "tok", "dollars": "usd", "seconds": "s"}
-        said = [(getattr(self, field), unit) for field, unit in named.items()]
-        return ", ".join(f"{amount:,.10g} {unit}" for amount, unit in said if amount is not None)
+        known = [(getattr(self, field), unit) for field, unit in named.items()]
+        return [(amount, unit) for amount, unit in known if amount is not None]
 
 
 @dataclass(frozen=True)

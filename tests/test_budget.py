@@ -48,7 +48,9 @@ def test_a_unit_given_twice_is_refused() -> None:
 
 
 def test_a_budget_reads_back_as_it_is_written() -> None:
-    assert str(parse_budget(["200,5usd,30min"])) == "200 trials, 5 usd, 1,800 s"
+    budget = parse_budget(["2000,0.5usd,30min"])
+    assert str(budget) == "2,000 trials, 0.5 usd, 1,800 s"
+    assert parse_budget([budget.option]) == budget
 
 
 @given(uses, uses)

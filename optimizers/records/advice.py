@@ -1,0 +1,52 @@
+"""A study's advice from its records: no model is loaded, no network is used."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from optimizers.frontier.advice import Advice, advise
+from optimizers.frontier.forecast import Scored, forecast
+
+if TYPE_CHECKING:
+    from optimizers.records.folder import StudyFolder
+    from optimizers.records.ledger import Ledger
+
+RIGHT = 1.0
+"""Least score of a run that is learnt from."""
+
+
+def advice_of(folder: StudyFolder, ledger: Ledger) -> Advice:
+    """What to do after a finished study.
+
+    Args:
+        folder: The study's folder.
+        ledger: Its ledger.
+
+    Raises:
+        StudyError: The study is not finished.
+    """
+    report, manifest = folder.read_report(), folder.read_manifest()
+    model_of = {identity: candidate.model for identity, candidate in ledger.candidates().items()}
+    scored: dict[str, list[Scored]] = defaultdict(list)
+    spent = 0
+    for trial in ledger.trials():
+        for identity, block in trial.ran:
+            spent += block.calls
+            scored[model_of[identity]].append(Scored(spent, identity, block.scores))
+    final: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in ledger.rollouts(split="dev"):
+        if row.number == 0 and row.score is not None:
+            final[model_of[row.candidate]][row.candidate].append(row.score)
+    forecasts = {model.name: forecast(scored[model.name], final[model.name]) for model in manifest.models}
+    predictors = {name for point in report.points for name in point.candidate.predictors}
+    # Labels are right answers where one predictor writes them; a step's are what right runs wrote.
+    rows = manifest.sizes.train if len(predictors) == 1 else _right_runs(ledger)
+    again = f"optimize {manifest.program} --from {manifest.name} --budget {manifest.budget.option}"
+    return advise(report, forecasts, rows=rows, again=again)
+
+
+def _right_runs(ledger: Ledger) -> int:
+    """Train examples that some run got right."""
+    runs = ledger.rollouts(split="train")
+    return len({run.example for run in runs if run.score is not None and run.score >= RIGHT})

@@ -1,0 +1,312 @@
+"""How often the advice was right: searches replayed on the tables, advised on the way, then carried on.
+
+    python tests/benchmarks/advice.py
+    python tests/benchmarks/advice.py --task classify --seeds 20
+
+After 250, 500, 1,000 and 2,000 calls a search is taken for a finished study and advised; then it goes on
+until it has used as many calls again. What its best gained is looked up on the test examples, which the
+search never sees. Of them the advice sees one half, for its verdict; the other tells whether it was right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import optuna
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.ablations import write_between
+from benchmarks.race import KEPT_OUT, MARGIN, RESULTS, ROOT, TABLES, TASKS
+from benchmarks.replay import Book, Table
+from benchmarks.searchers import parity
+
+from optimizers.errors import BudgetSpent
+from optimizers.frontier.advice import Advice, Word, advise
+from optimizers.frontier.forecast import DOUBT, Scored, forecast
+from optimizers.frontier.report import Estimate, FrontierReport, Point, Role
+from optimizers.frontier.statistics import estimate
+from optimizers.frontier.verdict import Contender, compare
+from optimizers.starts import FixedChoices
+
+BEGIN, END = "<!-- advice: begin -->", "<!-- advice: end -->"
+CALLS = (250, 500, 1000, 2000)
+SEEDS = 50
+ROWS = 800
+"""Train examples with a right answer: the tables' tasks have more than fine-tuning wants."""
+
+Bought = tuple[int, int, list[float]]
+"""Calls used by then, candidate, scores."""
+
+
+class Logged(Book):
+    """A book that keeps what was bought."""
+
+    def __init__(self, table: Table, budget: int) -> None:
+        super().__init__(table, budget)
+        self.bought: list[Bought] = []
+
+    def buy(self, candidate: int, examples: Sequence[int], *, again: bool = False) -> np.ndarray:
+        """The same, kept."""
+        scores = super().buy(candidate, examples, again=again)
+        self.bought.append((self.used, candidate, scores.tolist()))
+        return scores
+
+
+@dataclass(frozen=True)
+class Case:
+    """One piece of advice, and what came after.
+
+    Attributes:
+        word: What was advised.
+        calls: Calls used by then.
+        gain: Gain that was expected of as much search again, for the model the advice is about.
+        gained: What that model's best gained on unseen test examples.
+        odds: Probability that was given of a match within the margin after as much again; None for one model.
+        matched: Whether it was one then, on unseen test examples; None for one model.
+    """
+
+    word: str
+    calls: int
+    gain: float
+    gained: float
+    odds: float | None
+    matched: bool | None
+
+
+def bought_by_search(table: Table, seed: int) -> list[Bought]:
+    """What Parity's search buys in order."""
+    book = Logged(table, 2 * max(CALLS))
+    try:
+        for _ in parity(book, np.random.default_rng(seed)):
+            pass
+    except BudgetSpent:
+        pass
+    return book.bought
+
+
+def cases(table: Table, bought: Sequence[Bought], seed: int) -> list[Case]:
+    """The advice after each number of calls, and what came after."""
+    order = np.random.default_rng(seed).permutation(table.test.shape[1])
+    seen, unseen = np.split(order, [len(order) // 2])
+    found = []
+    for calls in CALLS:
+        before = [one for one in bought if one[0] <= calls]
+        after = [one for one in bought if one[0] <= 2 * calls]
+        if not before or after[-1][0] < 1.5 * calls:
+            continue
+        said = advice(table, before, seen)
+        about = next(one for one in said.outlooks if one.model == _subject(said, table))
+        place = table.models.index(about.model)
+        ends = [_bests(table, part)[place] for part in (before, after)]
+        truth, half = table.test.mean(axis=1), table.test[:, unseen].mean(axis=1)
+        matched = None
+        if about.will_match is not None:
+            reference = _bests(table, before)[len(table.models) - 1]
+            matched = bool(half[ends[1]] >= half[reference] - MARGIN)
+        found.append(
+            Case(
+                word=said.word,
+                calls=calls,
+                gain=about.gain,
+                gained=float(truth[ends[1]] - truth[ends[0]]),
+                odds=about.will_match,
+                matched=matched,
+            )
+        )
+    return found
+
+
+def _subject(said: Advice, table: Table) -> str:
+    """The small model where there are two, whatever is shipped."""
+    return said.model if len(table.models) == 1 else table.models[0]
+
+
+def advice(table: Table, bought: Sequence[Bought], seen: np.ndarray) -> Advice:
+    """What would be advised after these purchases, with these test examples."""
+    forecasts, final = {}, _final(bought)
+    for number, name in enumerate(table.models):
+        own = {str(one): scores for one, scores in final.items() if table.model[one] == number}
+        steps = [
+            Scored(used, str(one), tuple(scores))
+            for used, one, scores in bought
+            if table.model[one] == number
+        ]
+        forecasts[name] = forecast(steps, own)
+    return advise(_report(table, final, _bests(table, bought), seen), forecasts, rows=ROWS, again="")
+
+
+def _final(bought: Sequence[Bought]) -> dict[int, list[float]]:
+    """All scores of each candidate."""
+    found: dict[int, list[float]] = {}
+    for _, one, scores in bought:
+        found.setdefault(one, []).extend(scores)
+    return found
+
+
+def _bests(table: Table, bought: Sequence[Bought]) -> list[int]:
+    """The candidate of each model that leads, by its own scores drawn to the usual."""
+    final, bests = _final(bought), []
+    for number in range(len(table.models)):
+        own = {one: scores for one, scores in final.items() if table.model[one] == number}
+        usual = np.mean([score for scores in own.values() for score in scores])
+        bests.append(max(own, key=lambda one: (sum(own[one]) + DOUBT * usual) / (len(own[one]) + DOUBT)))
+    return bests
+
+
+def _report(
+    table: Table, final: dict[int, list[float]], bests: Sequence[int], seen: np.ndarray
+) -> FrontierReport:
+    """A finished study's report of each model's best, the last model being the reference."""
+    reference, points = bests[-1], []
+    names = {one: _candidate(table, one).id for one in bests}
+    rival = _contender(table, reference, seen)
+    for number, one in enumerate(bests):
+        roles: tuple[Role, ...] = ("frontier", "best")
+        compared = None
+        if one == reference and len(table.models) > 1:
+            roles += ("reference",)
+        elif one != reference:
+            (compared,) = compare(
+                [_contender(table, one, seen)], rival, against=names[reference], margin=MARGIN, min_coverage=0
+            )
+        points.append(
+            Point(
+                candidate=_candidate(table, one),
+                kind="instruct" if number == 0 else "base",
+                roles=roles,
+                dev=_estimate(final[one]),
+                test=_estimate(table.test[one, seen].tolist()),
+                cost=float(table.cost[one]),
+                latency=0.0,
+                prompt_tokens=0.0,
+                completion_tokens=0.0,
+                comparison=compared,
+            )
+        )
+    return FrontierReport(
+        study="replayed", task=table.task, metric="", reference=table.models[-1], margin=MARGIN,
+        points=tuple(points), hypervolume=0.0, trials=0, rollouts=0, seconds=0.0, answer="",
+    )  # fmt: skip
+
+
+def _candidate(table: Table, one: int):
+    names = {"model": table.models[table.model[one]]}
+    prefix, place = names["model"], table.places[one]
+    choices = {"rendering": "serving", "answer.instruction": "instruction", "answer.demos": "demos"}
+    chosen = {f"{prefix}.{name}": place[part] for name, part in choices.items()}
+    if "draw" in place:
+        chosen[f"{prefix}.answer.balanced.draw"] = place["draw"]
+    return table.space.choose(FixedChoices(names | chosen))
+
+
+def _estimate(scores: Sequence[float]) -> Estimate:
+    return estimate(list(scores), groups=[str(number) for number in range(len(scores))])
+
+
+def _contender(table: Table, one: int, seen: np.ndarray) -> Contender:
+    scores = {str(place): float(table.test[one, place]) for place in seen}
+    return Contender(scores=scores, cost=float(table.cost[one]), coverage=1.0, groups={})
+
+
+def one_case(task: str, seed: int) -> list[Case]:
+    """One search with its advice."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    table = Table.read(task, {model: TABLES / f"{task}--{model}.parquet" for model in TASKS[task]})
+    return cases(table, bought_by_search(table, seed), seed)
+
+
+def run_all(tasks: Sequence[str], seeds: int, folder: Path, workers: int) -> None:
+    """Replay what was not replayed yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        (task, seed)
+        for task, seed in product(tasks, range(seeds))
+        if not (folder / f"{task}--{seed}.json").exists()
+    ]
+    with ProcessPoolExecutor(workers) as pool:
+        for (task, seed), found in zip(wanted, pool.map(_one, wanted), strict=True):
+            path = folder / f"{task}--{seed}.json"
+            path.write_text(json.dumps([vars(case) for case in found]), encoding="utf-8")
+
+
+def _one(what: tuple[str, int]) -> list[Case]:
+    return one_case(*what)
+
+
+def table_of(found: Sequence[Case]) -> str:
+    """A line per number of calls, then one per advice: what was expected, and what came."""
+    lines = [
+        "| advised | times | gain expected | gain that came | match expected | matched |",
+        "|---" * 6 + "|",
+    ]
+    groups = {f"after {calls:,} calls": [case for case in found if case.calls == calls] for calls in CALLS}
+    groups |= {word: [case for case in found if case.word == word] for word in get_args(Word)}
+    for name, own in groups.items():
+        if not own:
+            continue
+        came = np.array([case.gained for case in own])
+        error = came.std(ddof=1) / np.sqrt(len(came)) if len(came) > 1 else float("nan")
+        odds = [(case.odds, case.matched) for case in own if case.odds is not None]
+        cells = [
+            name, f"{len(own)}", f"{np.mean([case.gain for case in own]):+.3f}",
+            f"{came.mean():+.3f} ± {error:.3f}",
+            f"{np.mean([given for given, _ in odds]):.2f}" if odds else "",
+            f"{np.mean([matched for _, matched in odds]):.2f}" if odds else "",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def report(folder: Path) -> str:
+    """All that is known, for RESULTS.md."""
+    parts = [
+        "Parity's search replayed on the tables of the search race; after 250, 500, 1,000 and 2,000 calls it "
+        "is taken for a finished study and advised, then it goes on until it has used as many calls again. "
+        "Gains are of the best candidate of the model that the advice is about (where there are two, the "
+        "small one), in accuracy on test examples that neither search nor forecast saw, mean and standard "
+        "error over the replays, which are of the same tables and so not independent. `match`: within "
+        f"{MARGIN} of the reference's best, on the half of the test examples that the advice did not see."
+    ]
+    for task, models in TASKS.items():
+        paths = sorted(folder.glob(f"{task}--*.json"))
+        found = [Case(**one) for path in paths for one in json.loads(path.read_text(encoding="utf-8"))]
+        if found:
+            kept = ", kept out of all development" if task == KEPT_OUT else ""
+            parts += [f"### {task}, {' and '.join(models)}{kept}", table_of(found)]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Replay what was asked for, and write what is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", action="append", choices=TASKS, help="only this task; repeatable")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "runs" / "advice", help="where replays are kept"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
+    asked = parser.parse_args()
+    tasks = [
+        task
+        for task in asked.task or TASKS
+        if all((TABLES / f"{task}--{model}.parquet").exists() for model in TASKS[task])
+    ]
+    run_all(tasks, asked.seeds, asked.folder, asked.workers)
+    write_between(asked.results, BEGIN, END, report(asked.folder))
+
+
+if __name__ == "__main__":
+    main()
