@@ -334,6 +334,16 @@ def dashboard(
     raise typer.Exit(serve(_runs(runs), port))
 
 
+@app.command("help")
+def manual(
+    topic: Annotated[str | None, typer.Argument(help="What about; topics are listed if left out.")] = None,
+) -> None:
+    """Show a page of the manual, or list its topics."""
+    from optimizers.help import show_page, show_topics
+
+    show_topics() if topic is None else show_page(topic)
+
+
 def parse_objectives(text: str) -> tuple[Objective, ...]:
     """What a study trades off, as written on the command line.
 
