@@ -216,10 +216,10 @@ def _beside(point: Point) -> str:
         f"{point.latency:.2f} s at the median, {point.latency_p95:.2f} at p95, {point.concurrency} at once"
     )
     said = [f"{point.dev.mean:.3f} on dev (n = {point.dev.n})", speed]
+    if point.comparison is not None and point.comparison.more:
+        said.append(f"{point.comparison.more:,} more examples would settle it against the reference's best")
     if point.against_default is not None:
         said.append(f"to the reference's plain default {_verdict(point.against_default)}")
-    if point.comparison is not None and point.comparison.more:
-        said.append(f"{point.comparison.more:,} more examples would settle it")
     if point.noise is not None:
         said.append(f"run twice, {point.noise.changed:.0%} of {point.noise.n} scores change")
     return ", ".join(said)

@@ -35,14 +35,18 @@ SAME = 0.002
 MEANS = np.geomspace(0.0005, 0.4, 40)
 """Mean gains of the last doubling that are weighed."""
 
-USUAL, SPREAD = 0.02, 1.0
-"""Median of the prior of that mean, and the standard deviation of its logarithm."""
+RANGE, SPREAD = 1.0, 1.0
+"""Median of the prior of that mean, times the candidates tried, and the standard deviation of its logarithm.
 
-SHARES = np.linspace(0.25, 1.0, 16)
+Of candidates drawn evenly from a range of qualities the best is below its top by the range over their
+number, in the mean: so the last doubling gained the range over the number.
+"""
+
+SHARES = np.linspace(0.2, 1.0, 17)
 """Shares of the doubling before that are weighed."""
 
-SHARE, SHARE_SPREAD = 0.6, 0.2
-"""Centre and standard deviation of their prior, a Gaussian."""
+SHARE, SHARE_SPREAD = 0.5, 0.2
+"""Centre and standard deviation of their prior, a Gaussian: evenly drawn, each doubling gains half."""
 
 LEVELS = np.linspace(0.0025, 0.9975, 200)
 """Levels at which the forecast is kept."""
@@ -111,7 +115,7 @@ def forecast(scored: Sequence[Scored], final: Mapping[str, Sequence[float]]) -> 
     """
     known = {identity: scores for identity, scores in final.items() if len(scores)}
     if not known:
-        return Forecast(_predicted(_posterior([]), 1.0))
+        return Forecast(_predicted(_posterior([], 1), 1.0))
     quality, variance = _shrunk(known)
     now = max(quality, key=lambda one: quality[one])
     ends = [*_leaders(scored), now]
@@ -119,7 +123,7 @@ def forecast(scored: Sequence[Scored], final: Mapping[str, Sequence[float]]) -> 
     for before, after in pairwise(ends):
         gained = quality[after] - quality[before]
         steps.append((gained, 0.0 if before == after else float(np.sqrt(variance[before] + variance[after]))))
-    return Forecast(_predicted(_posterior(steps), max(0.0, 1.0 - quality[now])))
+    return Forecast(_predicted(_posterior(steps, len(known)), max(0.0, 1.0 - quality[now])))
 
 
 def _leaders(scored: Sequence[Scored]) -> list[str]:
@@ -159,14 +163,15 @@ def _shrunk(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], di
     return dict(zip(scores, quality, strict=True)), dict(zip(scores, left, strict=True))
 
 
-def _posterior(steps: Sequence[tuple[float, float]]) -> Floats:
+def _posterior(steps: Sequence[tuple[float, float]], candidates: int) -> Floats:
     """Weight of each mean of the last doubling's gain (rows) and each share (columns).
 
     Args:
         steps: Gain of each doubling, the last one last, and its standard error; 0 where the leader stayed.
+        candidates: How many were tried.
     """
-    strain = (np.log(MEANS / USUAL) / SPREAD)[:, None] ** 2 + ((SHARES - SHARE) / SHARE_SPREAD)[None, :] ** 2
-    log_weight = -0.5 * strain
+    off = np.log(MEANS * candidates / RANGE) / SPREAD, (SHARES - SHARE) / SHARE_SPREAD
+    log_weight = -0.5 * (off[0][:, None] ** 2 + off[1][None, :] ** 2)
     for back, (gained, error) in enumerate(reversed(steps)):
         mean = np.minimum(0.6, MEANS[:, None] / SHARES[None, :] ** back)
         log_weight = log_weight + np.log(_likelihood(gained, error, mean) + 1e-12)

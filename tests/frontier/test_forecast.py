@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 from optimizers.frontier.forecast import NOTHING, Forecast, Scored, forecast
 
 
-def rising(levels: list[float], n: int = 100, seed: int = 0) -> Forecast:
-    """The forecast for a search that measured candidates of these qualities, each at double the spend."""
+def rising(levels: list[float], n: int = 100, seed: int = 0, others: int = 30) -> Forecast:
+    """The forecast for a search that found candidates of these qualities, each at double the spend.
+
+    Others that were no good are tried along the way.
+    """
     random = np.random.default_rng(seed)
     scored, final = [], {}
+    for number in range(others):
+        scores = tuple((random.random(10) < 0.15).astype(float).tolist())
+        scored.append(Scored(spent=800.0 * (number + 1) / others, candidate=f"other {number}", scores=scores))
+        final[f"other {number}"] = scores
     for number, level in enumerate(levels):
         scores = tuple((random.random(n) < level).astype(float).tolist())
         scored.append(Scored(spent=100.0 * 2**number, candidate=str(number), scores=scores))
@@ -28,7 +35,7 @@ def test_a_search_that_still_gains_is_foretold_more_than_one_that_gained_nothing
 
 
 def test_a_gain_that_fades_is_not_carried_on_as_it_was() -> None:
-    assert rising([0.2, 0.6, 0.75, 0.76], n=400).mean < 0.8 * rising([0.2, 0.4, 0.55, 0.76], n=400).mean
+    assert rising([0.2, 0.6, 0.75, 0.76], n=400).mean < 0.8 * rising([0.2, 0.3, 0.5, 0.76], n=400).mean
 
 
 def test_a_luckier_measurement_of_few_examples_is_no_gain() -> None:
@@ -42,7 +49,12 @@ def test_nothing_is_foretold_past_a_quality_of_one() -> None:
 
 
 def test_before_anything_is_measured_there_is_the_prior_alone() -> None:
-    assert 0 < forecast([], {}).mean < 0.1
+    assert 0 < forecast([], {}).mean < 0.5
+
+
+def test_the_more_was_tried_the_less_is_left_to_find() -> None:
+    means = [rising([0.5, 0.6, 0.7, 0.7], others=others).mean for others in (4, 20, 100)]
+    assert means == sorted(means, reverse=True)
 
 
 @pytest.mark.parametrize(("gap", "odds"), [(-0.1, 1.0), (0.1, 0.0)])
