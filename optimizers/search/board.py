@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optimizers.budget import Use
 from optimizers.frontier.pareto import non_dominated, thin
 from optimizers.search.beliefs import believe, fitted, on_one_thread, prior
-from optimizers.search.evidence import Total, evidence, scores_of, window
+from optimizers.search.evidence import Total, evidence, scores_of, total, window
 from optimizers.search.features import features
 
 if TYPE_CHECKING:
@@ -121,8 +121,7 @@ class Board:
         self.ran: list[tuple[Standing, int]] = []
         self.tried: Counter[str] = Counter()
         self.chosen: set[frozenset[tuple[str, Any]]] = set()
-        self._window: list[Standing] = []
-        self._recent: dict[str, Standing] = {}
+        self._window: tuple[int, list[Standing]] = (0, [])
         self._sums: dict[str, float] = defaultdict(float)
         self._scored: dict[str, int] = defaultdict(int)
         self._believed: tuple[int, dict[str, float]] = (0, {})
@@ -138,14 +137,10 @@ class Board:
         """Count a candidate's next block."""
         if not standing.blocks:
             self.tried[standing.candidate.model] += 1
-            self._recent[standing.candidate.id] = standing
         self.ran.append((standing, len(standing.blocks)))
         standing.blocks.append(block)
         right, scored, cost = standing.total
         standing.total = right + sum(block.scores), scored + len(block.scores), cost + block.cost
-        if len(self.ran) % REVIEWED == 0:
-            ran = [one for one in self.standings.values() if one.blocks]
-            self._window, self._recent = window(ran, [one.total for one in ran]), {}
         self._sums[standing.candidate.model] += sum(block.scores)
         self._scored[standing.candidate.model] += len(block.scores)
 
@@ -158,7 +153,7 @@ class Board:
 
         All of them while they are few: what is asked of these takes no longer however many there are.
         """
-        return [standing for standing in (*self._window, *self._recent.values()) if standing.scored]
+        return [standing for standing in self._reviewed() if standing.scored]
 
     def quality(self, standing: Standing) -> float:
         """What is believed to be the candidate's quality, given all scores of all candidates."""
@@ -215,7 +210,7 @@ class Board:
         """
         if count is not None:
             return evidence([one for one in self.ran[:count] if one[0].choices is not None])
-        known = [one for one in (*self._window, *self._recent.values()) if one.choices is not None]
+        known = [one for one in self._reviewed() if one.choices is not None]
         return known, scores_of(known, [len(standing.blocks) for standing in known])
 
     def variances(self, of: Features) -> Variances:
@@ -240,6 +235,27 @@ class Board:
     def features_of(self, known: Sequence[Standing], proposed: Sequence[Mapping[str, Any]] = ()) -> Features:
         """What measured and proposed candidates have in common."""
         return features([*(standing.choices or {} for standing in known), *proposed], self.prefixes)
+
+    def _reviewed(self) -> list[Standing]:
+        """Those that may lead and a sample of the others, as chosen last, and those tried since.
+
+        Chosen when asked for, from what was known when it was due: going through earlier trials asks once.
+        """
+        due = len(self.ran) // REVIEWED * REVIEWED
+        since = self.ran[due:]
+        if self._window[0] != due:
+            later = Counter(standing.candidate.id for standing, _ in since)
+            ran = [
+                (one, len(one.blocks) - later[one.candidate.id])
+                for one in self.standings.values()
+                if len(one.blocks) > later[one.candidate.id]
+            ]
+            known = [one for one, _ in ran]
+            totals = [
+                one.total if count == len(one.blocks) else total(one.blocks[:count]) for one, count in ran
+            ]
+            self._window = due, window(known, totals)
+        return [*self._window[1], *(standing for standing, number in since if number == 0)]
 
     def _qualities(self) -> dict[str, float]:
         """Candidate id -> believed quality."""
