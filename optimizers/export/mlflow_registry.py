@@ -72,7 +72,7 @@ class Registration(BaseModel):
         ask: A command that asks it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = 1
     study: str
@@ -261,7 +261,7 @@ def _tags(exported: Exported) -> dict[str, str]:
 
 def _from(folder: Path, uri: str) -> str | None:
     """The store's address as seen from a folder; None for a declared one, which may hold a password."""
-    if "MLFLOW_TRACKING_URI" in os.environ:
+    if os.environ.get("MLFLOW_TRACKING_URI"):
         return None
     return f"sqlite:///{os.path.relpath(uri.removeprefix('sqlite:///'), folder.resolve())}"
 
