@@ -190,7 +190,7 @@ def export(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
     to: Annotated[
         str,
-        typer.Option(help="What to: dspy, openai, python, promptfoo, prompty, litellm or finetune."),
+        typer.Option(help="What to: dspy, openai, python, promptfoo, prompty, litellm, mlflow or finetune."),
     ] = "dspy",
     point: Annotated[
         str | None, typer.Option(help="Candidate id of a frontier point; the best one if left out.")
@@ -386,6 +386,7 @@ def _quiet() -> None:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # A cut reply is counted by its rollout; a warning for each would bury the view.
     for name in ("dspy.clients.lm", "dspy.predict.predict", "LiteLLM", "alembic"):

@@ -9,6 +9,7 @@ from optimizers.errors import UsageError
 from optimizers.export.dspy_program import load_program, write_dspy
 from optimizers.export.finetune import write_finetune
 from optimizers.export.litellm_proxy import write_litellm
+from optimizers.export.mlflow_registry import write_mlflow
 from optimizers.export.openai_requests import write_openai
 from optimizers.export.point import Exported, rebuild
 from optimizers.export.promptfoo import write_promptfoo
@@ -25,6 +26,7 @@ TARGETS = {
     "promptfoo": write_promptfoo,
     "prompty": write_prompty,
     "litellm": write_litellm,
+    "mlflow": write_mlflow,
     "finetune": write_finetune,
 }
 """Target -> ``write(exported, folder) -> paths``, which verifies before it writes."""

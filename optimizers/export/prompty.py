@@ -52,10 +52,11 @@ OPTIONS = {
 ROLES = ("system", "user", "assistant", "developer")
 _MARKER = re.compile(rf"\s*#?\s*({'|'.join(ROLES)})(\[.*\])?\s*:\s*", re.IGNORECASE)
 _FRONT = re.compile(r"\A---(.*?)(?:---|\+\+\+)\s*(.+)\Z", re.DOTALL)
-_RESERVED = frozenset(
-    {"true", "false", "none", "self", "loop", "super", "caller", "varargs", "kwargs", "not"}
-)
-_ONE_LINE = r'.replace("\r", "\n").split("\n") | map("trim") | select | join(" ")'
+RESERVED = frozenset({"true", "false", "none", "self", "loop", "super", "caller", "varargs", "kwargs", "not"})
+"""Names that Jinja has for its own use."""
+
+ONE_LINE = r'.replace("\r", "\n").split("\n") | map("trim") | select | join(" ")'
+"""What makes one line of a text in Jinja, as :func:`optimizers.renderings.fields.one_line` does."""
 
 
 def write_prompty(exported: Exported, folder: Path) -> list[Path]:
@@ -113,7 +114,7 @@ def _content(exported: Exported, parts: PromptParts) -> str:
             where=parts.name,
             fix=OTHERWISE,
         )
-    odd = sorted(_RESERVED & set(parts.signature.input_fields))
+    odd = sorted(RESERVED & set(parts.signature.input_fields))
     if odd:
         raise ExportError("Jinja has words for its own use.", where=f"{parts.name}: {odd[0]}", fix=OTHERWISE)
     body = "".join(f"{turn.role}:\n{''.join(map(_template, turn.parts))}\n\n" for turn in parts.turns)
@@ -136,7 +137,7 @@ def _content(exported: Exported, parts: PromptParts) -> str:
 def _template(piece: str | Place) -> str:
     if isinstance(piece, str):
         return re.sub(r"\{(?=[{%#]|\Z)", '{{ "{" }}', piece)
-    value = f"({piece.field} | string){_ONE_LINE}"
+    value = f"({piece.field} | string){ONE_LINE}"
     if not piece.led:
         return f"{{{{ {value} }}}}"
     return f'{{% set _text = {value} %}}{{{{ " " ~ _text if _text }}}}'

@@ -17,6 +17,7 @@ from optimizers.tracking.mlflow_store import experiment_of, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
     from optimizers.candidate import Candidate
     from optimizers.frontier.report import Estimate, FrontierReport
@@ -63,17 +64,14 @@ class StudyRun:
         runs = folder.path.parent
         client = open_store(runs)
         experiment = experiment_of(client, manifest.task, runs)
-        identity = f"{manifest.name} {manifest.created.isoformat()}"
-        known = client.search_runs(
-            [experiment], filter_string=f"tags.`{STUDY}` = '{identity}'", max_results=1
-        )
-        if known:
-            run_id = known[0].info.run_id
+        known = study_run(client, experiment, manifest)
+        if known is not None:
+            run_id = known.info.run_id
             client.update_run(run_id, status="RUNNING")
-            resumed = cls(client, experiment, run_id, int(known[0].data.tags.get(RECORDED, 0)))
+            resumed = cls(client, experiment, run_id, int(known.data.tags.get(RECORDED, 0)))
             resumed._behind(resumed._drop_half_recorded)
             return resumed
-        tags = {STUDY: identity, KIND: "study", "mlflow.runName": manifest.name}
+        tags = {STUDY: _identity(manifest), KIND: "study", "mlflow.runName": manifest.name}
         run = client.create_run(experiment, tags=tags)
         opened = cls(client, experiment, run.info.run_id)
         opened._behind(lambda: opened._batch(run.info.run_id, {}, _study_parameters(manifest)))
@@ -132,7 +130,7 @@ class StudyRun:
                 start_time=ended - int(seconds * 1000),
                 tags=tags | {"mlflow.runName": f"trial {number}: {candidate.label}"},
             )
-            self._batch(run.info.run_id, metrics, _parameters(candidate))
+            self._batch(run.info.run_id, metrics, choices_of(candidate))
             self._client.log_text(run.info.run_id, _prompt(candidate), "prompt.txt")
             self._client.log_text(run.info.run_id, candidate.model_dump_json(indent=2), "candidate.json")
             self._client.set_terminated(run.info.run_id, end_time=ended)
@@ -190,6 +188,22 @@ class StudyRun:
         )
 
 
+def study_run(client: MlflowClient, experiment: str, manifest: StudyManifest) -> Run | None:
+    """The run of a study; None where it was recorded in another store, or not at all.
+
+    Args:
+        client: The store.
+        experiment: Id of the task's experiment.
+        manifest: The study's.
+    """
+    own = f"tags.`{STUDY}` = '{_identity(manifest)}'"
+    return next(iter(client.search_runs([experiment], filter_string=own, max_results=1)), None)
+
+
+def _identity(manifest: StudyManifest) -> str:
+    return f"{manifest.name} {manifest.created.isoformat()}"
+
+
 def _study_parameters(manifest: StudyManifest) -> dict[str, str]:
     return {
         "program": manifest.program,
@@ -206,7 +220,8 @@ def _study_parameters(manifest: StudyManifest) -> dict[str, str]:
     }
 
 
-def _parameters(candidate: Candidate) -> dict[str, str]:
+def choices_of(candidate: Candidate) -> dict[str, str]:
+    """A candidate's choices as parameters to filter and compare by."""
     parameters = {
         "model": candidate.model,
         "rendering": candidate.rendering,
