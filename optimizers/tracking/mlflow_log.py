@@ -17,6 +17,7 @@ from optimizers.tracking.mlflow_store import experiment_of, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
     from optimizers.candidate import Candidate
     from optimizers.frontier.report import Estimate, FrontierReport
@@ -63,17 +64,14 @@ class StudyRun:
         runs = folder.path.parent
         client = open_store(runs)
         experiment = experiment_of(client, manifest.task, runs)
-        identity = f"{manifest.name} {manifest.created.isoformat()}"
-        known = client.search_runs(
-            [experiment], filter_string=f"tags.`{STUDY}` = '{identity}'", max_results=1
-        )
-        if known:
-            run_id = known[0].info.run_id
+        known = study_run(client, experiment, manifest)
+        if known is not None:
+            run_id = known.info.run_id
             client.update_run(run_id, status="RUNNING")
-            resumed = cls(client, experiment, run_id, int(known[0].data.tags.get(RECORDED, 0)))
+            resumed = cls(client, experiment, run_id, int(known.data.tags.get(RECORDED, 0)))
             resumed._behind(resumed._drop_half_recorded)
             return resumed
-        tags = {STUDY: identity, KIND: "study", "mlflow.runName": manifest.name}
+        tags = {STUDY: _identity(manifest), KIND: "study", "mlflow.runName": manifest.name}
         run = client.create_run(experiment, tags=tags)
         opened = cls(client, experiment, run.info.run_id)
         opened._behind(lambda: opened._batch(run.info.run_id, {}, _study_parameters(manifest)))
@@ -112,16 +110,17 @@ class StudyRun:
             seconds: Wall-clock seconds it took.
         """
         ended = int(time.time() * 1000)
+        # Rounded, as MLflow's tables show every digit; the ledger has them all.
         metrics = {
-            "quality": quality.mean,
-            "quality_low": quality.low,
-            "quality_high": quality.high,
-            "quality_se": (quality.high - quality.low) / (2 * 1.96),
+            "quality": round(quality.mean, 4),
+            "quality_low": round(quality.low, 4),
+            "quality_high": round(quality.high, 4),
+            "quality_se": round((quality.high - quality.low) / (2 * 1.96), 4),
             "n": float(quality.n),
             "failures": float(quality.failures),
-            "cost_per_1000": 1000 * cost,
+            "cost_per_1000": float(f"{1000 * cost:.4g}"),
             "rollouts": float(rollouts),
-            "seconds": seconds,
+            "seconds": round(seconds, 3),
         }
         tags = {PARENT: self.run_id, KIND: "trial", "parity.candidate": candidate.id}
         tags |= {TRIAL: str(number)}
@@ -188,6 +187,22 @@ class StudyRun:
             metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
             params=[Param(name, value[:PARAM_LIMIT]) for name, value in parameters.items()],
         )
+
+
+def study_run(client: MlflowClient, experiment: str, manifest: StudyManifest) -> Run | None:
+    """The run of a study; None where it was recorded in another store, or not at all.
+
+    Args:
+        client: The store.
+        experiment: Id of the task's experiment.
+        manifest: The study's.
+    """
+    own = f"tags.`{STUDY}` = '{_identity(manifest)}'"
+    return next(iter(client.search_runs([experiment], filter_string=own, max_results=1)), None)
+
+
+def _identity(manifest: StudyManifest) -> str:
+    return f"{manifest.name} {manifest.created.isoformat()}"
 
 
 def _study_parameters(manifest: StudyManifest) -> dict[str, str]:
