@@ -325,13 +325,20 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path(
 
 @app.command()
 def dashboard(
+    study: Annotated[str | None, typer.Argument(help="Study to show; the newest if left out.")] = None,
     runs: RunsOption = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port on this machine.")] = 5000,
+    in_browser: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Open the browser; if left out, at a terminal with a display."),
+    ] = None,
 ) -> None:
-    """Open MLflow on the store that studies are recorded in."""
-    from optimizers.tracking.dashboard import serve
+    """Show a study in MLflow, and in Optuna's dashboard where it is installed, until Ctrl-C."""
+    _quiet()
+    from optimizers.tracking.dashboard import display_there, serve
 
-    raise typer.Exit(serve(_runs(runs), port))
+    asked = display_there() if in_browser is None else in_browser
+    raise typer.Exit(serve(_runs(runs), study, port, in_browser=asked))
 
 
 @app.command("help")

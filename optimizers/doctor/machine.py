@@ -18,7 +18,11 @@ from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level, s
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-EXTRAS = {"test": " (to run Parity's own tests)", "dev": " (to check and build Parity itself)"}
+EXTRAS = {
+    "dashboard": " (to see a study in Optuna's dashboard too)",
+    "test": " (to run Parity's own tests)",
+    "dev": " (to check and build Parity itself)",
+}
 
 RUNS_BYTES, SPARE_BYTES = 20_000_000, 500_000_000
 """Disk for a study, which takes 2 to 10 MB, and what should be free beside what is needed."""

@@ -183,6 +183,18 @@ def list_studies(runs: Path) -> list[str]:
     return sorted(path.parent.name for path in runs.glob("*/study.json"))
 
 
+def newest_study(runs: Path) -> StudyFolder:
+    """The study that was begun last.
+
+    Raises:
+        StudyError: There is none yet.
+    """
+    folders = [StudyFolder.at(runs, name) for name in list_studies(runs)]
+    if not folders:
+        raise StudyError("There is no study yet.", where=str(runs), fix="run one first: optimize PROGRAM")
+    return max(folders, key=lambda folder: folder.read_manifest().created)
+
+
 def write_record(path: Path, content: BaseModel) -> None:
     """Write beside the file and move into place, so that a reader never sees half of it."""
     beside = path.with_suffix(f".{os.getpid()}.part")

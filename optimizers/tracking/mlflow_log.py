@@ -110,16 +110,17 @@ class StudyRun:
             seconds: Wall-clock seconds it took.
         """
         ended = int(time.time() * 1000)
+        # Rounded, as MLflow's tables show every digit; the ledger has them all.
         metrics = {
-            "quality": quality.mean,
-            "quality_low": quality.low,
-            "quality_high": quality.high,
-            "quality_se": (quality.high - quality.low) / (2 * 1.96),
+            "quality": round(quality.mean, 4),
+            "quality_low": round(quality.low, 4),
+            "quality_high": round(quality.high, 4),
+            "quality_se": round((quality.high - quality.low) / (2 * 1.96), 4),
             "n": float(quality.n),
             "failures": float(quality.failures),
-            "cost_per_1000": 1000 * cost,
+            "cost_per_1000": float(f"{1000 * cost:.4g}"),
             "rollouts": float(rollouts),
-            "seconds": seconds,
+            "seconds": round(seconds, 3),
         }
         tags = {PARENT: self.run_id, KIND: "trial", "parity.candidate": candidate.id}
         tags |= {TRIAL: str(number)}

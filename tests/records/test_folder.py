@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.errors import StudyError
-from optimizers.records.folder import StudyFolder, list_studies, valid_name
+from optimizers.records.folder import StudyFolder, list_studies, newest_study, valid_name
 
 
 @given(st.text(max_size=100))
@@ -28,6 +29,12 @@ def test_a_study_is_found_again(tmp_path: Path) -> None:
     StudyFolder.create(tmp_path, made)
     assert list_studies(tmp_path) == ["reviews-1"]
     assert StudyFolder.load(tmp_path, "reviews-1").read_manifest() == made
+
+
+def test_the_newest_study_is_the_one_begun_last(tmp_path: Path) -> None:
+    for name, year in (("b", 2026), ("c", 2028), ("a", 2027)):
+        StudyFolder.create(tmp_path, manifest(name=name, created=datetime(year, 1, 1, tzinfo=UTC)))
+    assert newest_study(tmp_path).path.name == "c"
 
 
 def test_a_missing_study_names_those_there_are(tmp_path: Path) -> None:

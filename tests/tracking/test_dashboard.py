@@ -1,38 +1,170 @@
-"""`optimize dashboard`: MLflow's server on the right store, on this machine only."""
+"""`optimize dashboard`: the study's pages, on this machine only, and nothing left behind."""
 
 from __future__ import annotations
 
-import subprocess
+import os
+import signal
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fakes import candidate, manifest
 
+from optimizers.errors import StudyError, UsageError
+from optimizers.frontier.statistics import estimate
+from optimizers.records.folder import StudyFolder
 from optimizers.tracking import dashboard
+from optimizers.tracking.mlflow_log import StudyRun
+from optimizers.tracking.study_view import StudyPages
+
+PAGES = StudyPages(trials="/#/trials", charts="/#/charts", result="/#/result")
 
 
-def test_the_server_is_started_on_loopback_and_never_waits_for_the_network(
+def test_an_unknown_study_or_none_at_all_is_the_usual_error(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="run one first"):
+        dashboard.serve(tmp_path, None, 5000, in_browser=False)
+    StudyFolder.create(tmp_path, manifest())
+    with pytest.raises(StudyError, match="there are study"):
+        dashboard.serve(tmp_path, "another", 5000, in_browser=False)
+
+
+def test_a_port_in_use_is_an_error_that_names_a_free_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[tuple[list[str], dict[str, str]]] = []
-
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
-        started.append((command, env))
-        return subprocess.CompletedProcess(command, 0)
-
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(dashboard.subprocess, "run", run)
-    assert dashboard.serve(tmp_path, 5123) == 0
-    ((command, env),) = started
-    assert f"sqlite:///{tmp_path.resolve()}/mlflow.db" in command
+    StudyFolder.create(tmp_path, manifest())
+    with socket.create_server((dashboard.HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"Port {port}.* in use") as error:
+            dashboard.serve(tmp_path, "study", port, in_browser=False)
+    assert error.value.fix is not None
+    assert dashboard.is_free(int(error.value.fix.split("--port ")[1]))
+
+
+def test_the_servers_listen_on_loopback_and_never_wait_for_the_network() -> None:
+    command = dashboard.mlflow_command("sqlite:////store.db", 5123)
     assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--backend-store-uri") + 1] == "sqlite:////store.db"
+    assert "127.0.0.1" in dashboard.optuna_command(Path("optuna.db"), 5124)
     # Off line, the server hangs in LiteLLM's fetch of its price list unless it is told not to.
-    assert env["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
+    assert dashboard.SETTINGS["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
 
 
-def test_an_interrupt_ends_it_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(command: list[str], **options: Any) -> None:
+@pytest.mark.parametrize(
+    ("terminal", "environment", "opens"),
+    [
+        (True, {"DISPLAY": ":0"}, True),
+        (True, {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        (False, {"DISPLAY": ":0"}, False),
+        (True, {}, False),
+        (True, {"DISPLAY": ":10", "SSH_CONNECTION": "there 1 here 22"}, False),
+    ],
+)
+def test_a_browser_is_opened_unasked_only_where_somebody_sees_it(
+    terminal: bool, environment: dict[str, str], opens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert dashboard.display_there() == opens
+
+
+def no_browser(url: str) -> bool:
+    return False
+
+
+def broken_browser(url: str) -> bool:
+    raise webbrowser.Error("no runnable browser")
+
+
+@pytest.mark.parametrize("browser", [no_browser, broken_browser])
+def test_the_addresses_are_printed_and_a_missing_browser_is_no_failure(
+    browser: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(webbrowser, "open", browser)
+    dashboard.show("study", PAGES, "http://127.0.0.1:5123", in_browser=True)
+    printed = capsys.readouterr()
+    assert "http://127.0.0.1:5123/#/trials" in printed.out
+    assert "No browser" in printed.err
+
+
+def is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_server_started_ends_with_it(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    parent = (
+        "import pathlib, subprocess, sys, time; "
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}]); "
+        f"pathlib.Path({str(noted)!r}).write_text(str(child.pid)); time.sleep(60)"
+    )
+    with dashboard._running([sys.executable, "-c", parent]) as server:
+        while not (noted.exists() and noted.read_text()):
+            time.sleep(0.05)
+        started = int(noted.read_text())
+        assert is_alive(started)
+    assert server.poll() is not None
+    deadline = time.monotonic() + 5
+    while is_alive(started) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(started)
+
+
+def test_optunas_dashboard_that_is_missing_or_broken_is_said_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = StudyFolder.create(tmp_path, manifest())
+    folder.optuna.touch()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with dashboard._optuna(folder, 5123) as server:
+        assert server is None
+    assert "pip install 'prompt-parity[dashboard]'" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(dashboard, "optuna_command", lambda storage, port: [sys.executable, "-c", "exit(1)"])
+    with dashboard._optuna(folder, dashboard.free_port(20000)) as server:
+        assert server is None
+    assert "goes on without it" in capsys.readouterr().err
+
+
+def test_a_killed_command_ends_as_an_interrupted_one() -> None:
+    with pytest.raises(KeyboardInterrupt), dashboard._interruptible():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_the_real_server_shows_the_study_until_it_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = StudyFolder.create(tmp_path, manifest())
+    with StudyRun.open(manifest(), folder) as run:
+        chosen = candidate("local/small", "instruction")
+        run.trial(0, chosen, estimate([1.0, 0.0]), cost=2e-6, rollouts=2, seconds=0.5)
+    port = dashboard.free_port(20000 + os.getpid() % 20000)
+    answers: list[str] = []
+
+    def look(name: str, pages: StudyPages, root: str, *, in_browser: bool) -> None:
+        connection = HTTPConnection(root.removeprefix("http://"), timeout=20)
+        connection.request("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=reviews")
+        answers.append(connection.getresponse().read().decode())
+        connection.close()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dashboard.subprocess, "run", interrupted)
-    assert dashboard.serve(tmp_path, 5123) == 0
+    monkeypatch.setattr(dashboard, "show", look)
+    assert dashboard.serve(tmp_path, None, port, in_browser=False) == 0
+    assert f"mlflow.sharedViewState.{run.run_id}" in answers[0]
+    assert dashboard.is_free(port)
