@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -59,9 +60,19 @@ def open_round(
         inherited = len(earlier)
         study.set_user_attr(INHERITED, inherited)
     own = [row for row in known if row.round == number]
-    for row in own[study._storage.get_n_trials(study._study_id) - inherited :]:
+    for row in own[_count(path, title) - inherited :]:
         add_trial(study, space, row)
     return study
+
+
+def _count(path: Path, title: str) -> int:
+    """Trials of a study. Optuna itself would load them all to count them."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    query = "SELECT COUNT(*) FROM trials JOIN studies USING (study_id) WHERE study_name = :title"
+    with engine.connect() as connection:
+        found = int(connection.execute(sa.text(query), {"title": title}).scalar_one())
+    engine.dispose()
+    return found
 
 
 def add_trial(study: optuna.Study, space: SearchSpace, row: TrialRow) -> None:
