@@ -28,7 +28,7 @@ def _head(found: StudyComparison) -> Iterable[str]:
 def _what_differs(found: StudyComparison) -> Iterable[str]:
     yield "## What differs between the studies"
     if not found.differences:
-        yield "Nothing that is on record: program, data, models, prices, margin, budget and seed are the same."
+        yield "Nothing that is on record: program, data, models, prices, margin, budget and seed are alike."
         return
     yield _differences(found.differences)
 

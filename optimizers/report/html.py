@@ -9,6 +9,8 @@ from importlib.resources import files
 
 from markdown_it import MarkdownIt
 
+from optimizers.report.markdown import plain
+
 
 def to_html(markdown: str, title: str) -> str:
     """A whole HTML page.
@@ -18,7 +20,7 @@ def to_html(markdown: str, title: str) -> str:
 
     Args:
         markdown: What the page says.
-        title: Its title, as plain text.
+        title: Its title, any text.
     """
     style = files("optimizers.report").joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
@@ -30,7 +32,7 @@ def to_html(markdown: str, title: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{html.escape(title)}</title>
+<title>{html.escape(plain(title))}</title>
 <style>{style}</style>
 </head>
 <body>
