@@ -158,8 +158,9 @@ def _pairs_of_bests(a: Study, b: Study) -> list[tuple[str, Point, Point]]:
     found: dict[tuple[str, str], tuple[str, Point, Point]] = {}
     for of, one, other in pairs:
         if one is not None and other is not None:
-            # Often the best of all is the best of a model: held against each other once.
-            found.setdefault((one.candidate.id, other.candidate.id), (of, one, other))
+            # Often the best of all is the best of a model: then they are held against each other once.
+            both = one.candidate.id, other.candidate.id
+            found[both] = (f"{found[both][0]}, {of}" if both in found else of, one, other)
     return list(found.values())
 
 

@@ -25,7 +25,7 @@ class Contest(Record):
     """A candidate of the second study against its counterpart in the first.
 
     Attributes:
-        of: What they are the best of: ``all models``, or a model's name.
+        of: What they are the best of: ``all models``, a model's name, or both.
         a: The first study's.
         b: The second study's.
         same: Whether they are one and the same candidate, measured twice.

@@ -113,7 +113,7 @@ def _found(report: StudyReport) -> Iterable[str]:
         )
         for number, row in enumerate(report.frontier, start=1)
     ]
-    yield table(("", "model", "test", "USD / 1,000", "beside the reference's best"), shown, numbers=[3])
+    yield table(("", "model", "test", "USD / 1,000", "beside the reference's best"), shown, numbers=[0, 3])
     yield bullets(
         f"Point {number}, {code(row.point.candidate)}: {escape(row.point.summary)}"
         for number, row in enumerate(report.frontier, start=1)
