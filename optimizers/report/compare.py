@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
 from optimizers.candidate import Candidate
@@ -61,9 +61,11 @@ def _check_metric(a: StudyManifest, b: StudyManifest) -> None:
 
 
 def _compare(a: Study, b: Study) -> StudyComparison:
-    tests = [{row.id for row in study.examples.values() if row.split == "test"} for study in (a, b)]
     margin = min(a.manifest.margin, b.manifest.margin)
-    contests = tuple(_contests(a, b, margin))
+    bests = _pairs_of_bests(a, b)
+    fought = [(_contender(b, other), _contender(a, one)) for _, one, other in bests]
+    contests = tuple(_contests(bests, fought, margin, max(a.manifest.min_coverage, b.manifest.min_coverage)))
+    tests = [set[str]().union(*(both[place].scores for both in fought)) for place in (1, 0)]
     return StudyComparison(
         a=a.manifest.name,
         b=b.manifest.name,
@@ -94,7 +96,7 @@ def differences(a: StudyManifest, b: StudyManifest) -> Iterable[Difference]:
         ("margin", f"{a.margin:g}", f"{b.margin:g}"),
         ("coverage needed", f"{a.min_coverage:g}", f"{b.min_coverage:g}"),
         ("objectives", ", ".join(a.objectives), ", ".join(b.objectives)),
-        ("budget", str(a.budget), str(b.budget)),
+        ("budget", str(a.budget) or NONE, str(b.budget) or NONE),
         ("seed", a.seed, b.seed),
         ("proposer", a.proposer.name if a.proposer else NONE, b.proposer.name if b.proposer else NONE),
         ("began with the prompts of", a.started_from or NONE, b.started_from or NONE),
@@ -122,17 +124,19 @@ def _prices(a: StudyManifest, b: StudyManifest) -> Iterable[tuple[str, tuple[str
     return [(name, (price, prices[1][name])) for name, price in prices[0].items() if name in prices[1]]
 
 
-def _contests(a: Study, b: Study, margin: float) -> Iterable[Contest]:
-    """The best of all, then each model's: all verdicts are of one family."""
-    bests = _pairs_of_bests(a, b)
-    groups = a.groups | b.groups
-    contenders = [(_contender(b, other, groups), _contender(a, one, groups)) for _, one, other in bests]
-    paired = [place for place, both in enumerate(contenders) if _is_paired(*both)]
+def _contests(
+    bests: Sequence[tuple[str, Point, Point]],
+    fought: Sequence[tuple[Contender, Contender]],
+    margin: float,
+    min_coverage: float,
+) -> Iterable[Contest]:
+    """Each pair of bests with its verdict: all verdicts are of one family."""
+    paired = [place for place, both in enumerate(fought) if _is_paired(*both)]
     comparisons = compare_pairs(
-        [contenders[place] for place in paired],
+        [fought[place] for place in paired],
         against=[bests[place][1].candidate.id for place in paired],
         margin=margin,
-        min_coverage=max(a.manifest.min_coverage, b.manifest.min_coverage),
+        min_coverage=min_coverage,
     )
     judged = dict(zip(paired, comparisons, strict=True))
     for place, (of, one, other) in enumerate(bests):
@@ -170,12 +174,12 @@ def _best(study: Study) -> Point | None:
     return max((point for point in bests if point), key=lambda point: point.dev.mean, default=None)
 
 
-def _contender(study: Study, point: Point, groups: Mapping[str, str]) -> Contender:
+def _contender(study: Study, point: Point) -> Contender:
     return Contender(
         scores=study.scores(point, "test"),
         cost=point.cost,
         coverage=point.test.coverage if point.test else 1.0,
-        groups=groups,
+        groups=study.groups,
     )
 
 

@@ -36,7 +36,8 @@ def _what_differs(found: StudyComparison) -> Iterable[str]:
 def _quality(found: StudyComparison) -> Iterable[str]:
     yield "## Which found the better prompts"
     yield (
-        f"Of {found.tests[0]:,} and {found.tests[1]:,} test examples, {found.shared:,} are in both studies. "
+        f"The bests were scored on {found.tests[0]:,} and {found.tests[1]:,} test examples, "
+        f"{found.shared:,} of them in both studies. "
         "Each study's best was chosen on its dev set."
     )
     rows = [

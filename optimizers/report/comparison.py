@@ -56,8 +56,8 @@ class StudyComparison(Record):
         task_b: The second's task.
         margin: Quality that may be lost: the smaller of both studies' margins.
         differences: In what the studies themselves differ.
-        shared: Test examples that both studies have.
-        tests: Test examples of each.
+        shared: Test examples that bests of both studies have a score for.
+        tests: Test examples that the bests of each have a score for.
         contests: The best of all, then each model's that both studies have.
         covered: Share of the quality-cost plane that each frontier dominates on test, on common
             bounds of cost; None where a frontier has no tested point of known cost.

@@ -16,6 +16,9 @@ def failures(report: StudyReport) -> Iterable[str]:
     """The section on failures."""
     yield "## What went wrong"
     yield "Of each model's best, on dev alone: what went wrong on the sealed test stays unread."
+    if not any(one.n for one in report.failures):
+        yield "No answer on dev is on record."
+        return
     for one in report.failures:
         yield from _of_model(one)
     yield from _shared(report.shared, report.manifest.reference, len(report.failures))
