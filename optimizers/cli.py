@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optimizers import study_commands
 from optimizers.errors import ParityError, UsageError, UserError
+from optimizers.study_commands import JsonOption, RunsOption, runs_folder, study_folder
 
 if TYPE_CHECKING:
     from optimizers.frontier.report import FrontierReport
@@ -27,14 +29,6 @@ app = typer.Typer(
 )
 
 ProgramArgument = Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")]
-RunsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--runs", envvar="OPTIMIZE_RUNS", help="Folder of studies; runs/ of the project if left out."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-
 BudgetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -134,7 +128,7 @@ def resume(
     from optimizers import console
     from optimizers.task import find_program, load_task
 
-    folder = _study(study, runs)
+    folder = study_folder(study, runs)
     known = folder.read_manifest()
     program = find_program(known.program, folder.path)
     task = load_task(program, models=known.models, proposer=known.proposer)
@@ -181,8 +175,13 @@ def frontier(
     as_json: JsonOption = False,
 ) -> None:
     """Show a finished study's frontier. Loads no model."""
-    folder = _study(study, runs)
+    folder = study_folder(study, runs)
     _show(folder.read_report(), folder, as_json, require_match)
+
+
+app.command()(study_commands.report)
+app.command()(study_commands.compare)
+app.command()(study_commands.advise)
 
 
 @app.command()
@@ -204,7 +203,7 @@ def export(
     _quiet()
     from optimizers.export import export_point
 
-    folder = _study(study, runs)
+    folder = study_folder(study, runs)
     for path in export_point(folder, target=to, point=point, out=out):
         print(path)
 
@@ -240,7 +239,7 @@ def transfer(
     from optimizers import console, transfer_view
     from optimizers.search.transfer import plan_transfer, run_transfer
 
-    folder = _study(study, runs)
+    folder = study_folder(study, runs)
     plan = plan_transfer(folder, model or (), rows)
     console.pull_weights(plan.task.models)
     try:
@@ -300,7 +299,7 @@ def doctor(
     from optimizers.task import project_folder
 
     findings = diagnose(
-        program, runs or (_runs(None) if program is None else project_folder(program) / "runs")
+        program, runs or (runs_folder(None) if program is None else project_folder(program) / "runs")
     )
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -338,7 +337,7 @@ def dashboard(
     from optimizers.tracking.dashboard import display_there, serve
 
     asked = display_there() if in_browser is None else in_browser
-    raise typer.Exit(serve(_runs(runs), study, port, in_browser=asked))
+    raise typer.Exit(serve(runs_folder(runs), study, port, in_browser=asked))
 
 
 @app.command("help")
@@ -398,22 +397,6 @@ def _quiet() -> None:
     # A cut reply is counted by its rollout; a warning for each would bury the view.
     for name in ("dspy.clients.lm", "dspy.predict.predict", "LiteLLM", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _runs(runs: Path | None) -> Path:
-    if runs is not None:
-        return runs
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "pyproject.toml").is_file():
-            return folder / "runs"
-    return here / "runs"
-
-
-def _study(name: str, runs: Path | None) -> StudyFolder:
-    from optimizers.records.folder import StudyFolder
-
-    return StudyFolder.load(_runs(runs), name)
 
 
 def _run(task: LoadedTask, folder: StudyFolder, *, as_json: bool, require_match: bool) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from report.studies import usual
 
 PROGRAM = '''
 import dspy
@@ -158,3 +159,30 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -> Non
     broken = optimize("doctor", "--runs", str(runs), cwd=tmp_path)
     assert broken.returncode == 1
     assert "--runs" in broken.stdout
+
+
+def test_reports_and_comparisons_read_records_alone_and_name_what_is_lacking(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    usual(runs, "first")
+    usual(runs, "second", metric="f1")
+    code = (
+        "import sys; sys.argv = ['optimize', 'report', 'first', '--runs', 'runs', '--out', 'report.html']\n"
+        "from optimizers.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'dspy', 'optuna', 'mlflow', 'litellm', 'xllamacpp', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    for arguments, said in (
+        (("report", "third"), "There is no study third"),
+        (("report", "first", "--json", "--format", "html"), "--format"),
+        (("compare", "first", "second"), "cannot be compared"),
+    ):
+        refusal = optimize(*arguments, "--runs", str(runs), cwd=tmp_path)
+        assert refusal.returncode == 2
+        assert said in refusal.stderr
+        assert "Traceback" not in refusal.stderr

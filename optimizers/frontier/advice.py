@@ -225,6 +225,10 @@ def _ship_best(report: FrontierReport, small: Outlook | None, rows: int) -> Advi
         reasons += [_apart(point), _little(small), *_odds(report, small)]
         if point.comparison and point.comparison.more:
             reasons.append(f"About {point.comparison.more:,} more test examples would settle it.")
+        if point.test and point.test.failures:
+            reasons.append(
+                f"{point.test.failures} of its rollouts on test got no score: mend what failed them."
+            )
         if _falls_short(small) and rows < FEWEST_ROWS:
             reasons.append(
                 f"Fine-tuning wants at least {FEWEST_ROWS} right train examples; there are about {rows:,}."

@@ -156,6 +156,27 @@ def estimate(scores: Sequence[float], *, failures: int = 0, groups: Sequence[str
     return Estimate(mean=mean, low=low, high=high, n=len(scores), failures=failures)
 
 
+def unpaired_difference(a: Estimate, b: Estimate) -> tuple[float, float, float]:
+    """Mean of a minus mean of b, measured on different examples, with its 95% interval.
+
+    The distances from the means to the ends of their own intervals, squared and added
+    (Newcombe, Statistics in Medicine 17, 1998, method 10, for proportions; Zou & Donner,
+    Statistics in Medicine 27, 2008, for any two parameters): what their intervals allow for,
+    groups and all, the difference allows for too. Too wide where examples are shared.
+
+    Args:
+        a: One mean.
+        b: The other.
+
+    Returns:
+        (difference, low, high), within [-1, 1].
+    """
+    difference = a.mean - b.mean
+    low = difference - math.hypot(a.mean - a.low, b.high - b.mean)
+    high = difference + math.hypot(a.high - a.mean, b.mean - b.low)
+    return difference, max(-1.0, low), min(1.0, high)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values adjusted for their number, family-wise (Holm, 1979), in the order given."""
     count = len(p_values)

@@ -47,13 +47,7 @@ def compare(
     margin: float,
     min_coverage: float,
 ) -> list[Comparison]:
-    """Compare points with a reference on the test examples both have a score for.
-
-    ``match`` when the non-inferiority test, Holm-adjusted over these contenders, shows the
-    loss below the margin; ``no match`` when the whole 95% interval of the difference, which
-    is each contender's own, lies below minus the margin; else ``indecisive``. What failed
-    may be what was hard: with a coverage below ``min_coverage``, on either side, nothing is
-    decided.
+    """Compare points with one reference, as :func:`compare_pairs` does.
 
     Args:
         contenders: The points.
@@ -65,13 +59,43 @@ def compare(
     Returns:
         One comparison per contender, in order.
     """
-    pairs = [_paired(contender, reference) for contender in contenders]
+    pairs = [(contender, reference) for contender in contenders]
+    return compare_pairs(pairs, against=[against] * len(pairs), margin=margin, min_coverage=min_coverage)
+
+
+def compare_pairs(
+    contests: Sequence[tuple[Contender, Contender]],
+    *,
+    against: Sequence[str],
+    margin: float,
+    min_coverage: float,
+) -> list[Comparison]:
+    """Compare points, each with its own yardstick, on the test examples both have a score for.
+
+    ``match`` when the non-inferiority test, Holm-adjusted over these contests, shows the
+    loss below the margin; ``no match`` when the whole 95% interval of the difference, which
+    is each contest's own, lies below minus the margin; else ``indecisive``. What failed
+    may be what was hard: with a coverage below ``min_coverage``, on either side, nothing is
+    decided.
+
+    Args:
+        contests: (point, yardstick), in any number.
+        against: Candidate id of each yardstick.
+        margin: Quality the user accepts to lose, in score units.
+        min_coverage: Share of the examples that must have got a score, in [0, 1].
+
+    Returns:
+        One comparison per contest, in order.
+    """
+    pairs = [_paired(contender, reference) for contender, reference in contests]
     adjusted = holm([noninferiority_p(p.own, p.theirs, margin, groups=p.groups) for p in pairs])
     # The level that Holm's procedure asks of the next match.
     matched = sum(p_value <= ALPHA for p_value in adjusted)
     level = ALPHA / max(1, len(pairs) - matched)
     found = []
-    for contender, paired, p_value in zip(contenders, pairs, adjusted, strict=True):
+    for (contender, reference), paired, p_value, yardstick in zip(
+        contests, pairs, adjusted, against, strict=True
+    ):
         covered = min(contender.coverage, reference.coverage) >= min_coverage
         difference, low, high = paired_difference(paired.own, paired.theirs, groups=paired.groups)
         verdict = _verdict(p_value, high, margin) if covered else "indecisive"
@@ -80,7 +104,7 @@ def compare(
             more = examples_to_settle(paired.own, paired.theirs, margin, level=level, groups=paired.groups)
         found.append(
             Comparison(
-                against=against,
+                against=yardstick,
                 difference=difference,
                 low=low,
                 high=high,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from optimizers.errors import StudyError
 from optimizers.frontier.advice import Advice, advise
 from optimizers.frontier.forecast import Scored, forecast
 
@@ -24,9 +25,15 @@ def advice_of(folder: StudyFolder, ledger: Ledger) -> Advice:
         ledger: Its ledger.
 
     Raises:
-        StudyError: The study is not finished.
+        StudyError: The study is not finished, or nothing was measured on its test.
     """
     report, manifest = folder.read_report(), folder.read_manifest()
+    if not any(point.test and point.test.n for point in report.points):
+        raise StudyError(
+            "Nothing was measured on the sealed test, so there is nothing to go by.",
+            where=str(folder.path),
+            fix="run a study with a larger budget",
+        )
     model_of = {identity: candidate.model for identity, candidate in ledger.candidates().items()}
     scored: dict[str, list[Scored]] = defaultdict(list)
     spent = 0

@@ -179,6 +179,11 @@ class TrialRow(BaseModel):
         return sum(block.tried for _, block in self.ran)
 
 
+def round_key(number: int) -> str:
+    """Under which key the ledger keeps what was found before a round, from 1."""
+    return f"round {number}"
+
+
 class Call(BaseModel):
     """One request to a model, retries each on their own.
 

@@ -26,7 +26,7 @@ from optimizers.proposals.pools import Pools, joined
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.page import write_study_page
-from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow
+from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow, round_key
 from optimizers.records.summary import report_of
 from optimizers.search.blocks import blocks
 from optimizers.search.board import Board, Standing
@@ -155,7 +155,7 @@ class _Session:
         dev = self.ordered(self.task.dataset.dev)
         search = Search(self.board, self.measurer, dev, self.manifest.seed, scarce(self.manifest.budget))
         known = self.ledger.candidates()
-        while (record := self.ledger.kept(_round_key(search.round + 1))) is not None:
+        while (record := self.ledger.kept(round_key(search.round + 1))) is not None:
             self.begin(search, Round.model_validate_json(record))
             for trial in [one for one in self.trials if one.round == search.round]:
                 standing = search.replay(trial, known)
@@ -187,7 +187,7 @@ class _Session:
             found = first_round(self.growth, self.space_of, prompts)
         else:
             found = later_round(self.growth, self.space_of, self.pools, search, self.board, number)
-        self.ledger.keep(_round_key(number), found.model_dump_json())
+        self.ledger.keep(round_key(number), found.model_dump_json())
         self.begin(search, found)
 
     def is_due(self, search: Search) -> bool:
@@ -345,10 +345,6 @@ class _Session:
                 points=tuple(points),
             )
         )
-
-
-def _round_key(number: int) -> str:
-    return f"round {number}"
 
 
 def _closed_outputs(task: LoadedTask) -> Sequence[str]:

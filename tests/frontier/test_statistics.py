@@ -15,6 +15,7 @@ from optimizers.frontier.statistics import (
     group_codes,
     holm,
     mean_interval,
+    unpaired_difference,
     wilson,
 )
 
@@ -107,3 +108,12 @@ def test_coverage_is_the_share_that_got_a_score() -> None:
     assert estimate([1.0, 0.0, 1.0], failures=1).coverage == 0.75
     assert estimate([], failures=3).coverage == 0.0
     assert estimate([]).coverage == 1.0
+
+
+def test_the_unpaired_difference_is_newcombes() -> None:
+    # Newcombe, Statistics in Medicine 17, 1998, table II, example (a), method 10: 56/70 against 48/80.
+    a, b = estimate([1.0] * 56 + [0.0] * 14), estimate([1.0] * 48 + [0.0] * 32)
+    difference, low, high = unpaired_difference(a, b)
+    assert difference == pytest.approx(0.2)
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert unpaired_difference(b, a) == pytest.approx((-difference, -high, -low))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizers.frontier.verdict import Contender, compare
+from optimizers.frontier.verdict import Contender, compare, compare_pairs
 
 
 def contender(
@@ -62,3 +62,13 @@ def test_only_examples_that_both_have_are_compared() -> None:
     short = contender([1.0] * 100)
     (found,) = compare([contender(SOLID)], short, against="r", margin=0.02, min_coverage=0.95)
     assert found.n == 100
+
+
+def test_pairs_with_yardsticks_of_their_own_are_one_family() -> None:
+    worse = contender([1.0] * 374 + [0.0] * 26)
+    pairs = [(worse, contender(SOLID)), (contender(SOLID), worse)]
+    alone = [compare([one], other, against="r", margin=0.03, min_coverage=0)[0] for one, other in pairs]
+    together = compare_pairs(pairs, against=["a", "b"], margin=0.03, min_coverage=0)
+    assert [found.against for found in together] == ["a", "b"]
+    assert [found.difference for found in together] == [found.difference for found in alone]
+    assert min(found.p_value for found in together) > min(found.p_value for found in alone)

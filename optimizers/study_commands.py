@@ -1,0 +1,150 @@
+"""Commands that read finished studies' records alone: they load no model and no DSPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from optimizers.errors import UsageError
+
+if TYPE_CHECKING:
+    from optimizers.records.folder import StudyFolder
+
+RunsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs", envvar="OPTIMIZE_RUNS", help="Folder of studies; runs/ of the project if left out."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+Format = Literal["terminal", "markdown", "html"]
+
+BY_SUFFIX: dict[str, Format] = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html"}
+
+
+def report(
+    study: Annotated[str, typer.Argument(help="Name of a finished study.")],
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="How it is written; by the name of --out, else for the terminal."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write, in place of the terminal.")
+    ] = None,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a finished study asked, tried, found, missed and cost, and what to do next."""
+    if as_json and form is not None:
+        raise UsageError(
+            f"--json and --format {form} are two forms of one report.",
+            where="--format",
+            fix="give one of them",
+        )
+    from optimizers.report.build import study_report
+
+    found = study_report(study_folder(study, runs))
+    if as_json:
+        _write(found.model_dump_json(indent=2) + "\n", out)
+        return
+    from optimizers.report.sections import to_markdown
+
+    markdown = to_markdown(found)
+    chosen = form or (BY_SUFFIX.get(out.suffix.lower(), "terminal") if out else "terminal")
+    if chosen == "markdown":
+        _write(markdown, out)
+    elif chosen == "html":
+        from optimizers.report.html import to_html
+
+        _write(to_html(markdown, f"{found.manifest.task}: {found.manifest.name}"), out)
+    elif out is not None:
+        from optimizers.report.show import to_text
+
+        _write(to_text(markdown), out)
+    else:
+        _print(markdown)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="Name of a finished study.")],
+    b: Annotated[str, typer.Argument(help="Name of another one, held against the first.")],
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the best of one finished study against the best of another, on the test examples both ran."""
+    from optimizers.report.compare import compare_studies
+
+    found = compare_studies(study_folder(a, runs), study_folder(b, runs))
+    if as_json:
+        _write(found.model_dump_json(indent=2) + "\n", None)
+        return
+    from optimizers.report.compare_sections import to_markdown
+
+    _print(to_markdown(found))
+
+
+def advise(
+    study: Annotated[str, typer.Argument(help="Name of a finished study.")],
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what to do after a finished study: search on, ship a point, or fine-tune a small model."""
+    from optimizers.records.advice import advice_of
+    from optimizers.report.build import open_ledger
+
+    folder = study_folder(study, runs)
+    with open_ledger(folder) as ledger:
+        found = advice_of(folder, ledger)
+    if as_json:
+        _write(found.model_dump_json(indent=2) + "\n", None)
+        return
+    from optimizers.report.advice_sections import to_markdown
+
+    _print(to_markdown(found, study))
+
+
+def runs_folder(runs: Path | None) -> Path:
+    """The folder of studies: as given, else ``runs/`` of the project around the working folder."""
+    if runs is not None:
+        return runs
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file():
+            return folder / "runs"
+    return here / "runs"
+
+
+def study_folder(name: str, runs: Path | None) -> StudyFolder:
+    """The folder of a study that exists.
+
+    Raises:
+        StudyError: There is no such study.
+    """
+    from optimizers.records.folder import StudyFolder
+
+    return StudyFolder.load(runs_folder(runs), name)
+
+
+def _print(markdown: str) -> None:
+    from rich.console import Console
+
+    from optimizers.report.show import show
+
+    show(markdown, Console())
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"The file cannot be written: {error.strerror}",
+            where=str(out),
+            fix="name a file in a folder there is",
+        ) from error
