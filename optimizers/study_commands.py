@@ -148,3 +148,4 @@ def _write(text: str, out: Path | None) -> None:
             where=str(out),
             fix="name a file in a folder there is",
         ) from error
+    print(out)

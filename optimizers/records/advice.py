@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from optimizers.errors import StudyError
@@ -49,7 +50,7 @@ def advice_of(folder: StudyFolder, ledger: Ledger) -> Advice:
     predictors = {name for point in report.points for name in point.candidate.predictors}
     # Labels are right answers where one predictor writes them; a step's are what right runs wrote.
     rows = manifest.sizes.train if len(predictors) == 1 else _right_runs(ledger)
-    again = f"optimize {manifest.program} --from {manifest.name} --budget {manifest.budget.option}"
+    again = f"optimize {quote(manifest.program)} --from {manifest.name} --budget {manifest.budget.option}"
     return advise(report, forecasts, rows=rows, again=again)
 
 

@@ -79,5 +79,8 @@ def bullets(items: Iterable[str]) -> str:
 
 
 def code(text: str) -> str:
-    """A command as code. Only for text of our own: one without backticks and line ends."""
-    return f"`{text}`"
+    """A command or an id as code, outside of tables whatever it holds."""
+    said = plain(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", said)), default=0))
+    space = " " if "`" in said else ""
+    return f"{fence}{space}{said}{space}{fence}"

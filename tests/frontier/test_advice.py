@@ -32,9 +32,7 @@ def report(small: float, large: float = 0.9, n: int = 400) -> FrontierReport:
         for split in ("dev", "test")
         for row in rollouts(one, scores[one.id], cost=cost, split=split)
     ]
-    return build_report(
-        manifest(), {mine.id: mine, best.id: best}, rows, roles=roles, trials=2, seconds=1.0
-    )
+    return build_report(manifest(), {mine.id: mine, best.id: best}, rows, roles=roles, trials=2, seconds=1.0)
 
 
 def advised(found: FrontierReport, more: Forecast = NOTHING, rows: int = 500) -> Advice:
