@@ -29,11 +29,13 @@ NOTE = "mlflow.note.content"
 STUDY = "parity.study"
 KIND = "parity.kind"
 TRIAL = "parity.trial"
+CANDIDATE = "parity.candidate"
 
 RECORDED = "parity.recorded"
 """Tag of a study's run: how many of its trials are recorded in full. Trials are recorded in their order."""
 
 TAG_LIMIT = 7_900
+PAGE = 1_000
 PARAM_LIMIT = 5_900
 
 
@@ -110,19 +112,8 @@ class StudyRun:
             seconds: Wall-clock seconds it took.
         """
         ended = int(time.time() * 1000)
-        # Rounded, as MLflow's tables show every digit; the ledger has them all.
-        metrics = {
-            "quality": round(quality.mean, 4),
-            "quality_low": round(quality.low, 4),
-            "quality_high": round(quality.high, 4),
-            "quality_se": round((quality.high - quality.low) / (2 * 1.96), 4),
-            "n": float(quality.n),
-            "failures": float(quality.failures),
-            "cost_per_1000": float(f"{1000 * cost:.4g}"),
-            "rollouts": float(rollouts),
-            "seconds": round(seconds, 3),
-        }
-        tags = {PARENT: self.run_id, KIND: "trial", "parity.candidate": candidate.id}
+        metrics = _measured(quality, cost) | {"rollouts": float(rollouts), "seconds": round(seconds, 3)}
+        tags = {PARENT: self.run_id, KIND: "trial", CANDIDATE: candidate.id}
         tags |= {TRIAL: str(number)}
 
         def write() -> None:
@@ -141,6 +132,8 @@ class StudyRun:
 
     def finish(self, report: FrontierReport, files: Sequence[Path]) -> None:
         """Put the result on the study's run: the answer as its note, the frontier as files.
+
+        Trials get what is known of their candidates in the end, and what they scored on the test.
 
         Args:
             report: The result.
@@ -161,6 +154,7 @@ class StudyRun:
             metrics["best_test_quality"] = max(tested)
 
         def write() -> None:
+            self._bring_up_to_date(report)
             self._batch(self.run_id, metrics, {})
             self._client.set_tag(self.run_id, NOTE, report.answer[:TAG_LIMIT])
             for file in files:
@@ -178,6 +172,28 @@ class StudyRun:
         for run in self._client.search_runs([self._experiment], filter_string=left):
             self._client.delete_run(run.info.run_id)
 
+    def _bring_up_to_date(self, report: FrontierReport) -> None:
+        """Log anew what trials' candidates scored, where more is known of them than when the trial ended."""
+        known = {point.candidate.id: point for point in report.points}
+        token: str | None = None
+        while True:
+            own = f"tags.`{PARENT}` = '{self.run_id}' AND tags.`{KIND}` = 'trial'"
+            runs = self._client.search_runs(
+                [self._experiment], filter_string=own, max_results=PAGE, page_token=token
+            )
+            for run in runs:
+                point = known.get(run.data.tags.get(CANDIDATE, ""))
+                if point is None:
+                    continue
+                metrics = _measured(point.dev, point.cost) if point.dev.n != run.data.metrics.get("n") else {}
+                if point.test is not None:
+                    metrics |= {"test_quality": round(point.test.mean, 4), "test_n": float(point.test.n)}
+                if metrics:
+                    self._batch(run.info.run_id, metrics, {})
+            token = runs.token
+            if not token:
+                return
+
     def _batch(self, run_id: str, metrics: dict[str, float], parameters: dict[str, str]) -> None:
         from mlflow.entities import Metric, Param
 
@@ -187,6 +203,19 @@ class StudyRun:
             metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
             params=[Param(name, value[:PARAM_LIMIT]) for name, value in parameters.items()],
         )
+
+
+def _measured(quality: Estimate, cost: float) -> dict[str, float]:
+    """Quality and cost, rounded, as MLflow's tables show every digit; the ledger has them all."""
+    return {
+        "quality": round(quality.mean, 4),
+        "quality_low": round(quality.low, 4),
+        "quality_high": round(quality.high, 4),
+        "quality_se": round((quality.high - quality.low) / (2 * 1.96), 4),
+        "n": float(quality.n),
+        "failures": float(quality.failures),
+        "cost_per_1000": float(f"{1000 * cost:.4g}"),
+    }
 
 
 def study_run(client: MlflowClient, experiment: str, manifest: StudyManifest) -> Run | None:

@@ -8,7 +8,7 @@ import pytest
 from fakes import candidate, manifest
 
 from optimizers.errors import ParityError
-from optimizers.frontier.report import FrontierReport
+from optimizers.frontier.report import FrontierReport, Point
 from optimizers.frontier.statistics import estimate
 from optimizers.records.folder import StudyFolder
 from optimizers.tracking.mlflow_log import KIND, PARENT, TRIAL, StudyRun
@@ -84,6 +84,25 @@ def test_the_result_is_on_the_studys_run(folder: StudyFolder) -> None:
     assert found.info.status == "FINISHED"
     assert found.data.tags["mlflow.note.content"] == REPORT.answer
     assert {item.path for item in client.list_artifacts(run.run_id)} == {"frontier.png", "frontier.json"}
+
+
+def test_trials_end_with_what_is_known_of_their_candidates_in_the_end(folder: StudyFolder) -> None:
+    first = record(folder, range(2))
+    better = candidate("local/small", "instruction 1")
+    point = Point(
+        candidate=better, kind="instruct", roles=("frontier",), dev=estimate([1.0] * 60 + [0.0] * 20),
+        test=estimate([1.0] * 70 + [0.0] * 30), cost=3e-6, latency=0.1, prompt_tokens=10, completion_tokens=1,
+    )  # fmt: skip
+    with StudyRun.open(manifest(), folder) as run:
+        run.finish(REPORT.model_copy(update={"points": (point,)}), [])
+    client = open_store(folder.path.parent)
+    of = client.get_run(first).info.experiment_id
+    trials = client.search_runs([of], filter_string=f"tags.`{PARENT}` = '{first}'")
+    found = {run.data.tags[TRIAL]: run.data.metrics for run in trials}
+    assert (found["1"]["quality"], found["1"]["n"], found["1"]["test_quality"]) == (0.75, 80, 0.7)
+    assert found["1"]["rollouts"] == 10
+    assert (found["0"]["quality"], found["0"]["n"]) == (0.9, 10)
+    assert "test_quality" not in found["0"]
 
 
 def test_a_record_that_could_not_be_written_is_not_passed_over(folder: StudyFolder) -> None:
