@@ -35,7 +35,10 @@ PER_TRIAL = 12
 TRIED_SHARE = 0.8
 """Share of those that go to the trial's own candidate; the rest measures leaders further."""
 
-SETTLED = 90
+LED = 4
+"""Leaders that are measured further and tested, beside one of each model."""
+
+SETTLED = 200
 """Rollouts of each leader that are still to be run when the trials end."""
 
 GROWN = 100
@@ -77,7 +80,7 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
     # What is cheap for its quality leads: it is like the cheaper half.
     uses = sorted((_rollout(task, candidate) for candidate in sample), key=lambda use: use.dollars)
     leader = _mean(uses[: len(uses) // 2])
-    leaders, rows = len(task.models) + 3, len(task.dataset.test)
+    leaders, rows = len(task.models) + LED, len(task.dataset.test)
     test = leader * (leaders * rows) + _mean(default) * (min(DEFAULT_ROWS, rows) * len(task.models))
     settle = leader * (leaders * min(SETTLED, len(task.dataset.dev)))
     trial = _mean(uses) * (PER_TRIAL * TRIED_SHARE) + leader * (PER_TRIAL * (1 - TRIED_SHARE))
