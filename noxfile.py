@@ -103,6 +103,13 @@ def bench_race(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/race.py", *session.posargs)
 
 
+@nox.session(name="bench-advice", python=PYTHONS[0])
+def bench_advice(session: nox.Session) -> None:
+    """How often `optimize advise` was right, replayed on the tables, into RESULTS.md; an hour or two."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/advice.py", *session.posargs)
+
+
 @nox.session(name="bench-peers", python=PYTHONS[0])
 def bench_peers(session: nox.Session) -> None:
     """Parity against DSPy's own optimizers at equal calls, into RESULTS.md; hours, resumable."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.compiled import PromptedPredict, adapter_of
 from optimizers.errors import ExportError
-from optimizers.export.point import Exported, samples
+from optimizers.export.point import TO_DSPY, Exported, one_reply_each, samples
 from optimizers.models.llama import llama_sampling
 from optimizers.models.lm import call_settings
 from optimizers.renderings.constraints import output_schema
@@ -37,9 +37,10 @@ def write_openai(exported: Exported, folder: Path) -> list[Path]:
         ExportError: A template does not give the messages that were measured, or one request is
             not all that was measured; nothing is written.
     """
+    one_reply_each(exported)
     for name, predictor in exported.compiled.module.named_predictors():
         if why := why_not(predictor):
-            raise ExportError(why, where=name, fix="export to dspy, which carries it")
+            raise ExportError(why, where=name, fix=TO_DSPY)
     contents = {
         name: _template(exported, name, predictor)
         for name, predictor in exported.compiled.module.named_predictors()

@@ -6,19 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import dspy
+
 from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import ExportError, UserError
 from optimizers.task import find_program, load_task
 
 if TYPE_CHECKING:
-    import dspy
-
     from optimizers.candidate import Sampling
     from optimizers.frontier.report import FrontierReport, Point
     from optimizers.models.model import Model
     from optimizers.records.folder import StudyFolder
     from optimizers.records.rows import StudyManifest
     from optimizers.task import LoadedTask
+
+TO_DSPY = "export to dspy, which carries the program itself"
+"""What helps where a target cannot hold what was measured."""
 
 AWKWARD = (
     "Braces {x} {{y}} {{review}} and \"quotes\", 'single' and `back`",
@@ -96,6 +99,21 @@ def choose(report: FrontierReport, point_id: str | None) -> Point:
     raise UserError(
         f"The study has no point {point_id}.", where="--point", fix=f"on the frontier are {known}"
     )
+
+
+def one_reply_each(exported: Exported) -> None:
+    """See to it that every answer of the program is one reply, as a target of single requests needs.
+
+    Raises:
+        ExportError: The program draws several replies and picks one.
+    """
+    for _, held in exported.compiled.module.named_sub_modules():
+        if isinstance(held, (dspy.BestOfN, dspy.Refine)):
+            raise ExportError(
+                f"The program draws several replies and picks one ({type(held).__name__}), which single "
+                "requests cannot hold.",
+                fix=TO_DSPY,
+            )
 
 
 def samples(exported: Exported, signature: type[dspy.Signature], count: int = 20) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ import dspy
 from optimizers.compiled import adapter_of
 from optimizers.errors import ExportError
 from optimizers.export.openai_requests import parameters_of, why_not
-from optimizers.export.point import samples
+from optimizers.export.point import TO_DSPY, one_reply_each, samples
 from optimizers.renderings.fields import format_value, one_line
 from optimizers.renderings.rendering import abilities
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from optimizers.models.model import Model
     from optimizers.renderings.rendering import Rendering
 
-TO_DSPY = "export to dspy, which carries the program itself"
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 """Characters of private use, so that the place of an input is found whatever the rest says."""
 
@@ -97,13 +96,7 @@ def parts_of(exported: Exported) -> list[PromptParts]:
         ExportError: One request is not all that was measured of a predictor, or its inputs have no
             places of their own in the prompt.
     """
-    for _, held in exported.compiled.module.named_sub_modules():
-        if isinstance(held, (dspy.BestOfN, dspy.Refine)):
-            raise ExportError(
-                f"The program draws several replies and picks one ({type(held).__name__}), which single "
-                "requests cannot hold.",
-                fix=TO_DSPY,
-            )
+    one_reply_each(exported)
     return [_parts(exported, *named) for named in exported.compiled.module.named_predictors()]
 
 

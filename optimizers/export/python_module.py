@@ -22,7 +22,7 @@ from optimizers.errors import ExportError
 from optimizers.export.forms import default_value, form_of
 from optimizers.export.module_check import verify
 from optimizers.export.openai_requests import parameters_of, why_not
-from optimizers.export.point import Exported
+from optimizers.export.point import TO_DSPY, Exported, one_reply_each
 from optimizers.export.standalone import (
     as_labelled,
     as_lines,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from optimizers.frontier.report import Estimate
     from optimizers.renderings.rendering import Prompt, Rendering
 
-TO_DSPY = "export to dspy, which carries the program itself"
 PARTS = ("list", "map", "record")
 """Types of a form that are written as JSON."""
 
@@ -161,13 +160,7 @@ def module_source(exported: Exported, steps: Sequence[Step]) -> str:
 
 def _steps(exported: Exported) -> list[Step]:
     module = exported.compiled.module
-    for _, held in module.named_sub_modules():
-        if isinstance(held, (dspy.BestOfN, dspy.Refine)):
-            raise ExportError(
-                f"The program draws several replies and picks one ({type(held).__name__}), which a module "
-                "of single requests cannot hold.",
-                fix=TO_DSPY,
-            )
+    one_reply_each(exported)
     predictors = list(module.named_predictors())
     suffixes = _suffixes([name for name, _ in predictors])
     return [

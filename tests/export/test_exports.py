@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
-from fakes import LARGE, SMALL, Classify, FakeEngine, manifest
+from fakes import LARGE, SMALL, Classify, FakeEngine, exported_of, manifest
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.compiled import compile_candidate
@@ -143,6 +144,16 @@ def test_an_openai_export_of_several_calls_is_refused_with_the_reason(
 ) -> None:
     made = exported(LARGE.name, "compact", technique)
     with pytest.raises(ExportError, match=rf"{technique} takes up to \d calls(.|\n)*export to dspy"):
+        write_openai(made, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_openai_export_of_a_program_that_picks_of_several_replies_is_refused(
+    task: LoadedTask, tmp_path: Path
+) -> None:
+    best = dspy.BestOfN(dspy.Predict("review -> sentiment"), N=2, reward_fn=lambda a, p: 1.0, threshold=1.0)
+    made = exported_of(replace(task, program=best), LARGE, "turns", instruction="Say which it is.")
+    with pytest.raises(ExportError, match=r"picks one(.|\n)*export to dspy"):
         write_openai(made, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
