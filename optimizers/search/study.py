@@ -37,7 +37,7 @@ from optimizers.search.loop import Search, Trial
 from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
-from optimizers.search.trials import add_trial, open_round
+from optimizers.search.trials import OptunaMirror
 from optimizers.search.warm import prompts_of
 from optimizers.space import prefix, search_space
 from optimizers.splits import example_id
@@ -45,7 +45,6 @@ from optimizers.tracking.mlflow_log import StudyRun
 
 if TYPE_CHECKING:
     import dspy
-    import optuna
 
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
@@ -94,7 +93,8 @@ def run_study(
                 fix="start a new study: give another --study name",
             )
         run = stack.enter_context(StudyRun.open(manifest, folder))
-        return _Session(task, manifest, folder, ledger, run, watch, space_of, grow_at).run()
+        mirror = stack.enter_context(OptunaMirror(folder.optuna, manifest.name))
+        return _Session(task, manifest, folder, ledger, run, mirror, watch, space_of, grow_at).run()
 
 
 @dataclass
@@ -106,6 +106,7 @@ class _Session:
     folder: StudyFolder
     ledger: Ledger
     tracking: StudyRun
+    optuna: OptunaMirror
     watch: Watcher
     space_of: SpaceOf
     grow_at: Sequence[float]
@@ -113,7 +114,6 @@ class _Session:
     measurer: Measurer = field(init=False)
     board: Board = field(init=False)
     growth: Growth = field(init=False)
-    optuna: optuna.Study = field(init=False)
     trials: list[TrialRow] = field(init=False)
     began: float = field(default_factory=time.monotonic)
     pools: Pools = field(default_factory=dict)
@@ -172,8 +172,7 @@ class _Session:
         number = search.round + 1
         self.pools = joined(self.pools, found.pools)
         space = self.space_of(self.task, self.pools)
-        name = self.manifest.name
-        self.optuna = open_round(self.folder.optuna, name, number, self.trials, space, self.board)
+        self.optuna.open_round(number, self.trials, space, self.board)
         search.begin(space, found.starts, sum(trial.round < number for trial in self.trials))
 
     def grow(self, search: Search) -> None:
@@ -250,7 +249,7 @@ class _Session:
         self.ledger.add_trials(rows)
         self.trials += rows
         for row, trial in zip(rows, finished, strict=True):
-            add_trial(self.optuna, search.space, row)
+            self.optuna.add(search.space, row)
             self.log(row, trial.own)
 
     @property

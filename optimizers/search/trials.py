@@ -7,9 +7,11 @@ plots. What a process that died had not written yet is added when the study is t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import optuna
 import sqlalchemy as sa
@@ -30,8 +32,58 @@ INHERITED = "inherited"
 """User attribute of a round's study: how many trials it took over from the rounds before, once it has all."""
 
 
+class OptunaMirror:
+    """A study's trials in Optuna, written by one thread behind the search, which never waits for it.
+
+    What that thread could not write is raised when the mirror is closed.
+
+    Args:
+        path: Where Optuna keeps its studies.
+        name: The study's name.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="optuna")
+        self._pending: list[Future[None]] = []
+        self._study: optuna.Study
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown(wait=True)
+        if error is None:
+            for written in self._pending:
+                written.result()
+
+    def open_round(self, number: int, known: Sequence[TrialRow], space: SearchSpace, board: Board) -> None:
+        """Begin a round, or go on with it: see :func:`open_round`."""
+        earlier = {row.candidate for row in known if row.round < number}
+        standings = [board.standings[identity] for identity in earlier]
+        values = {one.candidate.id: board.values(one) for one in standings if one.scored}
+        rows, objectives = tuple(known), board.objectives
+
+        def write() -> None:
+            self._study = open_round(self._path, self._name, number, rows, space, objectives, values)
+
+        self._pending.append(self._writer.submit(write))
+
+    def add(self, space: SearchSpace, row: TrialRow) -> None:
+        """Write a finished trial of the round."""
+        self._pending.append(self._writer.submit(lambda: add_trial(self._study, space, row)))
+
+
 def open_round(
-    path: Path, name: str, number: int, known: Sequence[TrialRow], space: SearchSpace, board: Board
+    path: Path,
+    name: str,
+    number: int,
+    known: Sequence[TrialRow],
+    space: SearchSpace,
+    objectives: Sequence[Objective],
+    values: Mapping[str, Sequence[float]],
 ) -> optuna.Study:
     """The Optuna study of a round, new or continued, with all its trials and those of the rounds before.
 
@@ -45,18 +97,19 @@ def open_round(
         number: The round's, from 1.
         known: The study's finished trials.
         space: This round's search space.
-        board: What was known of every candidate when the round began.
+        objectives: What is traded off.
+        values: Candidate id -> its objectives as known when the round began; those without a score lack.
     """
     title = name if number == 1 else f"{name}, round {number}"
-    study = _open(path, title, board.objectives)
+    study = _open(path, title, objectives)
     inherited = study.user_attrs.get(INHERITED)
     if inherited is None:
         if study.get_trials(deepcopy=False):  # a process died while it copied
             optuna.delete_study(study_name=title, storage=study._storage)
-            study = _open(path, title, board.objectives)
-        earlier = [row for row in known if row.round < number and board.standings[row.candidate].scored]
+            study = _open(path, title, objectives)
+        earlier = [row for row in known if row.round < number and row.candidate in values]
         for row in earlier:
-            study.add_trial(_trial(space, row, board.values(board.standings[row.candidate])))
+            study.add_trial(_trial(space, row, values[row.candidate]))
         inherited = len(earlier)
         study.set_user_attr(INHERITED, inherited)
     own = [row for row in known if row.round == number]

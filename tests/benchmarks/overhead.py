@@ -38,6 +38,7 @@ from optimizers.search.blocks import blocks
 from optimizers.search.manifest import open_folder
 from optimizers.search.rounds import Round
 from optimizers.search.study import _closed_outputs, _Session
+from optimizers.search.trials import OptunaMirror
 from optimizers.space import search_space
 from optimizers.splits import example_id
 from optimizers.starts import FixedChoices, drawn_choices
@@ -134,8 +135,11 @@ def went_on(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
         folder.lock(),
         Ledger.open(folder.ledger) as ledger,
         StudyRun.open(manifest, folder) as run,
+        OptunaMirror(folder.optuna, manifest.name) as mirror,
     ):
-        session = _Session(task, manifest, folder, ledger, run, lambda progress: None, search_space, ())
+        session = _Session(
+            task, manifest, folder, ledger, run, mirror, lambda progress: None, search_space, ()
+        )
         search = session.restored()
         found = {"resume": time.perf_counter() - start}
         session.tracking.recorded = session.done  # type: ignore[attr-defined]

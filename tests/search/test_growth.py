@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import optuna
 import pytest
 from dspy.lm15 import AuthError, Request
 from fakes import PROPOSER, FakeEngine, FakeProposer, sentiment_dataset
@@ -20,12 +19,12 @@ from optimizers.errors import EngineError
 from optimizers.frontier.report import FrontierReport
 from optimizers.proposals.pools import Pool
 from optimizers.records.ledger import Ledger
-from optimizers.search import study as search_study
 from optimizers.search.growth import RUNS, Growth
 from optimizers.search.manifest import open_folder
 from optimizers.search.progress import Progress
 from optimizers.search.rounds import Round
 from optimizers.search.study import run_study
+from optimizers.search.trials import OptunaMirror
 from optimizers.splits import example_id
 from optimizers.task import LoadedTask
 
@@ -172,10 +171,9 @@ def test_a_study_cut_at_every_kind_of_moment_of_growth_goes_on_as_if_it_had_not_
     moments = [
         (FakeEngine, "odds", calls[0] + RUNS // 2),  # half of a teacher's runs on train are done
         (Ledger, "keep", 1),  # all runs are done, but not kept
-        (search_study, "open_round", 2),  # kept, but there is no Optuna round
-        (optuna, "create_trial", 4),  # trials are half copied into it
+        (OptunaMirror, "open_round", 2),  # kept, but there is no Optuna round
         (Growth, "_examples", 1),  # about to run on train for the second time
-        (search_study, "open_round", 3),  # kept a second time, but there is no Optuna round
+        (OptunaMirror, "open_round", 3),  # kept a second time, but there is no Optuna round
     ]
     for moment in moments:
         with monkeypatch.context() as patch:

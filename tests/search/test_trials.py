@@ -7,11 +7,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from fakes import rollouts
 
 from optimizers.records.rows import Block, TrialRow
 from optimizers.search.board import Board
-from optimizers.search.trials import add_trial, open_round
+from optimizers.search.trials import OptunaMirror, add_trial, open_round
 from optimizers.space import SearchSpace, search_space
 from optimizers.starts import FixedChoices, few_shot_starts
 from optimizers.task import LoadedTask
@@ -52,25 +53,32 @@ def rows(space: SearchSpace, board: Board) -> list[TrialRow]:
     return found
 
 
+def opened(
+    tmp_path: Path, number: int, known: list[TrialRow], space: SearchSpace, board: Board
+) -> optuna.Study:
+    values = {identity: board.values(standing) for identity, standing in board.standings.items()}
+    return open_round(tmp_path / "o.db", "s", number, known, space, board.objectives, values)
+
+
 def test_optuna_gets_what_a_process_that_died_had_not_written(
     rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
 ) -> None:
-    study = open_round(tmp_path / "o.db", "s", 1, rows[:1], space, board)
+    study = opened(tmp_path, 1, rows[:1], space, board)
     assert [trial.params for trial in study.trials] == [rows[0].choices]
-    again = open_round(tmp_path / "o.db", "s", 1, rows[:3], space, board)
+    again = opened(tmp_path, 1, rows[:3], space, board)
     assert [trial.user_attrs["candidate"] for trial in again.trials] == [row.candidate for row in rows[:3]]
     assert [trial.values for trial in again.trials] == [list(row.values) for row in rows[:3]]
     assert again.trials[2].duration == timedelta(seconds=2)
-    assert len(open_round(tmp_path / "o.db", "s", 1, rows[:3], space, board).trials) == 3
+    assert len(opened(tmp_path, 1, rows[:3], space, board).trials) == 3
 
 
 def test_a_later_round_begins_with_the_earlier_trials_and_goes_on_with_its_own(
     rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
 ) -> None:
-    study = open_round(tmp_path / "o.db", "s", 2, rows[:3], space, board)
+    study = opened(tmp_path, 2, rows[:3], space, board)
     assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
     add_trial(study, space, rows[3])
-    again = open_round(tmp_path / "o.db", "s", 2, rows, space, board)
+    again = opened(tmp_path, 2, rows, space, board)
     assert [trial.params for trial in again.trials] == [row.choices for row in rows]
     assert {name for trial in again.trials for name in trial.distributions} == {
         name for row in rows for name in row.choices
@@ -94,15 +102,37 @@ def test_trials_that_were_half_taken_over_are_taken_over_again(
     with monkeypatch.context() as patch:
         patch.setattr(optuna, "create_trial", dies)
         with pytest.raises(KeyboardInterrupt):
-            open_round(tmp_path / "o.db", "s", 2, rows[:3], space, board)
-    study = open_round(tmp_path / "o.db", "s", 2, rows[:3], space, board)
+            opened(tmp_path, 2, rows[:3], space, board)
+    study = opened(tmp_path, 2, rows[:3], space, board)
     assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
     assert study.best_trials
+
+
+def test_what_could_not_be_written_behind_the_search_is_raised_when_it_ends(
+    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+) -> None:
+    mirror = OptunaMirror(tmp_path / "missing" / "o.db", "s")
+    mirror.open_round(1, [], space, board)
+    mirror.add(space, rows[0])
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="unable to open"):
+        mirror.__exit__(None, None, None)
+
+
+def test_what_runs_behind_the_search_is_written_when_it_ends(
+    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+) -> None:
+    with OptunaMirror(tmp_path / "o.db", "s") as mirror:
+        mirror.open_round(1, rows[:2], space, board)
+        mirror.add(space, rows[2])
+        mirror.open_round(2, rows[:3], space, board)
+        mirror.add(space, rows[3])
+    later = opened(tmp_path, 2, rows[:4], space, board)
+    assert [trial.params for trial in later.trials] == [row.choices for row in rows[:4]]
 
 
 def test_a_trial_without_a_score_failed(
     rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
 ) -> None:
-    study = open_round(tmp_path / "o.db", "s", 1, [], space, board)
+    study = opened(tmp_path, 1, [], space, board)
     add_trial(study, space, rows[0].model_copy(update={"values": ()}))
     assert study.trials[0].state == optuna.trial.TrialState.FAIL
