@@ -142,8 +142,10 @@ def _of_group(
     spread = np.stack([effects[:, d.at].var(axis=1) for d in dimensions])
     shares = spread / (spread.sum(axis=0) + posterior.own**2)
     together = _together(dimensions)
+    # Of many choices that do nothing, one or another would look as if it did (Bonferroni).
+    level = 1 - (1 - LEVEL) / len(dimensions)
     found = [
-        _importance(model, dimension, shares[place], effects[:, dimension.at], costs, together)
+        _importance(model, dimension, shares[place], effects[:, dimension.at], costs, together, level)
         for place, dimension in enumerate(dimensions)
     ]
     return sorted(found, key=lambda one: (not one.distinguishable, -one.share, one.dimension))
@@ -353,6 +355,7 @@ def _importance(
     effects: Array,
     costs: Array | None,
     together: Mapping[str, tuple[str, ...]],
+    level: float,
 ) -> Importance:
     tried = Counter(dimension.of[dimension.of >= 0].tolist())
     base = max(tried, key=lambda value: (tried[value], dimension.values[value]))
@@ -364,7 +367,7 @@ def _importance(
         model=model,
         dimension=dimension.name,
         share=float(np.median(shares)),
-        low=float(low) if _differs(np.delete(against, base, axis=1)) else 0.0,
+        low=float(low) if _differs(np.delete(against, base, axis=1), level) else 0.0,
         high=float(high),
         baseline=dimension.values[base],
         effects=tuple(
@@ -382,10 +385,10 @@ def _importance(
     )
 
 
-def _differs(drawn: Array) -> bool:
-    """Whether "no effects" lies outside the ellipsoid about the mean that holds ``LEVEL`` of the draws."""
+def _differs(drawn: Array, level: float) -> bool:
+    """Whether "no effects" lies outside the ellipsoid about the mean that holds this share of the draws."""
     mean = drawn.mean(axis=0)
     inverse = np.linalg.pinv(np.atleast_2d(np.cov(drawn, rowvar=False)))
     away = drawn - mean
     distances = np.einsum("ij,jk,ik->i", away, inverse, away)
-    return bool(mean @ inverse @ mean > np.quantile(distances, LEVEL))
+    return bool(mean @ inverse @ mean > np.quantile(distances, level))

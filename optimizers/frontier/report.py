@@ -244,7 +244,7 @@ class Importance(BaseModel):
         share: Share of the variance between candidates that the choice alone explains, each of its
             values being equally frequent, in [0, 1].
         low: Lower end of its 90% interval; 0 when the choice is not distinguishable from one
-            that does nothing.
+            that does nothing, at 10% for all of the model's choices together.
         high: Upper end of it.
         baseline: The most common value.
         effects: Each value's effect.
