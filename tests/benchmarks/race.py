@@ -134,10 +134,12 @@ def median_curve(results: Iterable[Result]) -> np.ndarray:
 
 
 def calls_to(curve: np.ndarray, level: float) -> int | None:
-    """Calls after which a curve is first at a level and stays there."""
-    below = np.flatnonzero(curve < level - 1e-12)
-    first = int(below[-1]) + 1 if len(below) else 0
-    return (first + 1) * STEP if first < len(curve) else None
+    """Calls after which a curve is first at a level.
+
+    It may fall below it again: what is chosen on dev alone can turn out worse on test.
+    """
+    there = np.flatnonzero(curve >= level - 1e-12)
+    return (int(there[0]) + 1) * STEP if len(there) else None
 
 
 def table_of(results: dict[str, list[Result]]) -> str:

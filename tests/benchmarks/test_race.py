@@ -90,8 +90,8 @@ def test_ours_covers_with_few_calls_what_peers_need_many_for() -> None:
     assert mean("Parity", 300) > max(peers)
 
 
-def test_calls_to_a_level_are_counted_to_where_it_is_kept() -> None:
+def test_calls_to_a_level_are_counted_to_where_it_is_first_reached() -> None:
     curve = np.array([0.2, 0.6, 0.4, 0.6, 0.7])
     assert calls_to(curve, 0.1) == STEP
-    assert calls_to(curve, 0.6) == 4 * STEP
+    assert calls_to(curve, 0.6) == 2 * STEP
     assert calls_to(curve, 0.8) is None
