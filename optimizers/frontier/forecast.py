@@ -197,7 +197,7 @@ def _predicted(weight: Floats, room: float) -> Floats:
     """Quantiles of the next doubling's gain, none above what is left to 1."""
     mean = (MEANS[:, None] * SHARES[None, :]).ravel()
     mass = weight.ravel()
-    grid = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 400)])
+    grid = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 150)])
     below = gammainc(SHAPE, grid[:, None] * SHAPE / mean[None, :]) @ mass
     found: Floats = np.minimum(np.interp(LEVELS, below, grid), room)
     return found
