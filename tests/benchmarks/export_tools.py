@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -211,9 +212,12 @@ def use_litellm(use: Use) -> Found:
     client = environment(use.work, "openai", "openai")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
+    # The proxy starts with a key alone, which clients send.
+    key = f"sk-{token_hex(32)}"
+    env = use.environment(LITELLM_MASTER_KEY=key)
     command = [str(python.with_name("litellm")), "--config", "config.yaml", "--host", "127.0.0.1"]
-    with started([*command, "--port", str(port)], use, use.environment(), f"{address}/health/liveliness"):
-        return use.ask(client, "openai_client", OPENAI_BASE_URL=f"{address}/v1")
+    with started([*command, "--port", str(port)], use, env, f"{address}/health/liveliness"):
+        return use.ask(client, "openai_client", OPENAI_BASE_URL=f"{address}/v1", OPENAI_API_KEY=key)
 
 
 def use_mlflow(use: Use) -> Found:
