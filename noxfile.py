@@ -117,6 +117,17 @@ def bench_peers(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/peers.py", *session.posargs)
 
 
+@nox.session(name="bench-exports", python=PYTHONS[0])
+def bench_exports(session: nox.Session) -> None:
+    """Every export of finished studies in its own tool against the program itself, into RESULTS.md; an hour.
+
+    Installs each tool in an environment of its own, promptfoo through npm. Takes the studies' names:
+    `nox -s bench-exports -- classify-448c10 coarse_to_fine-cab503`.
+    """
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/exports.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS[0])
 def torture(session: nox.Session) -> None:
     """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""

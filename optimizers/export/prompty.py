@@ -8,6 +8,8 @@ or ignores the other's keys. What follows is as in the Python package ``prompty`
   A value ``${env:NAME}`` or ``${file:NAME}`` is replaced, so no other value may look like one.
 - The body is rendered by Jinja and then cut into messages at lines such as ``user:``. Line breaks around
   a message go, and all of Python's line ends become the same one.
+- ``options.additionalProperties`` become arguments of OpenAI's client, which refuses those that it has no
+  name for, such as a grammar: these are in ``extra_body``.
 - ``outputs`` would be sent as a response format; what is not measured is not sent, so they are told in
   ``metadata``, and a response format that was measured is in ``options.additionalProperties``.
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +32,8 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from optimizers.errors import ExportError
-from optimizers.export.prompt_parts import Place, PromptParts, known_inputs, parts_of, verify_rendered
+from optimizers.export.prompt_parts import Place, PromptParts, parts_of, verify_rendered
+from optimizers.export.standalone import as_sent
 from optimizers.renderings.constraints import output_schema
 from optimizers.renderings.fields import format_value, one_line
 
@@ -47,7 +51,10 @@ OPTIONS = {
     "presence_penalty": "presencePenalty",
     "reasoning_effort": "reasoningEffort",
 }
-"""OpenAI's names -> those that Prompty sends as these; the rest is passed on as it is."""
+"""OpenAI's names -> those that Prompty sends as these; the rest is passed on to OpenAI's client."""
+
+EXAMPLES = 20
+"""Train examples among which one is looked for that a file may show."""
 
 ROLES = ("system", "user", "assistant", "developer")
 _MARKER = re.compile(rf"\s*#?\s*({'|'.join(ROLES)})(\[.*\])?\s*:\s*", re.IGNORECASE)
@@ -168,7 +175,7 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
             "provider": "openai",
             "apiType": "chat",
             "connection": connection,
-            "options": options | ({"additionalProperties": sent} if sent else {}),
+            "options": options | ({"additionalProperties": as_sent(sent)} if sent else {}),
         },
         "inputs": _inputs(exported, parts),
         "template": {"format": {"kind": "jinja2"}, "parser": {"kind": "prompty"}},
@@ -187,8 +194,9 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
 def _inputs(exported: Exported, parts: PromptParts) -> list[dict[str, Any]]:
     """The input fields, each with its text in the first real example that Prompty takes as it is."""
     fields = parts.signature.input_fields
-    real = known_inputs(exported, parts)[: len(exported.task.dataset.train)]
-    texts = ({name: format_value(values[name]) for name in fields} for values in real)
+    # A later step has inputs that no data says: those have no example.
+    real = (one for one in exported.task.dataset.train if all(one.get(name) is not None for name in fields))
+    texts = ({name: format_value(one[name]) for name in fields} for one in islice(real, EXAMPLES))
     sample = next((each for each in texts if not _refers(each)), {})
     inputs = []
     for name in fields:

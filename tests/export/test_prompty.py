@@ -93,7 +93,8 @@ def test_a_file_gives_the_measured_messages_and_parameters(
     assert model["options"]["topP"] == 0.9
     assert model["options"]["stopSequences"] == ["\n"]
     assert model["options"]["additionalProperties"]["max_tokens"] == 60
-    assert "positive" in model["options"]["additionalProperties"]["grammar"]
+    # OpenAI's client, which gets these as arguments, has none of this name.
+    assert "positive" in model["options"]["additionalProperties"]["extra_body"]["grammar"]
     assert model["connection"] == {
         "kind": "key", "apiKey": "${env:OPENAI_API_KEY}", "endpoint": "${env:OPENAI_BASE_URL}"
     }  # fmt: skip
@@ -146,7 +147,9 @@ def test_each_predictor_has_a_file_and_one_refusal_leaves_none(
     assert list(tmp_path.iterdir()) == []
     written = write_prompty(make(LARGE, "turns", of=notes, demos=()), tmp_path)
     assert {path.name for path in written} == {"take.prompty", "judge.prompty"}
-    _, body = read_prompty((tmp_path / "judge.prompty").read_text(encoding="utf-8"))
+    front, body = read_prompty((tmp_path / "judge.prompty").read_text(encoding="utf-8"))
+    # No data says what the first step notes.
+    assert front["inputs"] == [{"name": "note", "kind": "string", "required": True}]
     assert render_prompty(body, {"note": "a {{ b }}"})[-1] == {"role": "user", "content": "Note: a {{ b }}"}
 
 
