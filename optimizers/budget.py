@@ -24,11 +24,15 @@ UNITS: dict[str, tuple[str, float]] = {
     "ktok": ("tokens", 1e3),
     "mtok": ("tokens", 1e6),
     "usd": ("dollars", 1),
+    "dollars": ("dollars", 1),
     "cents": ("dollars", 0.01),
     "s": ("seconds", 1),
     "sec": ("seconds", 1),
+    "seconds": ("seconds", 1),
     "min": ("seconds", 60),
+    "minutes": ("seconds", 60),
     "h": ("seconds", 3600),
+    "hours": ("seconds", 3600),
 }
 """What a unit counts, and how many of it one unit is."""
 

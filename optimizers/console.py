@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 PHASES = {
     "prepare": "loading models",
-    "propose": "letting the pools grow",
-    "search": "searching",
-    "settle": "measuring the leaders further on dev",
-    "test": "measuring the frontier on the sealed test set",
+    "propose": "gathering demos and instructions to try",
+    "search": "searching (step 1 of 3)",
+    "settle": "measuring the leaders further on dev (step 2 of 3)",
+    "test": "measuring the frontier on the sealed test set (step 3 of 3)",
     "done": "done",
 }
 
@@ -112,10 +112,12 @@ def _of(limit: float | None, form: str) -> str:
 def _left(progress: StudyProgress) -> str:
     if progress.phase == "done":
         return f"{_clock(progress.used.seconds)} in all"
-    if progress.phase != "search" or progress.share < 0.05:
-        return f"{_clock(progress.seconds)} so far"
-    left = progress.used.seconds * (1 / progress.share - 1)
-    return f"{_clock(progress.seconds)} so far, about {_clock(left)} of search left"
+    so_far = f"{_clock(progress.seconds)} so far"
+    # How long the leaders are measured depends on what is found: no time is foretold for that.
+    if progress.phase not in ("search", "test") or progress.share < 0.05:
+        return so_far
+    spent = progress.used.seconds if progress.phase == "search" else progress.phase_seconds
+    return f"{so_far}, about {_clock(spent * (1 / progress.share - 1))} of this step left"
 
 
 def _clock(seconds: float) -> str:
@@ -187,7 +189,10 @@ def show_report(report: FrontierReport, folder: Path) -> None:
     _print_honesty(report)
     _print_spend(report)
     _print(f"Page:    {folder / 'frontier.html'}")
-    _print(f"Next:    optimize export {report.study} --to dspy")
+    _print(
+        f"Next:    optimize report {report.study} (how sure, what went wrong), optimize advise {report.study}"
+    )
+    _print(f"         optimize export {report.study} --to python (or dspy, openai, ...)")
 
 
 def show_prediction(prediction: Prediction, task: str, budget: str, margin: float) -> None:
@@ -200,10 +205,15 @@ def show_prediction(prediction: Prediction, task: str, budget: str, margin: floa
     table.add_row("dollars", f"{total.dollars:.4f}", f"{test.dollars:.4f}")
     table.add_row("time", _clock(total.seconds), _clock(test.seconds))
     stdout.print(table)
-    _print(
-        f"The test set has {prediction.test_rows} examples: it shows differences of about "
-        f"{prediction.detectable:.3f} and more; the margin is {margin:g}."
-    )
+    tested = prediction.tested or prediction.test_rows
+    shows = f"differences of about {prediction.detectable:.3f} and more; the margin is {margin:g}."
+    if tested == prediction.test_rows:
+        _print(f"The test set has {tested} examples: it shows {shows}")
+    else:
+        _print(
+            f"The budget leaves room for about {tested} of the {prediction.test_rows} test examples: "
+            f"they show {shows}"
+        )
 
 
 def _print(line: str) -> None:

@@ -8,6 +8,7 @@ readers change cells on the way: a date becomes a datetime, ``NA`` becomes null 
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import os
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time
 from enum import Enum
 from pathlib import Path
@@ -31,6 +32,8 @@ HUB = re.compile(r"hf://(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[^@]+))?(?:
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
 """A cell that is a number and nothing else: no leading zero, which would mark a code."""
 
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+
 Source = str | Path | Sequence[Any]
 
 
@@ -40,8 +43,8 @@ class Rows:
 
     Attributes:
         rows: One mapping of column to value per row.
-        origin: Where each row stands, for messages: ``reviews.csv row 17``, the first row
-            below the header being row 1.
+        origin: Where each row stands, for messages: ``reviews.csv row 17 (line 20)``, the first
+            row below the header being row 1, and the line being the file's, where it has lines.
         split: Sizes that a data card asks for.
         notes: What a reader of the result must know about the data.
     """
@@ -54,7 +57,7 @@ class Rows:
     @property
     def source(self) -> str:
         """Where the rows are from, as their origins name it."""
-        return re.sub(r" row \d+$|\[\d+\]$", "", self.origin[0]) if self.origin else "data"
+        return re.sub(r" row \d+( \(line \d+\))?$|\[\d+\]$", "", self.origin[0]) if self.origin else "data"
 
     def require(self, columns: Sequence[str]) -> None:
         """Refuse rows none of which has a column that the program needs.
@@ -124,18 +127,25 @@ def _from_path(path: Path) -> Rows:
     if extension not in (".toml", ".parquet", *TEXT_READERS):
         known = ", ".join(sorted((".toml", ".parquet", *TEXT_READERS)))
         kind = f"{extension} files are" if extension else "A file without an extension is"
-        raise DataError(f"{kind} not read as data.", where=str(path), fix=f"use one of {known}")
+        fix = "save the sheet as CSV UTF-8" if extension in SPREADSHEETS else f"use one of {known}"
+        raise DataError(f"{kind} not read as data.", where=str(path), fix=fix)
     if not path.is_file():
         what = "This is a folder, not a data file." if path.is_dir() else "There is no data file here."
-        raise DataError(
-            what, where=str(path), fix="give the path of the file, counted from the project's folder"
-        )
+        close = difflib.get_close_matches(path.name, [one.name for one in path.parent.glob("*.*")], n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        fix = f"{meant}give the path of the file, counted from the project's folder"
+        raise DataError(what, where=str(path), fix=fix)
     if extension == ".toml":
         return _from_card(path)
     if extension == ".parquet":
         return _located(_parquet(path), str(path), path.name)
-    records, notes = TEXT_READERS[extension](_text(path), path)
-    return _located(records, str(path), path.name, notes)
+    records, lines, notes = TEXT_READERS[extension](_text(path), path)
+    read = _located(records, str(path), path.name)
+    if lines:
+        read = replace(
+            read, origin=tuple(f"{at} (line {n})" for at, n in zip(read.origin, lines, strict=True))
+        )
+    return replace(read, notes=tuple(notes))
 
 
 def _located(records: Iterable[dict[str, Any]], where: str, name: str, notes: Sequence[str] = ()) -> Rows:
@@ -195,8 +205,8 @@ def _text(path: Path) -> str:
     return text
 
 
-Found = tuple[list[dict[str, Any]], list[str]]
-"""Records, and notes about how they were read."""
+Found = tuple[list[dict[str, Any]], list[int], list[str]]
+"""Records, the line of the file that each begins on, if it has lines, and notes about how they were read."""
 
 
 def _csv(text: str, path: Path) -> Found:
@@ -207,8 +217,12 @@ def _tsv(text: str, path: Path) -> Found:
     return _table(text, path, "\t")
 
 
-def _table(text: str, path: Path, delimiter: str) -> Found:
-    header, *lines = _cells(text, path, delimiter)
+def _table(text: str, path: Path, usual: str) -> Found:
+    # Where a comma is the decimal sign, spreadsheets part the columns of a .csv by semicolons.
+    first = text.lstrip().partition("\n")[0]
+    delimiter = next((mark for mark in (usual, ";", "\t") if mark in first), usual)
+    (_, header), *below = _cells(text, path, delimiter)
+    lines = [cells for _, cells in below]
     names = [name.strip() for name in header]
     repeated = next((name for name in names if name and names.count(name) > 1), None)
     if repeated is not None:
@@ -219,24 +233,30 @@ def _table(text: str, path: Path, delimiter: str) -> Found:
         raise DataError(
             "The header names no column.", where=str(path), fix="begin the file with a line of names"
         )
-    for number, line in enumerate(lines, 1):
+    for number, line in below:
         if len(line) != len(names):
             raise DataError(
                 f"A row has {len(line)} cells, the header {len(names)}.",
-                where=f"{path}, row {number}",
+                where=f"{path}, line {number}",
                 fix="quote the cells that hold a delimiter, a quote or a line break",
             )
     columns = {name: _typed([line[i] for line in lines]) for i, name in enumerate(names) if name}
     notes = [] if all(names) else [f"{path.name}: a column without a name is left out"]
-    return [{name: cells[i] for name, cells in columns.items()} for i in range(len(lines))], notes
+    records = [{name: cells[i] for name, cells in columns.items()} for i in range(len(lines))]
+    return records, [number for number, _ in below], notes
 
 
-def _cells(text: str, path: Path, delimiter: str) -> list[list[str]]:
-    """The rows of a delimited file as text, blank lines left out."""
+def _cells(text: str, path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The rows of a delimited file as text, each with the line it begins on; blank lines left out."""
     former = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows, begins = [], 1
     try:
-        return [line for line in reader if line]
+        for cells in reader:
+            if cells:
+                rows.append((begins, cells))
+            begins = reader.line_num + 1
+        return rows
     except csv.Error as error:
         where = f"{path}, line {reader.line_num}"
         raise DataError(f"The quoting is broken: {error}.", where=where, fix='write a quote as ""') from error
@@ -263,11 +283,11 @@ def _json(text: str, path: Path) -> Found:
     if not isinstance(content, list):
         fix = "give a list of objects, or one object per line in a .jsonl file"
         raise DataError(f"The file holds one {_kind(content)}, not a list of rows.", where=str(path), fix=fix)
-    return [_record(entry, f"{path}, row {number}") for number, entry in enumerate(content, 1)], []
+    return [_record(entry, f"{path}, row {number}") for number, entry in enumerate(content, 1)], [], []
 
 
 def _jsonl(text: str, path: Path) -> Found:
-    records = []
+    records, lines = [], []
     # Not splitlines(): JSON text may hold U+2028 and the like unescaped.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -279,7 +299,8 @@ def _jsonl(text: str, path: Path) -> Found:
             fix = "write one complete object per line"
             raise DataError(f"The line is not JSON: {error}.", where=where, fix=fix) from error
         records.append(_record(entry, where))
-    return records, []
+        lines.append(number)
+    return records, lines, []
 
 
 def _record(entry: Any, where: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _checked(rows: Rows, columns: Columns, notes: list[str]) -> list[SplitRow]:
     notes += [f"{rows.source}: {note}" for note in amiss]
     if conflicts:
         notes.append(
-            f"{rows.source}: inputs that appear with different outputs: {conflicts}; "
+            f"{rows.source}: inputs that appear with different outputs: {len(conflicts)}; "
             "the commonest output is kept"
         )
     return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 Located = list[tuple[str, "dspy.Example"]]
 """Examples, each with where it stands in the data."""
+
+
+MOST_LABELS = 5
+"""Further labels named in a message."""
 
 
 def complete_rows(
@@ -65,14 +70,39 @@ def complete_rows(
 
 
 def _foreign_label(field: str, entries: Sequence[tuple[str, Any]], allowed: Sequence[Any]) -> DataError:
-    origin, value = entries[0]
-    more = f"; rows like it: {len(entries)}" if len(entries) > 1 else ""
-    names = ", ".join(repr(json_value(label)) for label in allowed)
+    found: dict[str, list[str]] = defaultdict(list)
+    for origin, value in entries:
+        found[repr(json_value(value))].append(origin)
+    (first, origins), *others = found.items()
+    more = f"; rows like it: {len(origins)}" if len(origins) > 1 else ""
+    rest = ", ".join(f"{value} ({places[0]})" for value, places in others[:MOST_LABELS])
+    more += f"; nor are {len(others)} more: {rest}" if others else ""
+    more += ", ..." if len(others) > MOST_LABELS else ""
+    names = [repr(json_value(label)) for label in allowed]
+    close = difflib.get_close_matches(first, names, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
     return DataError(
-        f"The {field!r} {json_value(value)!r} is not one that the program declares{more}.",
-        where=origin,
-        fix=f"use one of {names}, or declare it in the signature",
+        f"The {field!r} {first} is not one that the program declares{more}.",
+        where=origins[0],
+        fix=f"{meant}use one of {', '.join(names)}, or declare it in the signature",
     )
+
+
+def unlabelled_notes(found: Located, labels: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """Notes on declared labels that no row has: nothing can be measured of them.
+
+    Args:
+        found: The rows that are used.
+        labels: Closed output -> its allowed values.
+    """
+    notes = []
+    for field, allowed in labels.items():
+        used = [example.get(field) for _, example in found]
+        unused = [repr(json_value(label)) for label in allowed if label is not None and label not in used]
+        if unused:
+            shown = ", ".join(unused[:MOST_LABELS]) + (", ..." if len(unused) > MOST_LABELS else "")
+            notes.append(f"no row has the {field!r} {shown}")
+    return notes
 
 
 def check_groups(rows: Rows, found: Located, group: str) -> None:

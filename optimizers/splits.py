@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.data import Rows, json_value
 from optimizers.errors import DataError
-from optimizers.labelled_rows import check_groups, complete_rows, spelling
+from optimizers.labelled_rows import check_groups, complete_rows, spelling, unlabelled_notes
 from optimizers.near_duplicates import Telling, alike_across, group_leaders, telling_sets
 from optimizers.records.rows import SplitSizes
 from optimizers.split_notes import FEW_TEST_ROWS, group_note, part_notes, size_note
@@ -130,14 +130,19 @@ def make_dataset(
     checked = [row_of(example, inputs, outputs, labels, group) for _, example in found]
     kept, conflicts = without_duplicates(checked)
     duplicates = len(found) - len(kept)
-    _check_count(rows, len(kept), duplicates, sizes)
+    _check_count(rows, len(found), len(kept), sizes)
     telling = telling_sets({row.key for row in kept})
     leaders = group_leaders(telling)
     parts, leaks = without_leaks(_split(clusters_of(kept, leaders, seed), sizes), telling)
     if not (parts[1] and parts[2]):
         raise _inseparable(rows, group)
     if conflicts:
-        notes.append(f"inputs that appear with different outputs: {conflicts}; the commonest output is kept")
+        at = [place for (place, _), row in zip(found, checked, strict=True) if row.said == conflicts[0]]
+        notes.append(
+            f"inputs that appear with different outputs: {len(conflicts)}, the first {', '.join(at[:3])}; "
+            "the commonest output is kept"
+        )
+    notes += unlabelled_notes(found, labels)
     notes += warnings_of(parts, sizes, group, margin, leaks)
     alike = Counter(leaders[row.key] for row in kept)
     train, dev, test = (tuple(row.example for row in part) for part in parts)
@@ -171,12 +176,14 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _check_count(rows: Rows, kept: int, duplicates: int, sizes: SplitSizes | None) -> None:
+def _check_count(rows: Rows, complete: int, kept: int, sizes: SplitSizes | None) -> None:
     needed = FEWEST_ROWS if sizes is None else max(FEWEST_ROWS, sizes.dev + sizes.test)
     if kept < needed:
-        dropped = f" once {duplicates} duplicates are dropped" if duplicates else ""
+        dropped = f" once {complete - kept} duplicates are dropped" if complete > kept else ""
+        lacking = len(rows.rows) - complete
+        blank = f"; of {len(rows.rows)} rows, {lacking} lack an input or an output" if lacking else ""
         raise DataError(
-            f"There are {kept} usable rows{dropped}; train, dev and test need at least {needed}.",
+            f"There are {kept} usable rows{dropped}; train, dev and test need at least {needed}{blank}.",
             where=rows.source,
             fix=f"add rows; {math.ceil(FEW_TEST_ROWS / TEST_SHARE)} make a test set of {FEW_TEST_ROWS}",
         )
@@ -217,15 +224,15 @@ def row_of(
     )
 
 
-def without_duplicates(rows: Sequence[SplitRow]) -> tuple[list[SplitRow], int]:
-    """One row per thing said, and how many inputs had more than one answer.
+def without_duplicates(rows: Sequence[SplitRow]) -> tuple[list[SplitRow], list[str]]:
+    """One row per thing said, and the inputs (``said``) that had more than one answer.
 
     Where only punctuation differs and the answers do too (``2*3``, ``2-3``), both rows stay.
     """
     by_said: dict[str, list[SplitRow]] = defaultdict(list)
     for row in rows:
         by_said[row.said].append(row)
-    conflicts = sum(len({row.answer for row in same}) > 1 for same in by_said.values())
+    conflicts = [said for said, same in by_said.items() if len({row.answer for row in same}) > 1]
     kept: dict[tuple[str, str], SplitRow] = {}
     for same in by_said.values():
         votes = Counter(row.answer for row in same)

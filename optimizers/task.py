@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizers.errors import TaskError
+from optimizers.errors import TaskError, UserError
 from optimizers.source_hash import metric_hash
 
 if TYPE_CHECKING:
@@ -61,6 +62,16 @@ class Task:
     proposer: str | Model | None = None
     models_per_predictor: bool = False
     name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse one model where a list of them is meant: its letters are no models.
+
+        Raises:
+            TaskError: The models are one model.
+        """
+        if isinstance(self.models, str) or hasattr(self.models, "price"):
+            name = getattr(self.models, "name", self.models)
+            raise TaskError("The models are no list.", where="models", fix=f'give models=["{name}"]')
 
 
 @dataclass(frozen=True)
@@ -170,7 +181,9 @@ def load_task(path: Path, *, models: Sequence[Model] = (), proposer: Model | Non
     """
     if not path.is_file():
         raise TaskError(
-            "There is no program file here.", where=str(path), fix="give the path of a Python file"
+            "There is no program file here.",
+            where=str(path),
+            fix="give the path of a Python file; optimize --help lists the commands",
         )
     task = _declared(_import(path), path)
     if proposer is not None:
@@ -186,7 +199,9 @@ def declared_task(path: Path) -> Task:
     """
     if not path.is_file():
         raise TaskError(
-            "There is no program file here.", where=str(path), fix="give the path of a Python file"
+            "There is no program file here.",
+            where=str(path),
+            fix="give the path of a Python file; optimize --help lists the commands",
         )
     return _declared(_import(path), path)
 
@@ -266,9 +281,13 @@ def _import(path: Path) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:
         line = _line_in(error, path)
+        where = f"{path}, line {line}" if line else str(path)
+        if isinstance(error, UserError):
+            place = f"{where}: {error.where}" if error.where else where
+            raise TaskError(error.what, where=place, fix=error.fix) from error
         raise TaskError(
             f"The program file raises {type(error).__name__}: {error}",
-            where=f"{path}, line {line}" if line else str(path),
+            where=where,
             fix=f"make `python {path}` run without an error first",
         ) from error
     return module
@@ -323,6 +342,16 @@ def _check(task: Task, source: Path) -> None:
         raise TaskError(
             "The task's metric cannot be called.", where=where, fix="give metric(example, pred, trace=None)"
         )
+    try:
+        inspect.signature(task.metric).bind(None, None)
+    except TypeError as error:
+        raise TaskError(
+            f"The task's metric cannot be called with an example and a prediction: {error}.",
+            where=where,
+            fix="write it as metric(example, pred, trace=None)",
+        ) from None
+    except ValueError:
+        pass  # what C code takes is not always known
     if not task.models:
         raise TaskError(
             "The task names no model.", where=where, fix="give models=[...]; `optimize models` lists some"

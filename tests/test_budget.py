@@ -23,6 +23,8 @@ uses = st.builds(Use, amounts, amounts, amounts, amounts)
         ("3000calls", {"calls": 3000}),
         ("30min", {"seconds": 1800.0}),
         ("2h", {"seconds": 7200.0}),
+        ("10minutes", {"seconds": 600.0}),
+        ("5 dollars", {"dollars": 5.0}),
         ("200,5usd, 30 min", {"trials": 200, "dollars": 5.0, "seconds": 1800.0}),
     ],
 )

@@ -8,8 +8,11 @@ import pytest
 from fakes import candidate, manifest, rollouts
 
 from optimizers import console
+from optimizers.budget import Budget, Use
 from optimizers.frontier.build import build_report
-from optimizers.frontier.report import Effect, FrontierReport, Importance
+from optimizers.frontier.report import Amount, Effect, FrontierReport, Importance, Prediction
+from optimizers.records.rows import Phase
+from optimizers.search.progress import Progress
 
 
 def choice(model: str | None, *, low: float, **changes: object) -> Importance:
@@ -68,3 +71,43 @@ def test_one_line_says_that_no_choice_mattered(
     said = shown(report(choice(None, low=0), choice("local/small", low=0)), capsys, monkeypatch)
     assert "none is distinguishable on dev from one that does nothing: all models, small" in said
     assert "60%" not in said
+
+
+def progress(phase: Phase, *, share: float, phase_seconds: float = 60.0) -> Progress:
+    return Progress(
+        phase=phase,
+        trials=3,
+        budget=Budget(trials=10),
+        used=Use(calls=30, tokens=900, dollars=0.01, seconds=120.0),
+        rollouts=30,
+        seconds=120.0,
+        phase_seconds=phase_seconds,
+        share=share,
+        points=(),
+    )
+
+
+def test_a_running_study_says_which_step_of_how_many_it_is_at_and_how_long_it_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with console.watching("s") as watch:
+        watch(progress("search", share=0.25))
+        watch(progress("settle", share=0.5))
+        watch(progress("test", share=0.5))
+    search, settle, test = capsys.readouterr().err.splitlines()
+    assert "step 1 of 3" in search
+    assert "about 6m00s of this step left" in search
+    assert "step 2 of 3" in settle
+    assert "left" not in settle
+    assert "step 3 of 3" in test
+    assert "about 1m00s of this step left" in test
+
+
+@pytest.mark.parametrize(("tested", "said"), [(76, "has 76 examples"), (37, "room for about 37 of the 76")])
+def test_an_estimate_says_when_a_part_of_the_test_alone_fits(
+    capsys: pytest.CaptureFixture[str], tested: int, said: str
+) -> None:
+    use = Amount(calls=600, tokens=1000, dollars=0.1, seconds=60)
+    foretold = Prediction(trials=9, total=use, test=use, test_rows=76, tested=tested, detectable=0.183)
+    console.show_prediction(foretold, "route", "600 calls", 0.02)
+    assert said in capsys.readouterr().out

@@ -29,8 +29,22 @@ def test_csv_cells_keep_what_was_written(tmp_path: Path) -> None:
         {"day": "2020-01-02", "code": "007", "text": "NA"},
         {"day": "2020-01-03", "code": "008", "text": 'two, "lines"\nhere'},
     )
-    assert rows.origin == ("a.csv row 1", "a.csv row 2")
+    assert rows.origin == ("a.csv row 1 (line 2)", "a.csv row 2 (line 3)")
     assert rows.source == "a.csv"
+
+
+def test_a_row_below_a_cell_of_several_lines_is_found_by_its_line(tmp_path: Path) -> None:
+    name = write(tmp_path, "a.csv", 'text,y\n"one\ntwo\n",1\n\nthree,2\n')
+    rows = load_rows(name, base=tmp_path)
+    assert rows.origin == ("a.csv row 1 (line 2)", "a.csv row 2 (line 6)")
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_columns_may_be_parted_as_spreadsheets_do_where_a_comma_is_the_decimal_sign(
+    tmp_path: Path, mark: str
+) -> None:
+    name = write(tmp_path, "a.csv", f'"text"{mark}y\n"a, b"{mark}1\n')
+    assert load_rows(name, base=tmp_path).rows == ({"text": "a, b", "y": 1},)
 
 
 def test_csv_columns_of_numbers_are_numbers(tmp_path: Path) -> None:
@@ -92,7 +106,7 @@ def test_json_values_keep_their_types(tmp_path: Path, name: str, content: str) -
         ("a.csv", "text,label\n", "no rows", "a.csv"),
         ("a.csv", ",\n1,2\n", "names no column", "a.csv"),
         ("a.csv", "x,x\n1,2\n", "Two columns are called 'x'", "a.csv"),
-        ("a.csv", "x,y\n1,2\n1,2,3\n", "3 cells, the header 2", "row 2"),
+        ("a.csv", "x,y\n1,2\n1,2,3\n", "3 cells, the header 2", "line 3"),
         ("a.csv", 'x,y\n1,"2"3\n', "quoting", "line 2"),
         ("a.csv", 'x,y\n1,"2\n', "quoting", "line 2"),
         ("a.csv", b"x,y\n1,\x002\n", "NUL", "a.csv"),
@@ -121,6 +135,12 @@ def test_bad_files_are_refused_with_their_place(
     assert message in caught.value.what
     assert caught.value.where is not None
     assert caught.value.where.endswith(place)
+
+
+def test_a_misspelt_file_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path, "messages.csv", "x,y\n1,2\n")
+    with pytest.raises(DataError, match=r"did you mean messages\.csv\?"):
+        load_rows("mesages.csv", base=tmp_path)
 
 
 def test_a_missing_file_is_named_in_full(tmp_path: Path) -> None:

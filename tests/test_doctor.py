@@ -204,14 +204,19 @@ def test_a_python_outside_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_extra_that_lacks_something_is_no_problem_and_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend(monkeypatch, "nobody-has-this; extra == 'dev'", "rich; extra == 'dev'")
-    found = of(list(machine.libraries()), "extra dev")
+    pretend(monkeypatch, "nobody-has-this; extra == 'dashboard'", "rich; extra == 'dashboard'")
+    found = of(list(machine.libraries()), "extra dashboard")
     assert found.level == "ok"
     assert "nobody-has-this" in found.found
     assert "rich" not in found.found
-    assert "[dev]" in found.fix
-    pretend(monkeypatch, "rich; extra == 'dev'")
-    assert of(list(machine.libraries()), "extra dev").fix == ""
+    assert "[dashboard]" in found.fix
+    pretend(monkeypatch, "rich; extra == 'dashboard'")
+    assert of(list(machine.libraries()), "extra dashboard").fix == ""
+
+
+def test_tools_for_work_on_parity_itself_are_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "nobody-has-this; extra == 'dev'")
+    assert not any("dev" in found.check for found in machine.libraries())
 
 
 def test_a_check_that_fails_itself_is_a_problem_without_its_key(

@@ -140,7 +140,9 @@ def test_conflicting_labels_are_noted_and_the_commonest_is_kept() -> None:
     same = [{"x": "the lamp is fine", "y": label} for label in ("pos", "neg", "pos")]
     dataset = split(texts(60) + same)
     assert dataset.duplicates == 2
-    assert any(note.startswith("inputs that appear with different outputs: 1;") for note in dataset.notes)
+    assert any(
+        note.startswith("inputs that appear with different outputs: 1, the first ") for note in dataset.notes
+    )
     [kept] = [
         e for part in (dataset.train, dataset.dev, dataset.test) for e in part if e.x == "the lamp is fine"
     ]
@@ -342,6 +344,35 @@ def test_a_foreign_label_names_its_row_and_what_is_allowed() -> None:
     assert caught.value.where == "a.csv row 17"
     assert caught.value.fix is not None
     assert "'pos', 'neg'" in caught.value.fix
+
+
+def test_all_foreign_labels_are_named_at_once_with_the_nearest_that_is_known() -> None:
+    records = texts(60)
+    records[2]["y"], records[9]["y"], records[11]["y"] = "poss", "neutral", "poss"
+    with pytest.raises(DataError) as caught:
+        split(records)
+    assert "'poss'" in caught.value.what
+    assert "'neutral' (a.csv row 10)" in caught.value.what
+    assert (caught.value.fix or "").startswith("did you mean 'pos'?")
+
+
+def test_rows_that_all_lack_a_label_are_said_to() -> None:
+    records = [{**row, "y": ""} for row in texts(50)]
+    with pytest.raises(DataError, match=r"0 usable rows.*of 50 rows, 50 lack an input or an output"):
+        split(records)
+
+
+def test_rows_that_contradict_each_other_are_named() -> None:
+    records = texts(60)
+    records.append({"x": records[4]["x"], "y": "neg" if records[4]["y"] == "pos" else "pos"})
+    [note] = [note for note in split(records).notes if "different outputs" in note]
+    assert "1, the first a.csv row 5, a.csv row 61;" in note
+
+
+def test_a_declared_label_that_no_row_has_is_noted() -> None:
+    one_sided = [{**row, "y": "pos"} for row in texts(60)]
+    assert "no row has the 'y' 'neg'" in split(one_sided).notes
+    assert not any("no row has the" in note for note in split(texts(60)).notes)
 
 
 def test_a_lacking_column_is_named_with_those_there_are() -> None:

@@ -94,6 +94,16 @@ def test_the_projects_own_modules_win(tmp_path: Path) -> None:
             "twice",
         ),
         ("task = 7", "`task` is a int"),
+        (
+            'task = Task(program=Program(), metric=metric, data=rows, models="local/gemma-3-270m")',
+            r"models are no list(.|\n)*line 24(.|\n)*models=\[\"local/gemma-3-270m\"\]",
+        ),
+        (
+            'task = Task(program=Program(), metric=metric, data=rows, models=model("local/gemma-3-270m"))',
+            r"models are no list(.|\n)*models=\[\"local/gemma-3-270m\"\]",
+        ),
+        ('model("local/gemma-3-270")', r"^There is no local model(.|\n)*line 24(.|\n)*did you mean"),
+        ("task = Task(program=Program(), metric=lambda pred: 1.0, data=rows)", "an example and a prediction"),
         ("def broken(:", "SyntaxError"),
     ],
 )

@@ -18,11 +18,8 @@ from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level, s
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-EXTRAS = {
-    "dashboard": " (to see a study in Optuna's dashboard too)",
-    "test": " (to run Parity's own tests)",
-    "dev": " (to check and build Parity itself)",
-}
+EXTRAS = {"dashboard": " (to see a study in Optuna's dashboard too)"}
+"""Extras that studies have a use for; the others are for work on Parity itself."""
 
 RUNS_BYTES, SPARE_BYTES = 20_000_000, 500_000_000
 """Disk for a study, which takes 2 to 10 MB, and what should be free beside what is needed."""
@@ -43,11 +40,11 @@ def libraries() -> Findings:
     for one in filter(_misfit, asked):
         fix = f"{install} '{one.name}{one.specifier}'"
         yield Finding(f"library {one.name}", "problem", _misfit(one), fix)
-    for extra in about.get_all("Provides-Extra") or ():
+    for extra, use in EXTRAS.items():
         lacking = ", ".join(one.name for one in _requirements(extra) if _misfit(one))
         said = f"optional, not installed: {lacking}" if lacking else "installed"
         fix = f"{install} '{DISTRIBUTION}[{extra}]', if it is wanted" if lacking else ""
-        yield Finding(f"extra {extra}", "ok", f"{said}{EXTRAS.get(extra, '')}", fix)
+        yield Finding(f"extra {extra}", "ok", f"{said}{use}", fix)
 
 
 def _requirements(extra: str) -> list[Requirement]:

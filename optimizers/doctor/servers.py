@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from optimizers.doctor.findings import DISTRIBUTION, Finding, shown
+from optimizers.models.keys import key_variables, needs_key
 
 if TYPE_CHECKING:
     from optimizers.models.model import Model
@@ -24,31 +25,17 @@ if TYPE_CHECKING:
 SECONDS = 3.0
 """How long a server has to answer, from connecting to the end of its list of models."""
 
-KEY_VARIABLES = {
-    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
-    "azure": ("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"),
-    "fireworks_ai": ("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "huggingface": ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
-    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY", "TOGETHER_AI_API_KEY"),
-}
-"""Where DSPy and LiteLLM look for a provider's key, where that is not PROVIDER_API_KEY alone."""
-
-NO_KEY = frozenset({"bedrock", "hosted_vllm", "lm_studio", "ollama", "ollama_chat", "sagemaker", "vertex_ai"})
-"""Providers that take no key, or credentials of another kind."""
-
 
 def key_of(model: Model) -> tuple[str, Finding]:
     """The variable that holds the key of a model over HTTP, and whether it is set; never what it holds."""
-    provider, check = model.name.partition("/")[0], f"key of {model.name}"
-    names = KEY_VARIABLES.get(provider, (f"{provider.upper()}_API_KEY",))
+    names, check = key_variables(model), f"key of {model.name}"
     variable = next((name for name in names if os.environ.get(name)), "")
     if variable and re.fullmatch(r"[!-~]+", os.environ[variable]):
         return variable, Finding(check, "ok", f"{variable} is set")
     if variable:
         said = f"{variable} holds white space or another character that no key has"
         return variable, Finding(check, "problem", said, "set it again, without a line break")
-    needed = model.api_base is None and provider not in NO_KEY
+    needed = needs_key(model)
     said, fix = f"{' or '.join(names)} is not set", f"set {names[0]} in the environment" if needed else ""
     return "", Finding(
         check, "problem" if needed else "ok", said if needed else f"{said}: may not be needed", fix

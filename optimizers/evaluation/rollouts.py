@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from dspy.utils.exceptions import (
 
 from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
 from optimizers.evaluation.traces import Entry, steps_of
+from optimizers.models.keys import key_variables, needs_key
 from optimizers.models.lm import Gate, Meter, metered
 from optimizers.records.rows import Failure, Rollout, Split, Trace
 from optimizers.splits import example_id
@@ -140,7 +142,7 @@ def _run(
         except ParityError:
             raise
         except _FATAL as problem:
-            raise EngineError(f"The model refuses every call: {problem}", where=model.name) from problem
+            raise _refused(model, problem) from problem
         except Exception as problem:
             # Anything else the user's program lets through is recorded by kind, never dropped.
             failure, error = _failure(problem), f"{type(problem).__name__}: {problem}"
@@ -209,6 +211,23 @@ def _used(meter: Meter) -> tuple[int, int, int, float]:
     cost = sum(model.price.cost(read[model], written[model]) for model in read)
     cached = sum(call.cached for _, call in meter.calls)
     return sum(read.values()), cached, sum(written.values()), cost
+
+
+def _refused(model: Model, problem: Exception) -> EngineError:
+    """What to say where every call would be refused: the provider's first words, and where a key goes."""
+    names = key_variables(model)
+    lacking = isinstance(problem, (LMAuthError, LMConfigurationError)) and needs_key(model)
+    lacking = lacking and not any(os.environ.get(name) for name in names)
+    said = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+    what = f"{' or '.join(names)} is not set" if lacking else said
+    do = (
+        f"set {names[0]} in the environment" if lacking else "see to the key, the credit and the model's name"
+    )
+    return EngineError(
+        f"The model refuses every call: {what}",
+        where=model.name,
+        fix=f"{do}, then run the same command again; optimize doctor PROGRAM checks keys",
+    )
 
 
 def _judged(

@@ -158,9 +158,10 @@ class Prediction(BaseModel):
     Attributes:
         trials: Trials that fit the budget.
         total: What the whole study uses, its test included.
-        test: Of that, what the sealed test needs.
-        test_rows: Test examples.
-        detectable: The smallest difference in quality that so many examples show.
+        test: Of that, what the sealed test uses.
+        test_rows: Test examples there are.
+        tested: Test examples that the budget leaves room for; None in records that do not say.
+        detectable: The smallest difference in quality that the tested examples show.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -169,6 +170,7 @@ class Prediction(BaseModel):
     total: Amount
     test: Amount
     test_rows: int
+    tested: int | None = None
     detectable: float
 
 

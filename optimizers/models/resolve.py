@@ -79,11 +79,11 @@ def model(
             raise ModelError(what, where=name, fix="leave accepts and reasoning_efforts out")
         return _local(name, kind, size, price, context, concurrency)
     if "/" not in name:
-        raise ModelError(
-            "A model needs its provider in front.",
-            where=name,
-            fix=f"for example openai/{name}, or local/{name}",
-        )
+        from optimizers.models.catalogue import CATALOGUE
+
+        local = f"{LOCAL_PREFIX}{name}"
+        fix = f"write {local}" if local in CATALOGUE else f"for example openai/{name}"
+        raise ModelError("A model needs its provider in front.", where=name, fix=fix)
     accepted, efforts = _beyond_the_usual(name, kind, accepts, reasoning_efforts)
     samples = kind == "base" or leaves_sampling_open(name)
     return Model(

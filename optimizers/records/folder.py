@@ -22,6 +22,10 @@ Record = TypeVar("Record", bound=BaseModel)
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
 
+NO_STUDY = "run one first (optimize PROGRAM); or go to its project's folder, or name the runs' with --runs"
+"""What to do where there is no study at all."""
+
+
 def valid_name(name: str) -> str:
     """The name, when it can name a study's folder.
 
@@ -118,7 +122,7 @@ class StudyFolder:
         raise StudyError(
             f"There is no study {name}.",
             where=str(runs),
-            fix=f"there are {', '.join(known)}" if known else "run one first: optimize PROGRAM",
+            fix=f"there are {', '.join(known)}" if known else NO_STUDY,
         )
 
     @contextmanager
@@ -191,7 +195,7 @@ def newest_study(runs: Path) -> StudyFolder:
     """
     folders = [StudyFolder.at(runs, name) for name in list_studies(runs)]
     if not folders:
-        raise StudyError("There is no study yet.", where=str(runs), fix="run one first: optimize PROGRAM")
+        raise StudyError("There is no study yet.", where=str(runs), fix=NO_STUDY)
     return max(folders, key=lambda folder: folder.read_manifest().created)
 
 

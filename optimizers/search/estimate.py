@@ -88,19 +88,22 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
     trials = _affordable(budget, trial, fixed)
     total = trial * trials + fixed
     share = min(1.0, 1 / max(total.share_of(budget), 1e-9))
+    fits = _test_share(test, total, budget)
+    tested = max(1, int(rows * fits))
     return Prediction(
         trials=trials,
         total=amount(total * share),
-        test=amount(test),
+        test=amount(test * fits),
         test_rows=rows,
-        detectable=detectable_difference(rows),
+        tested=tested,
+        detectable=detectable_difference(tested),
     )
 
 
 def held_back(prediction: Prediction, budget: Budget) -> Use:
     """What the search must leave for the sealed test.
 
-    That is what the test is foretold to need and some room, and at most half of the budget.
+    That is what the test is foretold to use and some room, and at most half of the budget.
     """
 
     def kept(unit: str) -> float:
@@ -118,6 +121,17 @@ def held_back(prediction: Prediction, budget: Budget) -> Use:
 def amount(use: Use) -> Amount:
     """A use as the report holds it."""
     return Amount(calls=use.calls, tokens=use.tokens, dollars=use.dollars, seconds=use.seconds)
+
+
+def _test_share(test: Use, total: Use, budget: Budget) -> float:
+    """How much of the sealed test fits in what the search leaves of a budget: half of it at the least."""
+    shares = [1.0]
+    for unit in ("calls", "tokens", "dollars", "seconds"):
+        limit, needed = getattr(budget, unit), getattr(test, unit)
+        if limit is not None and needed > 0:
+            left = max(limit * KEPT_SHARE, limit - (getattr(total, unit) - needed))
+            shares.append(left / needed)
+    return min(shares)
 
 
 def _affordable(budget: Budget, trial: Use, fixed: Use) -> int:

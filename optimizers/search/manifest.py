@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizers.budget import Budget
+from optimizers.budget import Budget, Use
 from optimizers.errors import StudyError
 from optimizers.models.model import Model
 from optimizers.records.folder import StudyFolder
@@ -77,8 +77,8 @@ def open_folder(
     """The study's folder: a new one, or the one to continue, with the budget it has from now on.
 
     Raises:
-        StudyError: The name belongs to another task, or to this one before it changed; or the
-            study to start from is not finished.
+        StudyError: The name belongs to another task, or to this one before it changed; the study
+            is finished and the budget asks for more; or the study to start from is not finished.
     """
     folder = StudyFolder.at(runs, name)
     if not folder.manifest.exists():
@@ -93,9 +93,28 @@ def open_folder(
             where=str(folder.path),
             fix="give another name with --study to start anew, or restore what changed",
         )
-    if known.budget != budget:
+    if folder.report.exists():
+        _check_finished(folder, budget)
+    elif known.budget != budget:
         folder.write_manifest(known.model_copy(update={"budget": budget}))
     return folder
+
+
+def _check_finished(folder: StudyFolder, budget: Budget) -> None:
+    """Refuse a budget under which a finished study would search on."""
+    report = folder.read_report()
+    spent = Use(**report.spend.total.model_dump()) if report.spend else Use()
+    trials_left = budget.trials is None or report.trials < budget.trials
+    if str(budget) == report.budget or not trials_left or spent.share_of(budget) >= 1:
+        return
+    name = folder.path.name
+    raise StudyError(
+        f"The study {name} is finished, with a budget of {report.budget}: its sealed test was opened after "
+        f"{report.trials} trials, and searching on would select with it in sight.",
+        where=str(folder.path),
+        fix="start a new study with another --study name, which may begin with this one's prompts: "
+        f"--from {name}; or see what was found: optimize frontier {name}",
+    )
 
 
 def differences(

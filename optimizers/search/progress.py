@@ -21,6 +21,7 @@ class Progress:
         used: What the study has used, over all its processes.
         rollouts: Rollouts run by this process.
         seconds: Wall-clock seconds since this process began.
+        phase_seconds: Wall-clock seconds since this process began the current phase.
         share: Share of the current phase that is done, in [0, 1].
         points: Everything measured, for the chart.
     """
@@ -31,6 +32,7 @@ class Progress:
     used: Use
     rollouts: int
     seconds: float
+    phase_seconds: float
     share: float
     points: tuple[ChartPoint, ...]
 

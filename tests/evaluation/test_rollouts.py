@@ -7,12 +7,12 @@ from typing import Any
 
 import dspy
 import pytest
-from dspy.lm15 import RateLimitError, Request
+from dspy.lm15 import AuthError, RateLimitError, Request
 from fakes import LARGE, SMALL, FakeEngine
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.compiled import compile_candidate
-from optimizers.errors import BudgetSpent, MetricError
+from optimizers.errors import BudgetSpent, EngineError, MetricError
 from optimizers.evaluation.rollouts import run_rollouts
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
@@ -79,6 +79,28 @@ def test_a_provider_error_is_a_failure_not_a_wrong_answer(
     rollouts = run(task, "compact", count=3)
     assert {(r.failure, r.score) for r in rollouts} == {("rate_limit", None)}
     assert len(engines["local/large"].requests) == 6  # each sent again once
+
+
+@pytest.mark.parametrize(("key", "said"), [(None, "OPENAI_API_KEY is not set"), ("k", "no such account")])
+def test_a_refusal_names_the_key_that_lacks_else_what_the_provider_says(
+    task: LoadedTask,
+    engines: dict[str, FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    key: str | None,
+    said: str,
+) -> None:
+    def refuse(request: Request) -> None:
+        raise AuthError("no such account")
+
+    engines["local/large"].fail = refuse
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setattr("optimizers.evaluation.rollouts.key_variables", lambda model: ("OPENAI_API_KEY",))
+    monkeypatch.setattr("optimizers.evaluation.rollouts.needs_key", lambda model: True)
+    with pytest.raises(EngineError, match=said) as caught:
+        run(task, "compact", count=1)
+    assert "run the same command again" in str(caught.value)
 
 
 def test_a_metric_that_raises_stops_with_the_example_named(

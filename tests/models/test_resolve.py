@@ -48,8 +48,13 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_a_name_without_a_provider_is_refused() -> None:
-    with pytest.raises(ModelError, match="provider"):
+    with pytest.raises(ModelError, match=r"provider(.|\n)*for example openai/gpt-4o-mini"):
         model("gpt-4o-mini")
+
+
+def test_a_catalogue_model_without_its_prefix_is_told_it() -> None:
+    with pytest.raises(ModelError, match=r"write local/gemma-3-270m$"):
+        model("gemma-3-270m")
 
 
 def test_settings_on_the_command_line() -> None:

@@ -28,6 +28,18 @@ def test_a_prediction_stays_within_every_limit(task: LoadedTask, engines: dict[s
     assert prediction.trials > 0
 
 
+def test_a_budget_too_small_for_the_whole_test_says_how_much_of_it_fits(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    space = search_space(task)
+    whole = predict(task, space, Budget(trials=20))
+    assert whole.tested == whole.test_rows
+    tight = predict(task, space, Budget(calls=round(whole.test.calls)))
+    assert tight.test.calls < tight.total.calls
+    assert 0.4 * whole.test_rows < (tight.tested or 0) < 0.6 * whole.test_rows
+    assert tight.detectable > whole.detectable
+
+
 def test_the_test_gets_what_it_needs_and_never_more_than_half(
     task: LoadedTask, engines: dict[str, FakeEngine]
 ) -> None:

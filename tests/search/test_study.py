@@ -96,10 +96,23 @@ def test_the_same_command_again_shows_the_result_and_calls_no_model(
     assert again.points == first.points
 
 
-def test_more_trials_after_the_test_was_opened_are_refused(task: LoadedTask, runs: Path) -> None:
+def test_the_same_command_shows_the_result_where_another_limit_than_trials_ended_the_search(
+    task: LoadedTask, runs: Path
+) -> None:
+    first = study(task, runs, trials=500, calls=900)
+    assert first.trials < 500
+    assert study(task, runs, trials=500, calls=900).points == first.points
+
+
+@pytest.mark.parametrize("limits", [{"trials": 9}, {"calls": 100_000}])
+def test_a_larger_budget_after_the_test_was_opened_is_refused(
+    task: LoadedTask, runs: Path, limits: dict[str, int]
+) -> None:
     study(task, runs, trials=8)
+    before = (runs / "s" / "study.json").read_text()
     with pytest.raises(StudyError, match="sealed test"):
-        study(task, runs, trials=9)
+        study(task, runs, **limits)
+    assert (runs / "s" / "study.json").read_text() == before
 
 
 @pytest.mark.parametrize("calls", [1, 143, 391, 560])
