@@ -119,7 +119,7 @@ def bench_peers(session: nox.Session) -> None:
 
 @nox.session(name="bench-exports", python=PYTHONS[0])
 def bench_exports(session: nox.Session) -> None:
-    """Every export of finished studies in its own tool against the program itself, into RESULTS.md; an hour.
+    """Every export of finished studies in its own tool, into RESULTS.md; half an hour.
 
     Installs each tool in an environment of its own, promptfoo through npm. Takes the studies' names:
     `nox -s bench-exports -- classify-448c10 coarse_to_fine-cab503`.

@@ -116,7 +116,11 @@ def choose(target: str, kind: str, studies: Sequence[StudyFolder], work: Path) -
         except ExportError as error:
             refused = refused or error.what
             continue
-        notes = "" if "frontier" in point.roles else "not on the frontier, where no point is carried"
+        notes = (
+            ""
+            if "frontier" in point.roles
+            else "a point of the search: the target carries none of the frontier with such prompts"
+        )
         return Chosen(target, kind, exported, app, notes)
     return Outcome(target, kind, notes=refused or f"no greedy point of these studies is {KINDS[kind]}")
 
