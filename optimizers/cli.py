@@ -120,7 +120,7 @@ def resume(
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with an interrupted study, with its own budget or a new one."""
+    """Go on with an interrupted study. Its budget is its own, or a new one."""
     from optimizers.budget import parse_budget
 
     given = parse_budget(budget) if budget else None
@@ -146,7 +146,7 @@ def estimate(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a study will use and what it can show, before anything is spent."""
+    """Say what a study will use and what it can show. Nothing is spent."""
     from optimizers.budget import parse_budget
 
     limits = parse_budget(budget or [DEFAULT_BUDGET])
@@ -199,7 +199,7 @@ def export(
     ] = None,
     runs: RunsOption = None,
 ) -> None:
-    """Write a point of the frontier as something an app can use, verified against the compiled program."""
+    """Write a point of the frontier for an app to use. It is verified against the compiled program."""
     _quiet()
     from optimizers.export import export_point
 
@@ -231,7 +231,7 @@ def transfer(
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a study's prompts on other models, on dev: "prompt of x run on y", and what that is worth."""
+    """Run a study's prompts on other models, on dev. Shows "prompt of x run on y", and what that is worth."""
     from optimizers.budget import parse_budget
 
     limits = parse_budget(budget or ())
@@ -261,7 +261,7 @@ def models(
     pull: Annotated[list[str] | None, typer.Option(help="Pull this model's weights now. Repeatable.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the models that run in this process, and pull their weights."""
+    """List the models that run in this process. Pulls their weights where asked."""
     from optimizers import console
     from optimizers.models.catalogue import CATALOGUE, pulled
     from optimizers.models.resolve import model as resolve_model
@@ -291,7 +291,7 @@ def doctor(
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what would stop or spoil a study, before it starts. Nothing is pulled or billed."""
+    """Look for what would stop or spoil a study. Nothing is pulled or billed."""
     _quiet()
     from dataclasses import asdict
 
@@ -313,7 +313,7 @@ def doctor(
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path(".")) -> None:
-    """Start a workspace: programs, metrics and data cards to run and to change."""
+    """Start a workspace. It has programs, metrics and data cards to run and to change."""
     from optimizers.workspace import write_workspace
 
     written = write_workspace(folder)
@@ -332,7 +332,7 @@ def dashboard(
         typer.Option("--open/--no-open", help="Open the browser; if left out, at a terminal with a display."),
     ] = None,
 ) -> None:
-    """Show a study in MLflow, and in Optuna's dashboard where it is installed, until Ctrl-C."""
+    """Show a study in MLflow until Ctrl-C. Optuna's dashboard is beside it where it is installed."""
     _quiet()
     from optimizers.tracking.dashboard import display_there, serve
 

@@ -44,6 +44,9 @@ PLAIN_EVERY = 15.0
 MOST_CHOICES = 3
 """Choices shown per model, the most important ones."""
 
+SHORT = {"billions": "B", "megabytes": "MB"}
+"""Headings that leave room for the names beside them in 80 columns."""
+
 stderr = Console(stderr=True)
 stdout = Console()
 
@@ -164,10 +167,11 @@ def say(message: str) -> None:
 
 
 def show_rows(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print records of the same shape as a table."""
-    table = Table()
-    for column in rows[0]:
-        table.add_column(column)
+    """Print records of the same shape as a table, named by their first column."""
+    table = _table()
+    for number, column in enumerate(rows[0]):
+        # What comes first is a name, to be copied: it is never cut.
+        table.add_column(SHORT.get(column, column), no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*("yes" if v is True else "no" if v is False else str(v) for v in row.values()))
     stdout.print(table)

@@ -37,7 +37,7 @@ def report(
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a finished study asked, tried, found, missed and cost, and what to do next."""
+    """Report on a finished study. Says what it asked, tried, found, missed and cost, and what to do next."""
     if as_json and form is not None:
         raise UsageError(
             f"--json and --format {form} are two forms of one report.",
@@ -74,7 +74,7 @@ def compare(
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold the best of one finished study against the best of another, on the test examples both ran."""
+    """Hold the best of one finished study against another's. Test examples that both ran are paired."""
     from optimizers.report.compare import compare_studies
 
     found = compare_studies(study_folder(a, runs), study_folder(b, runs))
@@ -91,7 +91,7 @@ def advise(
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what to do after a finished study: search on, ship a point, or fine-tune a small model."""
+    """Say what to do after a finished study. Search on, ship a point, or fine-tune a small model?"""
     from optimizers.records.advice import advice_of
     from optimizers.report.build import open_ledger
 

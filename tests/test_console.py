@@ -111,3 +111,22 @@ def test_an_estimate_says_when_a_part_of_the_test_alone_fits(
     foretold = Prediction(trials=9, total=use, test=use, test_rows=76, tested=tested, detectable=0.183)
     console.show_prediction(foretold, "route", "600 calls", 0.02)
     assert said in capsys.readouterr().out
+
+
+def test_names_are_never_cut_in_a_list_of_models(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.stdout, "_width", 80)
+    name = "local/qwen2.5-coder-0.5b-instruct"
+    row = {
+        "name": name,
+        "kind": "instruct",
+        "billions": 0.5,
+        "megabytes": 1117,
+        "licence": "Gemma Terms of Use",
+    }
+    console.show_rows([{**row, "pulled": True}])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if name in line]
+    assert "instruct " in line
+    assert "1117" in line
+    assert "yes" in line

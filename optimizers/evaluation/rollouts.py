@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -48,6 +49,8 @@ _FATAL = (
     LMUnsupportedFeatureError,
 )
 """Errors that every further call would meet again: the study stops rather than record them."""
+
+SCORE = "return a number from 0 to 1 for every example, or a dspy.Prediction with it as its score"
 
 _FAILURES: tuple[tuple[type[Exception], Failure], ...] = (
     (ContextWindowExceededError, "context_overflow"),
@@ -248,15 +251,28 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
     except BudgetSpent:
         raise
     except Exception as error:
-        raise MetricError(f"The metric raises {type(error).__name__}: {error}", where=where) from error
+        raise MetricError(
+            f"The metric raises {type(error).__name__}: {error}",
+            where=where,
+            fix=f"mend it{_line_of(error)}, then run the command again",
+        ) from error
     try:
         score = float(value)
     except (TypeError, ValueError):
-        raise MetricError(f"The metric returned {value!r}, which is no number.", where=where) from None
+        raise MetricError(
+            f"The metric returned {value!r}, which is no number.", where=where, fix=SCORE
+        ) from None
     if not (math.isfinite(score) and 0 <= score <= 1):
-        raise MetricError(f"The metric returned {score}, outside [0, 1].", where=where)
+        raise MetricError(f"The metric returned {score}, outside [0, 1].", where=where, fix=SCORE)
     # Metrics written for DSPy's GEPA return their feedback beside the score.
     return score, str(getattr(value, "feedback", None) or "")
+
+
+def _line_of(error: Exception) -> str:
+    """Where an error was raised, for a message; nothing where Python does not say."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is the call of the metric
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f" at {own[-1].filename}, line {own[-1].lineno}" if own else ""
 
 
 def _output(prediction: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dspy.lm15 import Request, Response, Usage
 from dspy.utils.exceptions import (
     LMAuthError,
     LMBillingError,
+    LMConfigurationError,
     LMInvalidRequestError,
     LMProviderError,
     LMRateLimitError,
@@ -48,9 +49,9 @@ _METER = "parity_meter"
 _CACHE_APART = frozenset({"anthropic", "bedrock"})
 _REASONING_APART = frozenset({"gemini", "vertex_ai", "vertex", "xai"})
 
-_REFUSED = (LMRateLimitError, LMInvalidRequestError, LMAuthError, LMBillingError)
-"""Errors by which a server says that it did no work: nothing is billed for them. Of others nobody
-knows, so they count at their most."""
+_REFUSED = (LMRateLimitError, LMInvalidRequestError, LMAuthError, LMBillingError, LMConfigurationError)
+"""Errors by which a server says that it did no work, or that come before anything is sent, such as a
+lacking key: nothing is billed for them. Of others nobody knows, so they count at their most."""
 
 
 @dataclass(frozen=True)

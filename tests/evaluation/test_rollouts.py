@@ -8,13 +8,14 @@ from typing import Any
 import dspy
 import pytest
 from dspy.lm15 import AuthError, RateLimitError, Request
+from dspy.utils.exceptions import LMAuthError, LMNotConfiguredError, LMTimeoutError
 from fakes import LARGE, SMALL, FakeEngine
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.compiled import compile_candidate
 from optimizers.errors import BudgetSpent, EngineError, MetricError
 from optimizers.evaluation.rollouts import run_rollouts
-from optimizers.models.lm import language_model
+from optimizers.models.lm import Meter, language_model
 from optimizers.models.model import Model
 from optimizers.records.rows import Rollout
 from optimizers.task import LoadedTask
@@ -109,13 +110,13 @@ def test_a_metric_that_raises_stops_with_the_example_named(
     def broken(example: Any, prediction: Any, trace: Any = None) -> float:
         raise KeyError("gold")
 
-    with pytest.raises(MetricError, match=r"(?s)KeyError.*example [0-9a-f]{16}"):
+    with pytest.raises(MetricError, match=r"(?s)KeyError.*example [0-9a-f]{16}.*test_rollouts\.py, line \d+"):
         run(task, "compact", metric=broken)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 7, "yes", None])
 def test_a_metric_must_return_a_score(task: LoadedTask, engines: dict[str, FakeEngine], value: Any) -> None:
-    with pytest.raises(MetricError):
+    with pytest.raises(MetricError, match="return a number from 0 to 1"):
         run(task, "compact", metric=lambda example, prediction, trace=None: value)
 
 
@@ -172,6 +173,18 @@ class Tally:
 
     def fail(self, number: int, *, refused: bool) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [(LMAuthError("401"), True), (LMNotConfiguredError("no key"), True), (LMTimeoutError("late"), False)],
+)
+def test_what_was_never_served_is_not_billed(error: Exception, refused: bool) -> None:
+    told = []
+    gate = Tally(most=1)
+    gate.fail = lambda number, *, refused: told.append(refused)  # type: ignore[method-assign]
+    Meter(gate).fail(1, error)
+    assert told == [refused]
 
 
 def test_a_judges_calls_pass_the_gate_and_cost_the_rollout_nothing(
