@@ -346,3 +346,39 @@ def exported_of(
     models = tuple({each.name: each for each in (*task.models, model)}.values())
     compiled = compile_candidate(task.program, made, models, measured=False)
     return Exported(manifest(models=models, **study or {}), point, model, task, compiled)
+
+
+EXPORTED_AS = [
+    (SMALL, "completion"),
+    (LARGE, "compact"),
+    (LARGE, "turns"),
+    (LARGE, "json_object"),
+    (LARGE, "dspy_chat"),
+]
+"""A model with each rendering that an export may meet."""
+
+TEMPLATE_DEMOS = (
+    {"review": "{% if x %} it is {{good}} {# so #}", "sentiment": "positive"},
+    {"review": "Bad {", "sentiment": "negative"},
+)
+"""Demos that a template engine would take for its own."""
+
+Make = Callable[..., Exported]
+
+
+def maker(task: LoadedTask, instruction: str) -> Make:
+    """What makes points of a task with these prompts, unless told otherwise: see :func:`exported_of`."""
+    told = {"instruction": instruction, "demos": TEMPLATE_DEMOS, "demos_name": "two"}
+
+    def made(model: Model, rendering: str, *, of: LoadedTask = task, **prompt: Any) -> Exported:
+        return exported_of(of, model, rendering, **(told | prompt))
+
+    return made
+
+
+def measured(made: Exported, inputs: Mapping[str, str]) -> list[dict[str, str]]:
+    """What the first predictor of an exported point sends."""
+    predictor = made.compiled.module.predictors()[0]
+    demos = [dict(demo) for demo in predictor.demos]
+    messages: list[dict[str, str]] = made.compiled.adapter().format(predictor.signature, demos, dict(inputs))
+    return messages

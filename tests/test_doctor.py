@@ -466,7 +466,7 @@ def test_a_server_without_a_list_of_models_is_no_problem(project: Path) -> None:
 def test_a_server_that_is_not_there_and_an_address_that_is_none(project: Path) -> None:
     with answering() as server:
         gone = server.address
-    for address, said in ((gone, "Connection refused"), ("file:///elsewhere/models", "no http address")):
+    for address, said in ((gone, "Connection refused"), ("file://elsewhere", "no http address")):
         found = of(checked(project, served(address)), "server of openai/small")
         assert found.level == "problem"
         assert said in found.found

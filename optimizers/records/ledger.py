@@ -226,11 +226,6 @@ class Ledger:
             rows = connection.execute(sa.select(_trials.c.content).order_by(_trials.c.number)).scalars()
             return [TrialRow.model_validate_json(content) for content in rows]
 
-    def count_trials(self) -> int:
-        """How many trials are finished."""
-        with self._engine.connect() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(_trials)).scalar_one())
-
     def keep(self, key: str, content: str) -> None:
         """Write the outcome of a piece of work that is not to be done twice, unless it is known."""
         with self._write() as connection:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from optimizers.starts import FixedChoices
+from optimizers.write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from optimizers.records.rows import Objective, TrialRow
@@ -44,8 +44,7 @@ class OptunaMirror:
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="optuna")
-        self._pending: list[Future[None]] = []
+        self._behind = WriteBehind("optuna")
         self._study: optuna.Study
 
     def __enter__(self) -> Self:
@@ -54,10 +53,7 @@ class OptunaMirror:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.shutdown(wait=True)
-        if error is None:
-            for written in self._pending:
-                written.result()
+        self._behind.close(error)
 
     def open_round(self, number: int, known: Sequence[TrialRow], space: SearchSpace, board: Board) -> None:
         """Begin a round, or go on with it: see :func:`open_round`."""
@@ -69,11 +65,11 @@ class OptunaMirror:
         def write() -> None:
             self._study = open_round(self._path, self._name, number, rows, space, objectives, values)
 
-        self._pending.append(self._writer.submit(write))
+        self._behind(write)
 
     def add(self, space: SearchSpace, row: TrialRow) -> None:
         """Write a finished trial of the round."""
-        self._pending.append(self._writer.submit(lambda: add_trial(self._study, space, row)))
+        self._behind(lambda: add_trial(self._study, space, row))
 
 
 def open_round(

@@ -7,13 +7,13 @@ write is raised when the study's record is closed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from optimizers.tracking.mlflow_store import experiment_of, open_store
+from optimizers.write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,8 +52,7 @@ class StudyRun:
     def __init__(self, client: MlflowClient, experiment: str, run_id: str, recorded: int = 0) -> None:
         self._client, self._experiment, self.run_id = client, experiment, run_id
         self.recorded = recorded
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
-        self._pending: list[Future[None]] = []
+        self._behind = WriteBehind("mlflow")
         self._status = "KILLED"
 
     @classmethod
@@ -86,10 +85,7 @@ class StudyRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._behind(lambda: self._client.set_terminated(self.run_id, status=self._status))
-        self._writer.shutdown(wait=True)
-        if error is None:
-            for written in self._pending:
-                written.result()
+        self._behind.close(error)
 
     def trial(
         self,
@@ -162,9 +158,6 @@ class StudyRun:
 
         self._behind(write)
         self._status = "FINISHED"
-
-    def _behind(self, write: Callable[[], Any]) -> None:
-        self._pending.append(self._writer.submit(write))
 
     def _drop_half_recorded(self) -> None:
         """Delete what a process that died left of the trial it was recording."""

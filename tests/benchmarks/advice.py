@@ -10,16 +10,13 @@ search never sees. Of them the advice sees one half, for its verdict; the other 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import optuna
@@ -28,7 +25,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablations import write_between
-from benchmarks.race import KEPT_OUT, MARGIN, RESULTS, ROOT, TABLES, TASKS
+from benchmarks.race import KEPT_OUT, MARGIN, TABLES, TASKS, replay_options, run_missing
 from benchmarks.replay import Book, Table
 from benchmarks.searchers import parity
 
@@ -232,20 +229,8 @@ def one_case(task: str, seed: int) -> list[Case]:
     return cases(table, bought_by_search(table, seed), seed)
 
 
-def run_all(tasks: Sequence[str], seeds: int, folder: Path, workers: int) -> None:
-    """Replay what was not replayed yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        (task, seed) for task, seed in product(tasks, range(seeds)) if not _path(folder, task, seed).exists()
-    ]
-    with ProcessPoolExecutor(workers) as pool:
-        for (task, seed), found in zip(wanted, pool.map(_one, wanted), strict=True):
-            content = json.dumps([vars(case) for case in found])
-            _path(folder, task, seed).write_text(content, encoding="utf-8")
-
-
-def _one(what: tuple[str, int]) -> list[Case]:
-    return one_case(*what)
+def _one(what: tuple[str, int]) -> list[dict[str, Any]]:
+    return [vars(case) for case in one_case(*what)]
 
 
 def _path(folder: Path, task: str, seed: int | str) -> Path:
@@ -297,17 +282,10 @@ def report(folder: Path) -> str:
 
 def main() -> None:
     """Replay what was asked for, and write what is known."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--task", action="append", choices=TASKS, help="only this task; repeatable")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT / "runs" / "advice", help="where replays are kept"
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
-    asked = parser.parse_args()
+    asked = replay_options(__doc__, "advice", SEEDS).parse_args()
     tasks = [task for task in asked.task or TASKS if built(task)]
-    run_all(tasks, asked.seeds, asked.folder, asked.workers)
+    wanted = {_path(asked.folder, *what): what for what in product(tasks, range(asked.seeds))}
+    run_missing(wanted, _one, asked.workers)
     write_between(asked.results, BEGIN, END, report(asked.folder))
 
 

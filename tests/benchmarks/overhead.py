@@ -75,7 +75,7 @@ def instant() -> Iterator[None]:
 
 def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
     """Write earlier trials into a study's ledger, up to a number of them."""
-    have = ledger.count_trials()
+    have = len(ledger.trials())
     if not have:
         ledger.keep("round 1", Round(pools={}).model_dump_json())
     space, random = search_space(task), Random(have)

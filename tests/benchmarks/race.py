@@ -14,11 +14,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -98,19 +99,27 @@ def one_run(task: str, name: str, seed: int) -> Result:
 
 def run_all(tasks: Sequence[str], names: Sequence[str], seeds: int, folder: Path, workers: int) -> None:
     """Play what was not played yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        (task, name, seed)
-        for task, name, seed in product(tasks, names, range(seeds))
-        if not _path(folder, task, name, seed).exists()
-    ]
+    wanted = {_path(folder, *what): what for what in product(tasks, names, range(seeds))}
+    run_missing(wanted, _one, workers)
+
+
+def run_missing(wanted: Mapping[Path, Any], play: Callable[[Any], Any], workers: int) -> None:
+    """Play what has no file yet, and keep each result as JSON.
+
+    Args:
+        wanted: File -> what to play for it.
+        play: Plays one, and gives what JSON can hold; must be importable, as it runs in other processes.
+        workers: Processes.
+    """
+    left = {path: what for path, what in wanted.items() if not path.exists()}
     with ProcessPoolExecutor(workers) as pool:
-        for (task, name, seed), result in zip(wanted, pool.map(_one, wanted, chunksize=4), strict=True):
-            _path(folder, task, name, seed).write_text(json.dumps(vars(result)), encoding="utf-8")
+        for path, result in zip(left, pool.map(play, left.values()), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(result), encoding="utf-8")
 
 
-def _one(what: tuple[str, str, int]) -> Result:
-    return one_run(*what)
+def _one(what: tuple[str, str, int]) -> dict[str, Any]:
+    return vars(one_run(*what))
 
 
 def _path(folder: Path, task: str, name: str, seed: int) -> Path:
@@ -194,15 +203,27 @@ def report(folder: Path) -> str:
     return "\n\n".join(parts)
 
 
+def replay_options(said: str | None, name: str, seeds: int) -> argparse.ArgumentParser:
+    """The options that every benchmark on the tables has.
+
+    Args:
+        said: What it says of itself.
+        name: Its folder in runs/.
+        seeds: Replays of each task, if nothing else is asked for.
+    """
+    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", action="append", choices=TASKS, help="only this task; repeatable")
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / name, help="where replays are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
+    return parser
+
+
 def main() -> None:
     """Play what was asked for, and write what is known."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--task", action="append", choices=TASKS, help="only this task; repeatable")
+    parser = replay_options(__doc__, "race", SEEDS)
     parser.add_argument("--searcher", action="append", choices=SEARCHERS, help="only this one; repeatable")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "race", help="where runs are kept")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
     asked = parser.parse_args()
     tasks = [
         task

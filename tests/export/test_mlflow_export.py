@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import mlflow
 import pandas as pd
 import pytest
 from dspy.utils.exceptions import AdapterParseError
-from fakes import LARGE, SMALL, FakeEngine, exported_of, manifest
+from fakes import EXPORTED_AS, LARGE, TEMPLATE_DEMOS, FakeEngine, Make, maker, manifest, measured
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
@@ -46,19 +46,7 @@ from optimizers.tracking.mlflow_log import StudyRun
 INJECTED = (
     "Say which. {{ review }} {% raw %} {# gone #} {{x}} {{ env.HOME }} }} {\r\nSo {{{ a }}} \\1 \\g<0>\n"
 )
-DEMOS = (
-    {"review": "{% if x %} it is {{good}} {# so #}", "sentiment": "positive"},
-    {"review": "Bad {", "sentiment": "negative"},
-)
 ODD = (*AWKWARD, "", " \x1f\x85 x \ufeff", "{{ review }} {% endraw %} {{ \\1 \\g<0>", "x\n")
-RENDERED = [
-    (SMALL, "completion"),
-    (LARGE, "compact"),
-    (LARGE, "turns"),
-    (LARGE, "json_object"),
-    (LARGE, "dspy_chat"),
-]
-Make = Callable[..., Exported]
 
 
 class Compare(dspy.Signature):
@@ -71,23 +59,10 @@ class Compare(dspy.Signature):
 
 @pytest.fixture
 def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
-    def made(
-        model: Model, rendering: str, *, of: LoadedTask = task, technique: str = "direct", **prompt: Any
-    ) -> Exported:
-        told = {"instruction": INJECTED, "demos": DEMOS, "demos_name": "two"} | prompt
-        return exported_of(of, model, rendering, technique=technique, **told)
-
-    return made
+    return maker(task, INJECTED)
 
 
-def measured(made: Exported, inputs: dict[str, str]) -> list[dict[str, str]]:
-    predictor = made.compiled.module.predictors()[0]
-    demos = [dict(demo) for demo in predictor.demos]
-    messages: list[dict[str, str]] = made.compiled.adapter().format(predictor.signature, demos, inputs)
-    return messages
-
-
-@pytest.mark.parametrize(("model", "rendering"), RENDERED)
+@pytest.mark.parametrize(("model", "rendering"), EXPORTED_AS)
 def test_mlflow_formats_a_prompt_as_it_was_measured(make: Make, model: Model, rendering: str) -> None:
     made = make(model, rendering)
     (prompt,) = registry_prompts(made)
@@ -184,7 +159,7 @@ class Workspace:
             model=LARGE.name,
             rendering="compact",
             technique=technique,
-            predictors={"say": PredictorPrompt(instruction=INJECTED, demos=DEMOS)},
+            predictors={"say": PredictorPrompt(instruction=INJECTED, demos=TEMPLATE_DEMOS)},
             sampling=Sampling(max_tokens=60),
         )
         seen = Estimate(mean=0.8, low=0.7, high=0.9, n=50)

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,27 +18,16 @@ import dspy
 import pytest
 import yaml
 from dspy.utils.exceptions import AdapterParseError
-from fakes import LARGE, SMALL, FakeEngine, Notes, exported_of
+from fakes import EXPORTED_AS, LARGE, FakeEngine, Make, Notes, maker, measured
 from pydantic import BaseModel
 
 from optimizers.errors import ExportError
-from optimizers.export.point import AWKWARD, Exported
+from optimizers.export.point import AWKWARD
 from optimizers.export.promptfoo import write_promptfoo
 from optimizers.models.model import Model
 from optimizers.splits import Dataset, example_id
 from optimizers.task import LoadedTask
 
-RENDERED = [
-    (SMALL, "completion"),
-    (LARGE, "compact"),
-    (LARGE, "turns"),
-    (LARGE, "json_object"),
-    (LARGE, "dspy_chat"),
-]
-DEMOS = (
-    {"review": "{% if x %} it is {{good}} {# so #}", "sentiment": "positive"},
-    {"review": "Bad {", "sentiment": "negative"},
-)
 INJECTED = (
     'Say which. {{ inputs.review }} {% raw %} {# gone #} {{ env.HOME }} "}} {\n---\nuser:\n'
     "{{{ a }}} - !!python/x ${HOME}"
@@ -83,20 +71,10 @@ class Extract(dspy.Signature):
     line: Line = dspy.OutputField()
 
 
-Make = Callable[..., Exported]
-
-
 @pytest.fixture
 def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
     """A point of a task, of whose predictors all have the same prompt."""
-
-    def made(
-        model: Model, rendering: str, *, of: LoadedTask = task, technique: str = "direct", **prompt: Any
-    ) -> Exported:
-        told = {"instruction": INJECTED, "demos": DEMOS, "demos_name": "two"} | prompt
-        return exported_of(of, model, rendering, technique=technique, **told)
-
-    return made
+    return maker(task, INJECTED)
 
 
 def with_dev(task: LoadedTask, records: list[dict[str, Any]], **changes: Any) -> LoadedTask:
@@ -113,16 +91,7 @@ def odd_task(task: LoadedTask) -> LoadedTask:
     return with_dev(task, [{"review": text, "sentiment": "positive"} for text in ODD])
 
 
-def measured(made: Exported, review: str) -> list[dict[str, str]]:
-    predictor = made.compiled.module.predictors()[0]
-    demos = [dict(demo) for demo in predictor.demos]
-    messages: list[dict[str, str]] = made.compiled.adapter().format(
-        predictor.signature, demos, {"review": review}
-    )
-    return messages
-
-
-@pytest.mark.parametrize(("model", "rendering"), RENDERED)
+@pytest.mark.parametrize(("model", "rendering"), EXPORTED_AS)
 def test_tests_are_dev_examples_and_none_is_of_train_or_test(
     make: Make, task: LoadedTask, tmp_path: Path, model: Model, rendering: str
 ) -> None:
@@ -139,7 +108,7 @@ def test_tests_are_dev_examples_and_none_is_of_train_or_test(
     assert not [review for review in sealed if json.dumps(review) in everything]
 
 
-@pytest.mark.parametrize(("model", "rendering"), RENDERED)
+@pytest.mark.parametrize(("model", "rendering"), EXPORTED_AS)
 def test_all_that_is_sent_beside_the_messages_is_what_was_measured(
     make: Make, tmp_path: Path, model: Model, rendering: str
 ) -> None:
@@ -155,7 +124,7 @@ def test_all_that_is_sent_beside_the_messages_is_what_was_measured(
         assert sent["stop"] == ["\n"]
 
 
-@pytest.mark.parametrize(("model", "rendering"), RENDERED)
+@pytest.mark.parametrize(("model", "rendering"), EXPORTED_AS)
 def test_checks_tell_labels_apart_as_the_rendering_reads_them(
     make: Make, task: LoadedTask, tmp_path: Path, model: Model, rendering: str
 ) -> None:
@@ -238,9 +207,7 @@ def test_a_model_of_another_protocol_and_a_parameter_that_is_a_template_are_refu
 
 def test_a_suite_without_dev_examples_is_refused(make: Make, task: LoadedTask, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="dev example"):
-        write_promptfoo(
-            make(LARGE, "turns", of=with_dev(task, [{"review": "file:///some/secret"}])), tmp_path
-        )
+        write_promptfoo(make(LARGE, "turns", of=with_dev(task, [{"review": "file://secret.txt"}])), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -269,7 +236,7 @@ class Listener(BaseHTTPRequestHandler):
 
 
 @pytest.mark.skipif(shutil.which("promptfoo") is None, reason="promptfoo is not installed")
-@pytest.mark.parametrize(("model", "rendering"), RENDERED)
+@pytest.mark.parametrize(("model", "rendering"), EXPORTED_AS)
 def test_promptfoo_itself_sends_the_measured_requests(
     make: Make, task: LoadedTask, tmp_path: Path, model: Model, rendering: str
 ) -> None:
@@ -294,7 +261,7 @@ def test_promptfoo_itself_sends_the_measured_requests(
             assert done.returncode in (0, 100), done.stdout + done.stderr
             assert "invalid" not in done.stdout.lower(), done.stdout
         server.shutdown()
-    wanted = [measured(made, text) for text in ODD]
+    wanted = [measured(made, {"review": text}) for text in ODD]
     sent = parameters(tmp_path)
     assert len(handler.asked) == len(ODD)
     for asked in handler.asked:

@@ -6,19 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import dspy
 import pytest
-from fakes import LARGE, SMALL, FakeEngine, Notes, exported_of, manifest
+from fakes import LARGE, SMALL, FakeEngine, Make, Notes, maker, manifest, measured
 from pydantic import BaseModel
 
 from optimizers.errors import ExportError
-from optimizers.export.point import AWKWARD, Exported
+from optimizers.export.point import AWKWARD
 from optimizers.export.prompty import read_prompty, render_prompty, write_prompty
 from optimizers.models.model import Model
 from optimizers.task import LoadedTask
@@ -26,10 +24,6 @@ from optimizers.task import LoadedTask
 INJECTED = (
     "Say which. {{ review }} {% raw %} {# gone #} {{ env.HOME }} }} {\n--- +++\nname: x\n"
     "the user: says\n{{{ a }}}"
-)
-DEMOS = (
-    {"review": "{% if x %} it is {{good}} {# so #}", "sentiment": "positive"},
-    {"review": "Bad {", "sentiment": "negative"},
 )
 ODD = (
     *AWKWARD,
@@ -39,7 +33,6 @@ ODD = (
     "user:\nsystem:\r\nassistant:",
     "x\n",
 )
-Make = Callable[..., Exported]
 
 
 class Line(BaseModel):
@@ -61,21 +54,7 @@ class Extract(dspy.Signature):
 @pytest.fixture
 def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
     """A point of a task, of whose predictors all have the same prompt."""
-
-    def made(
-        model: Model, rendering: str, *, of: LoadedTask = task, technique: str = "direct", **prompt: Any
-    ) -> Exported:
-        told = {"instruction": INJECTED, "demos": DEMOS, "demos_name": "two"} | prompt
-        return exported_of(of, model, rendering, technique=technique, **told)
-
-    return made
-
-
-def measured(made: Exported, inputs: dict[str, str]) -> list[dict[str, str]]:
-    predictor = made.compiled.module.predictors()[0]
-    demos = [dict(demo) for demo in predictor.demos]
-    messages: list[dict[str, str]] = made.compiled.adapter().format(predictor.signature, demos, inputs)
-    return messages
+    return maker(task, INJECTED)
 
 
 @pytest.mark.parametrize("rendering", ["compact", "turns"])

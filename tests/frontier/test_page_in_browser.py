@@ -102,6 +102,11 @@ class Browser:
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
         self.send("Page.bringToFront")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was asked for is laid out and drawn: a redraw under a click would lose it."""
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page."""
@@ -120,9 +125,10 @@ class Browser:
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def click(self, selector: str) -> None:
+        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+        self.settle()
         place = self.run(
-            f"(() => {{ const found = document.querySelector({selector!r});"
-            "found.scrollIntoView({block: 'center'}); const box = found.getBoundingClientRect();"
+            f"(() => {{ const box = document.querySelector({selector!r}).getBoundingClientRect();"
             "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         at = {"x": place[0], "y": place[1], "button": "left", "clickCount": 1}

@@ -136,7 +136,7 @@ class Made:
             self.ledger.end_call(self.ledger.start_call(call), second + 0.5, state="finished")
 
     def finish(self, roles: Mapping[str, tuple[Role, ...]]) -> StudyFolder:
-        trials = self.ledger.count_trials()
+        trials = len(self.ledger.trials())
         self.folder.write_report(report_of(self.folder, self.ledger, roles, trials=trials))
         self.ledger.close()
         return self.folder
