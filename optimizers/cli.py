@@ -66,6 +66,15 @@ FromOption = Annotated[
     ),
 ]
 
+STORAGE = "Database that several machines share: postgresql+psycopg://USER@HOST/DATABASE."
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="OPTIMIZE_STORAGE",
+        help=f"{STORAGE} Others join with optimize worker. If left out, SQLite in the study's folder.",
+    ),
+]
+
 DEFAULT_BUDGET = "200"
 UNMET = 3
 INTERRUPTED = 130
@@ -86,6 +95,11 @@ def run(
         str, typer.Option(help="What to trade off: quality,cost or quality,cost,latency.")
     ] = "quality,cost",
     require_match: RequireOption = False,
+    storage: StorageOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes the study is planned for, where --storage lets others join; 1."),
+    ] = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,8 +122,14 @@ def run(
     from optimizers.search.manifest import default_name, open_folder
 
     name = study or default_name(task, seed, started_from)
-    folder = open_folder(task, folder_of_runs, name, seed, limits, goals, started_from)
-    _run(task, folder, as_json=as_json, require_match=require_match)
+    if storage is not None:
+        from optimizers.search.shared_study import share, take_over
+
+        take_over(folder_of_runs, name, storage)
+    folder = open_folder(task, folder_of_runs, name, seed, limits, goals, started_from, workers)
+    if storage is not None:
+        share(folder, storage)
+    _run(task, folder, storage, as_json=as_json, require_match=require_match)
 
 
 @app.command()
@@ -136,7 +156,31 @@ def resume(
     from optimizers.search.manifest import open_folder
 
     open_folder(task, folder.path.parent, study, known.seed, given or known.budget, known.objectives)
-    _run(task, folder, as_json=as_json, require_match=require_match)
+    _run(task, folder, None, as_json=as_json, require_match=require_match)
+
+
+@app.command()
+def worker(
+    study: Annotated[str, typer.Argument(help="Name of a study that was started with --storage.")],
+    storage: Annotated[str, typer.Option(envvar="OPTIMIZE_STORAGE", help=STORAGE)],
+    require_match: RequireOption = False,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Work on a study that was started elsewhere, beside whoever else does. Run it in the same project."""
+    _quiet()
+    from optimizers import console
+    from optimizers.search.manifest import open_folder
+    from optimizers.search.shared_study import fetch
+    from optimizers.task import find_program, load_task
+
+    folder = fetch(runs_folder(runs), study, storage)
+    known = folder.read_manifest()
+    program = find_program(known.program, folder.path)
+    task = load_task(program, models=known.models, proposer=known.proposer)
+    console.pull_weights(task.served)
+    open_folder(task, folder.path.parent, study, known.seed, known.budget, known.objectives)
+    _run(task, folder, storage, as_json=as_json, require_match=require_match)
 
 
 @app.command()
@@ -399,15 +443,20 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _run(task: LoadedTask, folder: StudyFolder, *, as_json: bool, require_match: bool) -> None:
+def _run(
+    task: LoadedTask, folder: StudyFolder, storage: str | None, *, as_json: bool, require_match: bool
+) -> None:
     from optimizers import console
 
     interrupted = (
         f"What was measured is kept in {folder.path}; "
         f"the same command, or optimize resume {folder.path.name}, continues it."
+        if storage is None
+        else "What was measured is kept in the storage. Whoever else works on the study goes on; the same "
+        f"command, or optimize worker {folder.path.name}, joins it again."
     )
     try:
-        report = console.run_in_view(task, folder, interrupted=interrupted)
+        report = console.run_in_view(task, folder, storage, interrupted=interrupted)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     _show(report, folder, as_json, require_match)

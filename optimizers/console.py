@@ -51,27 +51,45 @@ stderr = Console(stderr=True)
 stdout = Console()
 
 
-def run_in_view(task: LoadedTask, folder: StudyFolder, *, interrupted: str) -> FrontierReport:
+def run_in_view(
+    task: LoadedTask, folder: StudyFolder, storage: str | None = None, *, interrupted: str
+) -> FrontierReport:
     """Run a study, or what is left of it, in the person's sight: the notes on its data, then its progress.
 
     Args:
         task: The task.
         folder: The study's folder.
+        storage: Address of the database that several processes share; None for a study of this one.
         interrupted: What the person is told when they interrupt it.
 
     Raises:
         KeyboardInterrupt: They did.
     """
+    from optimizers.search.shared_study import run_shared
     from optimizers.search.study import run_study
 
     for note in task.dataset.notes:
         say(f"note: {note}")
     try:
         with watching(folder.path.name) as watch:
-            return run_study(task, folder, watch=watch)
+            if storage is None:
+                return run_study(task, folder, watch=watch)
+            return run_shared(task, folder, storage, watch=watch, helping=_helping())
     except KeyboardInterrupt:
         say(f"\nInterrupted. {interrupted}")
         raise
+
+
+def _helping() -> Callable[[int, list[str]], None]:
+    """Says now and then what this process does while another one leads."""
+    last = {"at": -PLAIN_EVERY}
+
+    def tell(rollouts: int, members: list[str]) -> None:
+        if time.monotonic() - last["at"] >= PLAIN_EVERY:
+            last["at"] = time.monotonic()
+            say(f"working beside {len(members) - 1} other(s): {rollouts:,} rollouts run here")
+
+    return tell
 
 
 @contextmanager

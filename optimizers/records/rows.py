@@ -276,6 +276,7 @@ class StudyManifest(BaseModel):
         notes: Warnings about the data that a reader of the result must know.
         started_from: Name of the study whose prompts it began with; None to begin afresh.
         proposer: The model that writes instructions, if there is one.
+        workers: Processes that the study is planned for.
         versions: Versions of the packages that decide results.
         created: When the study began, UTC.
     """
@@ -305,5 +306,6 @@ class StudyManifest(BaseModel):
     notes: tuple[str, ...] = ()
     started_from: str | None = None
     proposer: Model | None = None
+    workers: int = Field(default=1, ge=1)
     versions: dict[str, str] = Field(default_factory=dict)
     created: datetime
