@@ -82,7 +82,7 @@ class Account:
             cost=bound.dollars,
             started=started,
         )
-        found = self.purse.reserve(call, bound, lambda used: self._over(used, bound, model))
+        found = self.purse.reserve(call, bound, self._room(bound, model))
         if isinstance(found, str):
             raise BudgetSpent(found, str(self.budget))
         self._in_flight[found] = (bound, model, started)
@@ -116,8 +116,8 @@ class Account:
 
     def out_of_time(self) -> BudgetSpent | None:
         """That the time is up, where it is."""
-        used = Use(seconds=self.used.seconds + self.held_back.seconds + LEFT_FOR_THE_REPORT)
-        return BudgetSpent("seconds", str(self.budget)) if used.over(self.budget) else None
+        seconds = self.used.seconds + self.held_back.seconds + LEFT_FOR_THE_REPORT
+        return BudgetSpent("seconds", str(self.budget)) if seconds > self.budget.most.seconds else None
 
     def touch(self) -> None:
         """Show that this process still works: its time counts."""
@@ -128,10 +128,11 @@ class Account:
         self._slowest[model.name] = max(self._slowest.get(model.name, 0.0), time.time() - started)
         self.purse.settle(number, bound, use, **changes)
 
-    def _over(self, used: Use, bound: Use, model: Model) -> str | None:
+    def _room(self, bound: Use, model: Model) -> Use:
+        """The most that may be used already where a further call is to fit."""
         # A call is expected to take no longer than the slowest so far; its timeout cuts it anyway.
         seconds = self._slowest.get(model.name, 0.0) + LEFT_FOR_THE_REPORT
-        return (used + self.held_back + bound + Use(seconds=seconds)).over(self.budget)
+        return self.budget.most + (self.held_back + bound + Use(seconds=seconds)) * -1
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimizers.budget import Use
@@ -12,9 +11,6 @@ from optimizers.budget import Use
 if TYPE_CHECKING:
     from optimizers.records.ledger import Ledger
     from optimizers.records.rows import Call
-
-Over = Callable[[Use], str | None]
-"""Given what is used already: the unit that a further call would exceed, or None where it fits."""
 
 SIGN_OF_LIFE = 1.0
 """Seconds between two notes in the ledger that a process still works."""
@@ -26,7 +22,7 @@ class Purse(Protocol):
     def used(self) -> Use:
         """Everything used so far, by all processes; calls in flight at their most."""
 
-    def reserve(self, call: Call, bound: Use, over: Over) -> int | str:
+    def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
         """Write a call that is about to be sent, once it fits.
 
         Waits for calls in flight to settle where that may make room.
@@ -34,7 +30,7 @@ class Purse(Protocol):
         Args:
             call: The call.
             bound: The most it may use.
-            over: What it would exceed.
+            room: The most that may be used without it.
 
         Returns:
             Its number; or the unit it would exceed, where nothing is in flight any more.
@@ -63,10 +59,10 @@ class OwnPurse:
         with self._changed:
             return self._settled + self._reserved + Use(seconds=time.monotonic() - self._began)
 
-    def reserve(self, call: Call, bound: Use, over: Over) -> int | str:
+    def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
         """Write a call that is about to be sent, once it fits."""
         with self._changed:
-            while (unit := over(self.used())) is not None:
+            while (unit := self.used().beyond(room)) is not None:
                 if not self._in_flight:
                     return unit
                 self._changed.wait()

@@ -16,7 +16,7 @@ from optimizers.budget import Use
 from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import BudgetSpent, EngineError, LeadLost, ParityError, from_json, to_json
 from optimizers.evaluation.account import Account
-from optimizers.evaluation.purse import SIGN_OF_LIFE, Over
+from optimizers.evaluation.purse import SIGN_OF_LIFE
 from optimizers.evaluation.rollouts import run_rollout
 from optimizers.splits import example_id
 
@@ -59,9 +59,11 @@ class SharedPurse:
         """Everything used so far, by all processes; time only where this one leads."""
         return self._crew.used() + self._time()
 
-    def reserve(self, call: Call, bound: Use, over: Over) -> int | str:
+    def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
         """Write a call that is about to be sent, once it fits."""
-        while (found := self._crew.reserve(call, bound, lambda used: over(used + self._time()))) is None:
+        if self._time().seconds > room.seconds:
+            return "seconds"
+        while (found := self._crew.reserve(call, bound, room)) is None:
             time.sleep(ROOM_WAIT)
         return found
 

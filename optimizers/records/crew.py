@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,10 +28,51 @@ LEASE = 10.0
 STUDY = 1
 """The one row of the tables that have one: each study has a schema of its own."""
 
+UNITS = ("calls", "tokens", "dollars")
+TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
+
 _now = sa.func.extract("epoch", sa.func.clock_timestamp())
 _pair = (jobs.c.candidate, jobs.c.example, jobs.c.number)
-_start_call = sa.insert(calls).returning(calls.c.id)
+_flying = sa.select(sa.exists(sa.select(flights.c.call)))
 _purse = sa.select(purses.c.calls, purses.c.tokens, purses.c.dollars)
+
+
+def _given(column: sa.ColumnElement[Any], name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=column.type)
+
+
+def _reservation() -> sa.Select[Any]:
+    """In one statement: spend the most a call may use, where that fits, and write the call."""
+    spent = (
+        sa.update(purses)
+        .where(*(purses.c[unit] <= sa.bindparam(f"room_{unit}", type_=sa.Float) for unit in UNITS))
+        .values({unit: purses.c[unit] + _given(purses.c[unit], f"more_{unit}") for unit in UNITS})
+        .returning(purses.c.study)
+        .cte("spent")
+    )
+    columns = [column for column in calls.c if column.name != "id"]
+    row = sa.select(*(_given(column, f"call_{column.name}") for column in columns)).select_from(spent)
+    new = sa.insert(calls).from_select(columns, row).returning(calls.c.id).cte("new")
+    worker = sa.select(new.c.id, _given(flights.c.worker, "worker"))
+    flight = sa.insert(flights).from_select([flights.c.call, flights.c.worker], worker).cte("flight")
+    return sa.select(new.c.id).add_cte(flight)
+
+
+def _settlement() -> sa.Update:
+    """In one statement: take a call out of flight, write how it ended, and correct what is spent."""
+    landed = sa.delete(flights).where(flights.c.call == sa.bindparam("call")).returning(flights.c.call)
+    gone = landed.cte("landed")
+    changed: dict[str, Any] = {
+        # What is not said stays as it was reserved.
+        name: sa.func.coalesce(_given(calls.c[name], f"call_{name}"), calls.c[name])
+        for name in ("state", "cost", *TOKENS)
+    }
+    ended = sa.update(calls).where(calls.c.id == gone.c.call).values(**changed, ended=_now).cte("ended")
+    spent = {unit: purses.c[unit] + _given(purses.c[unit], f"more_{unit}") for unit in UNITS}
+    return sa.update(purses).where(sa.exists(sa.select(gone.c.call))).values(spent).add_cte(ended)
+
+
+_reserve, _settle = _reservation(), _settlement()
 
 
 class Terms(BaseModel):
@@ -85,6 +127,7 @@ class Crew:
 
     def __init__(self, engine: sa.Engine, name: str, lease: float = LEASE) -> None:
         self._engine, self._lease = engine, lease
+        self._at_once = engine.execution_options(isolation_level="AUTOCOMMIT")
         with self._begin() as connection:
             empty = {"study": STUDY, "calls": 0, "tokens": 0, "dollars": 0.0}
             connection.execute(insert(purses).on_conflict_do_nothing(), empty)
@@ -94,6 +137,12 @@ class Crew:
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
         with answering(self._engine), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _single(self) -> Iterator[sa.Connection]:
+        """For one statement: it needs no round trips to begin and to commit."""
+        with answering(self._engine), self._at_once.connect() as connection:
             yield connection
 
     def beat(self) -> None:
@@ -122,12 +171,12 @@ class Crew:
 
     def leads(self) -> bool:
         """Whether this process still leads."""
-        with self._begin() as connection:
+        with self._single() as connection:
             return connection.execute(sa.select(leads.c.worker)).scalar() == self.id
 
     def members(self) -> list[str]:
         """Names of the processes that live, in the order they joined."""
-        with self._begin() as connection:
+        with self._single() as connection:
             return list(connection.execute(sa.select(workers.c.name).order_by(workers.c.id)).scalars())
 
     def post(self, wanted: Sequence[Job]) -> list[int]:
@@ -158,7 +207,7 @@ class Crew:
     def cancel(self, numbers: Collection[int]) -> set[int]:
         """Take back jobs that nobody has taken yet; returns which."""
         waiting = sa.delete(jobs).where(jobs.c.id.in_(numbers), jobs.c.state == "waiting")
-        with self._begin() as connection:
+        with self._single() as connection:
             return set(connection.execute(waiting.returning(jobs.c.id)).scalars())
 
     def take(self, room: Mapping[str, int]) -> list[Job]:
@@ -192,61 +241,57 @@ class Crew:
     def end(self, number: int, error: str | None = None) -> None:
         """Note that a job was run, its rollout written; or why there is none."""
         ended = sa.update(jobs).where(jobs.c.id == number, jobs.c.worker == self.id)
-        with self._begin() as connection:
+        with self._single() as connection:
             connection.execute(ended.values(state="ended", error=error))
 
     def ended(self, numbers: Collection[int]) -> dict[int, str | None]:
         """Of these jobs, those that were run: number -> why it has no rollout, or None."""
         query = sa.select(jobs.c.id, jobs.c.error).where(jobs.c.id.in_(numbers), jobs.c.state == "ended")
-        with self._begin() as connection:
+        with self._single() as connection:
             return {row.id: row.error for row in connection.execute(query)}
 
-    def reserve(self, call: Call, bound: Use, over: Any) -> int | str | None:
+    def reserve(self, call: Call, bound: Use, room: Use) -> int | str | None:
         """Write a call that is about to be sent, if it fits what all have used.
 
         Args:
             call: The call.
             bound: The most it may use.
-            over: Given what is used already: the unit that the call would exceed, or None.
+            room: The most that may be used without it, of all but time.
 
         Returns:
             Its number; the unit it would exceed where nobody has a call in flight; None where what is
             in flight may yet make room.
         """
-        with self._begin() as connection:
-            row = connection.execute(_purse.with_for_update()).one()
-            unit = over(Use(row.calls, row.tokens, row.dollars))
-            if unit is not None:
-                flying = connection.execute(sa.select(sa.exists(sa.select(flights.c.call)))).scalar()
-                return None if flying else str(unit)
-            connection.execute(_spend(bound))
-            number = connection.execute(_start_call, call.model_dump(exclude={"id"})).scalar_one()
-            connection.execute(sa.insert(flights), {"call": number, "worker": self.id})
-            return int(number)
+        given = {
+            **{f"call_{key}": value for key, value in call.model_dump(exclude={"id"}).items()},
+            **{f"more_{unit}": getattr(bound, unit) for unit in UNITS},
+            **{f"room_{unit}": getattr(room, unit) for unit in UNITS},
+            "worker": self.id,
+        }
+        with self._single() as connection:
+            number = connection.execute(_reserve, given).scalar()
+            if number is not None:
+                return int(number)
+            if connection.execute(_flying).scalar():
+                return None
+        return replace(self.used(), seconds=0.0).beyond(replace(room, seconds=0.0))
 
     def settle(self, number: int, bound: Use, use: Use, **changes: Any) -> None:
-        """Write how a call ended, and what it used in place of what was reserved."""
-        with self._begin() as connection:
-            landed = sa.delete(flights).where(flights.c.call == number)
-            if not connection.execute(landed).rowcount:
-                return  # This process was taken for dead: the call is lost, and counts at its most.
-            connection.execute(sa.update(calls).where(calls.c.id == number).values(ended=_now, **changes))
-            connection.execute(_spend(use + bound * -1))
+        """Write how a call ended, and what it used in place of what was reserved.
+
+        Nothing is written where this process was taken for dead: the call is lost, and counts at its most.
+        """
+        more = use + bound * -1
+        given = {"call": number, **{f"more_{unit}": getattr(more, unit) for unit in UNITS}}
+        settled = {"cost": None, **dict.fromkeys(TOKENS), **changes}
+        with self._single() as connection:
+            connection.execute(_settle, given | {f"call_{key}": value for key, value in settled.items()})
 
     def used(self) -> Use:
         """What all processes together have used, time left out; calls in flight at their most."""
-        with self._begin() as connection:
+        with self._single() as connection:
             row = connection.execute(_purse).one()
         return Use(row.calls, row.tokens, row.dollars)
-
-
-def _spend(use: Use) -> sa.Update:
-    table = purses.c
-    return sa.update(purses).values(
-        calls=table.calls + int(use.calls),
-        tokens=table.tokens + int(use.tokens),
-        dollars=table.dollars + use.dollars,
-    )
 
 
 def _clear(connection: sa.Connection, gone: Collection[int]) -> None:

@@ -71,7 +71,7 @@ def server_engine(url: str, study: str, *, create: bool) -> sa.Engine:
     schema = schema_of(study)
     try:
         engine = sa.create_engine(
-            address, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=60, pool_pre_ping=True
+            address, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=60
         ).execution_options(schema_translate_map={None: schema})
     except (ModuleNotFoundError, sa.exc.NoSuchModuleError):
         raise UsageError(

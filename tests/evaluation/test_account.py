@@ -66,9 +66,9 @@ def test_no_concurrency_overshoots_a_budget_or_leaves_it_unused(ledger: Ledger, 
     refused = [outcome for outcome in outcomes if isinstance(outcome.exception(), BudgetSpent)]
     used = ledger.used()
     assert refused
-    assert used.over(budget) is None
+    assert used.beyond(budget.most) is None
     bound = Use(1, 220, LARGE.price.cost(200, 20))
-    assert (used + bound).over(budget) is not None
+    assert (used + bound).beyond(budget.most) is not None
     assert len(ledger.calls()) == flying == 300 - len(refused)
 
 
