@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,13 +123,14 @@ def run(
     from optimizers.search.manifest import default_name, open_folder
 
     name = study or default_name(task, seed, started_from)
+    started: AbstractContextManager[None] = nullcontext()
     if storage is not None:
-        from optimizers.search.shared_study import share, take_over
+        from optimizers.records.folder import StudyFolder
+        from optimizers.search.shared_study import starting
 
-        take_over(folder_of_runs, name, storage)
-    folder = open_folder(task, folder_of_runs, name, seed, limits, goals, started_from, workers)
-    if storage is not None:
-        share(folder, storage)
+        started = starting(StudyFolder.at(folder_of_runs, name), storage)
+    with started:
+        folder = open_folder(task, folder_of_runs, name, seed, limits, goals, started_from, workers)
     _run(task, folder, storage, as_json=as_json, require_match=require_match)
 
 

@@ -100,6 +100,18 @@ def server_engine(url: str, study: str, *, create: bool) -> sa.Engine:
 
 
 @contextmanager
+def alone(engine: sa.Engine) -> Iterator[None]:
+    """Keep other processes that ask for the same from going on until this one has."""
+    key = {"key": str(engine.get_execution_options()["schema_translate_map"][None])}
+    with answering(engine), engine.connect() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_lock(hashtext(:key))"), key)
+        try:
+            yield
+        finally:
+            connection.execute(sa.text("SELECT pg_advisory_unlock(hashtext(:key))"), key)
+
+
+@contextmanager
 def answering(engine: sa.Engine) -> Iterator[None]:
     """Name the server where it does not answer.
 

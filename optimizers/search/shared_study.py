@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from optimizers.records.crew import LEASE, Crew
 from optimizers.records.folder import StudyFolder, valid_name
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import StudyManifest
-from optimizers.records.storage import copy_to_file, shown
+from optimizers.records.storage import alone, copy_to_file, shown
 from optimizers.search.study import lead_study, write_outcome
 
 if TYPE_CHECKING:
@@ -36,32 +36,30 @@ Helping = Callable[[int, list[str]], None]
 """Told while another process leads: rollouts run by this one, and who works on the study."""
 
 
-def take_over(runs: Path, study: str, storage: str) -> None:
-    """Make the folder, on this machine, of a study that was started on another one; nothing where it was not.
+@contextmanager
+def starting(folder: StudyFolder, storage: str) -> Iterator[None]:
+    """Make a study ready within, its folder on this machine; then it is where others can join it.
 
-    Raises:
-        StorageError: The database does not answer.
-    """
-    with Ledger.connect(storage, study, create=True) as ledger:
-        text = ledger.kept(MANIFEST)
-    if text is not None and not StudyFolder.at(runs, study).manifest.exists():
-        StudyFolder.create(runs, StudyManifest.model_validate_json(text))
-
-
-def share(folder: StudyFolder, storage: str) -> None:
-    """Put a study where others can join it; or, where it is there already, give it this folder's budget.
+    A study that was started elsewhere has its manifest in the folder beforehand, and the budget that
+    it is given within from then on. Of several processes that start one study, one does so at a time.
 
     Args:
-        folder: The study's folder on this machine.
+        folder: Where the study's folder is or will be.
         storage: Address of the database.
 
     Raises:
         StudyError: The folder holds another study of this name.
         StorageError: The database does not answer.
     """
-    manifest = folder.read_manifest()
-    with Ledger.connect(storage, manifest.name, create=True) as ledger:
-        ledger.keep(MANIFEST, manifest.model_dump_json())
+    with Ledger.connect(storage, folder.path.name, create=True) as ledger, alone(ledger.engine):
+        text = ledger.kept(MANIFEST)
+        if text is not None and not folder.manifest.exists():
+            StudyFolder.create(folder.path.parent, StudyManifest.model_validate_json(text))
+        yield
+        manifest = folder.read_manifest()
+        if text is None:
+            ledger.keep(MANIFEST, manifest.model_dump_json())
+            return
         known = _manifest(ledger)
         _check_same(folder, known, storage)
         if known != manifest:
@@ -104,7 +102,7 @@ def run_shared(
 
     Args:
         task: What to optimize; the same in every process.
-        folder: The study's folder on this machine, from :func:`fetch` or after :func:`share`.
+        folder: The study's folder on this machine, from :func:`fetch` or made within :func:`starting`.
         storage: Address of the database that the processes share.
         watch: Told about every step while this process leads.
         helping: Told what this process does while another one leads.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import postgres
 import pytest
 from dspy.lm15 import Request
@@ -20,29 +22,21 @@ from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.search.manifest import open_folder
 from optimizers.search.progress import Watcher
-from optimizers.search.shared_study import fetch, run_shared, share, take_over
+from optimizers.search.shared_study import fetch, run_shared, starting
 from optimizers.search.study import run_study
 from optimizers.task import LoadedTask
 
 pytestmark = pytest.mark.skipif(postgres.LACKING is not None, reason=str(postgres.LACKING))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres.server() as address:
-        yield address
-
-
 @pytest.fixture
-def storage(server: str, engines: dict[str, FakeEngine]) -> str:
-    return postgres.new_database(server)
+def storage(database_server: str, engines: dict[str, FakeEngine]) -> str:
+    return postgres.new_database(database_server)
 
 
 def started(task: LoadedTask, runs: Path, storage: str, budget: Budget, workers: int = 2) -> StudyFolder:
-    take_over(runs, "s", storage)
-    folder = open_folder(task, runs, "s", 0, budget, workers=workers)
-    share(folder, storage)
-    return folder
+    with starting(StudyFolder.at(runs, "s"), storage):
+        return open_folder(task, runs, "s", 0, budget, workers=workers)
 
 
 def work(
@@ -75,12 +69,12 @@ def test_two_processes_find_what_one_finds_and_run_nothing_twice(
 ) -> None:
     alone = run_study(
         task,
-        open_folder(task, tmp_path / "alone", "s", 0, Budget(trials=12), workers=2),
+        open_folder(task, tmp_path / "alone", "s", 0, Budget(trials=8), workers=2),
         watch=lambda progress: None,
     )
     for engine in engines.values():
         engine.requests.clear()
-    first = started(task, tmp_path / "a", storage, Budget(trials=12))
+    first = started(task, tmp_path / "a", storage, Budget(trials=8))
     second = fetch(tmp_path / "b", "s", storage)
     thread, found = beside(lambda: work(task, second, storage))
     report = work(task, first, storage)
@@ -97,14 +91,14 @@ def test_two_processes_find_what_one_finds_and_run_nothing_twice(
 
 
 def test_a_budget_is_shared_and_never_overshot(task: LoadedTask, tmp_path: Path, storage: str) -> None:
-    first = started(task, tmp_path / "a", storage, Budget(calls=900))
+    first = started(task, tmp_path / "a", storage, Budget(calls=500))
     second = fetch(tmp_path / "b", "s", storage)
     thread, found = beside(lambda: work(task, second, storage))
     report = work(task, first, storage)
     thread.join()
     assert found == [report]
     with Ledger.open(first.ledger) as ledger:
-        assert 800 < len(ledger.calls()) <= 900
+        assert 430 < len(ledger.calls()) <= 500
         assert ledger.used().calls == len(ledger.calls())
 
 
@@ -115,17 +109,17 @@ def test_another_process_leads_on_when_the_leader_goes(
         pass
 
     def leave(progress: object) -> None:
-        if getattr(progress, "trials", 0) >= 4:
+        if getattr(progress, "trials", 0) >= 3:
             raise Gone("gone")
 
-    first = started(task, tmp_path / "a", storage, Budget(trials=10))
+    first = started(task, tmp_path / "a", storage, Budget(trials=6))
     with pytest.raises(Gone):
         work(task, first, storage, watch=leave)
     second = fetch(tmp_path / "b", "s", storage)
     report = work(task, second, storage)
-    assert report.trials == 10
+    assert report.trials == 6
     with Ledger.open(second.ledger) as ledger:
-        assert [trial.number for trial in ledger.trials()] == list(range(10))
+        assert [trial.number for trial in ledger.trials()] == list(range(6))
 
 
 def test_what_breaks_in_a_worker_is_said_by_the_leader(
@@ -169,3 +163,22 @@ def test_what_is_not_there_is_named(storage: str, tmp_path: Path) -> None:
 def test_an_address_that_cannot_be_used_is_refused(address: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
         fetch(tmp_path, "s", address)
+
+
+def test_optunas_own_proxy_reads_the_trials(task: LoadedTask, tmp_path: Path, storage: str) -> None:
+    work(task, started(task, tmp_path / "a", storage, Budget(trials=6)), storage)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    proxied = optuna.storages.get_storage(storage)
+    serving = threading.Thread(
+        target=optuna.storages.run_grpc_proxy_server,
+        args=(proxied,),
+        kwargs={"host": "127.0.0.1", "port": port},
+        daemon=True,
+    )
+    serving.start()
+    reader = optuna.storages.GrpcStorageProxy(host="127.0.0.1", port=port)
+    reader.wait_server_ready(timeout=60)
+    assert len(optuna.load_study(study_name="s", storage=reader).trials) == 6
+    reader.close()
