@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizers import study_commands
-from optimizers.errors import ParityError, UsageError, UserError
-from optimizers.study_commands import JsonOption, RunsOption, runs_folder, study_folder
+from optimizers.errors import ParityError, UserError
+from optimizers.study_commands import (
+    FinishedArgument,
+    JsonOption,
+    RequireOption,
+    RunsOption,
+    runs_folder,
+    show_result,
+    study_folder,
+)
 
 if TYPE_CHECKING:
-    from optimizers.frontier.report import FrontierReport
     from optimizers.records.folder import StudyFolder
-    from optimizers.records.rows import Objective
     from optimizers.task import LoadedTask
 
 app = typer.Typer(
@@ -36,12 +42,6 @@ BudgetOption = Annotated[
         envvar="OPTIMIZE_BUDGET",
         help="What the study may use, confirmation included: 200 (trials), 5usd, 2Mtok, 3000calls, 30min, "
         "or several, by comma or by repeating.",
-    ),
-]
-RequireOption = Annotated[
-    bool,
-    typer.Option(
-        "--require-match", help="Exit with 3 unless a model other than the reference is shown to match it."
     ),
 ]
 ModelOption = Annotated[
@@ -67,7 +67,6 @@ FromOption = Annotated[
 ]
 
 DEFAULT_BUDGET = "200"
-UNMET = 3
 INTERRUPTED = 130
 
 
@@ -91,6 +90,7 @@ def run(
 ) -> None:
     """Search for the best prompt of every model. `optimize PROGRAM` is short for `optimize run PROGRAM`."""
     from optimizers.budget import parse_budget
+    from optimizers.records.rows import parse_objectives
 
     limits, goals = parse_budget(budget or [DEFAULT_BUDGET]), parse_objectives(objectives)
     _quiet()
@@ -114,7 +114,9 @@ def run(
 
 @app.command()
 def resume(
-    study: Annotated[str, typer.Argument(help="Name of a study that was interrupted.")],
+    study: Annotated[
+        str | None, typer.Argument(help="Name of a study that was interrupted; the newest one if left out.")
+    ] = None,
     budget: BudgetOption = None,
     require_match: RequireOption = False,
     runs: RunsOption = None,
@@ -128,14 +130,15 @@ def resume(
     from optimizers import console
     from optimizers.task import find_program, load_task
 
-    folder = study_folder(study, runs)
+    folder = study_folder(study, runs, finished=False)
     known = folder.read_manifest()
     program = find_program(known.program, folder.path)
     task = load_task(program, models=known.models, proposer=known.proposer)
     console.pull_weights(task.served)
     from optimizers.search.manifest import open_folder
 
-    open_folder(task, folder.path.parent, study, known.seed, given or known.budget, known.objectives)
+    limits = given or known.budget
+    open_folder(task, folder.path.parent, folder.path.name, known.seed, limits, known.objectives)
     _run(task, folder, as_json=as_json, require_match=require_match)
 
 
@@ -167,18 +170,7 @@ def estimate(
         console.say(f"note: {note}")
 
 
-@app.command()
-def frontier(
-    study: Annotated[str, typer.Argument(help="Name of a study.")],
-    require_match: RequireOption = False,
-    runs: RunsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show a finished study's frontier. Loads no model."""
-    folder = study_folder(study, runs)
-    _show(folder.read_report(), folder, as_json, require_match)
-
-
+app.command()(study_commands.frontier)
 app.command()(study_commands.report)
 app.command()(study_commands.compare)
 app.command()(study_commands.advise)
@@ -186,7 +178,7 @@ app.command()(study_commands.advise)
 
 @app.command()
 def export(
-    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    study: FinishedArgument = None,
     to: Annotated[
         str,
         typer.Option(help="What to: dspy, openai, python, promptfoo, prompty, litellm, mlflow or finetune."),
@@ -203,7 +195,7 @@ def export(
     _quiet()
     from optimizers.export import export_point
 
-    folder = study_folder(study, runs)
+    folder = study_folder(study, runs, finished=True)
     for path in export_point(folder, target=to, point=point, out=out):
         print(path)
 
@@ -337,7 +329,7 @@ def dashboard(
     from optimizers.tracking.dashboard import display_there, serve
 
     asked = display_there() if in_browser is None else in_browser
-    raise typer.Exit(serve(runs_folder(runs), study, port, in_browser=asked))
+    raise typer.Exit(serve(study_folder(study, runs), port, in_browser=asked))
 
 
 @app.command("help")
@@ -348,24 +340,6 @@ def manual(
     from optimizers.help import show_page, show_topics
 
     show_topics() if topic is None else show_page(topic)
-
-
-def parse_objectives(text: str) -> tuple[Objective, ...]:
-    """What a study trades off, as written on the command line.
-
-    Raises:
-        UsageError: It is neither quality,cost nor quality,cost,latency.
-    """
-    known: dict[str, tuple[Objective, ...]] = {
-        "quality,cost": ("quality", "cost"),
-        "quality,cost,latency": ("quality", "cost", "latency"),
-    }
-    objectives = known.get(text.replace(" ", ""))
-    if objectives is None:
-        raise UsageError(
-            f"{text!r} is no set of objectives.", where="--objectives", fix=f"one of {' or '.join(known)}"
-        )
-    return objectives
 
 
 def main() -> None:
@@ -410,19 +384,7 @@ def _run(task: LoadedTask, folder: StudyFolder, *, as_json: bool, require_match:
         report = console.run_in_view(task, folder, interrupted=interrupted)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-    _show(report, folder, as_json, require_match)
-
-
-def _show(report: FrontierReport, folder: StudyFolder, as_json: bool, require_match: bool) -> None:
-    from optimizers import console
-
-    if as_json:
-        print(report.model_dump_json(indent=2))
-    else:
-        console.show_report(report, folder.path)
-    if require_match and not report.matched():
-        console.say("No model other than the reference is shown to match it.")
-        raise typer.Exit(UNMET)
+    show_result(report, folder, as_json, require_match)
 
 
 if __name__ == "__main__":
