@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from optimizers.errors import BudgetError
+
+Unit = Literal["calls", "tokens", "dollars", "seconds"]
+USED: tuple[Unit, ...] = ("calls", "tokens", "dollars", "seconds")
+"""What an amount used is counted in; trials are only limited."""
 
 AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[a-zA-Z$]*)")
 
@@ -104,7 +109,7 @@ class Use:
 
     def over(self, budget: Budget) -> str | None:
         """The first unit in which this exceeds a budget, or None while it fits."""
-        for unit in ("calls", "tokens", "dollars", "seconds"):
+        for unit in USED:
             limit = getattr(budget, unit)
             # Prices are sums of floats: a billionth of a cent is no overshoot.
             if limit is not None and getattr(self, unit) > limit * (1 + 1e-9):
@@ -113,8 +118,7 @@ class Use:
 
     def share_of(self, budget: Budget) -> float:
         """How much of the budget's scarcest unit this is, 0 when only trials are limited."""
-        units = ("calls", "tokens", "dollars", "seconds")
-        limits = {unit: getattr(budget, unit) for unit in units}
+        limits = {unit: getattr(budget, unit) for unit in USED}
         return max((getattr(self, unit) / limit for unit, limit in limits.items() if limit), default=0.0)
 
 

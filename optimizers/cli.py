@@ -156,7 +156,7 @@ def estimate(
     _quiet()
     from optimizers import console
     from optimizers.models.resolve import parse_model
-    from optimizers.search.estimate import predict
+    from optimizers.search.estimate import predict, shortage_note
     from optimizers.space import search_space
     from optimizers.task import load_task
 
@@ -168,6 +168,8 @@ def estimate(
         console.show_prediction(prediction, task.name, str(limits), task.margin)
     for note in task.dataset.notes:
         console.say(f"note: {note}")
+    if short := shortage_note(prediction):
+        console.say(f"warning: {short}")
 
 
 app.command()(study_commands.frontier)

@@ -62,10 +62,16 @@ def run_in_view(task: LoadedTask, folder: StudyFolder, *, interrupted: str) -> F
     Raises:
         KeyboardInterrupt: They did.
     """
+    from optimizers.search.estimate import predict, shortage_note
     from optimizers.search.study import run_study
+    from optimizers.space import search_space
 
     for note in task.dataset.notes:
         say(f"note: {note}")
+    if folder.read_prediction() is None:  # it has not begun yet
+        prediction = predict(task, search_space(task), folder.read_manifest().budget)
+        if short := shortage_note(prediction):
+            say(f"warning: {short}")
     try:
         with watching(folder.path.name) as watch:
             return run_study(task, folder, watch=watch)
@@ -188,6 +194,9 @@ def show_report(report: FrontierReport, folder: Path) -> None:
     stdout.print(_frontier_table(report))
     for number, point in enumerate(report.with_role("frontier"), start=1):
         _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {_beside(point)}")
+    for point in _bests_beside(report):
+        name = f"{point.candidate.label}, {'its best, ' if 'best' in point.roles else ''}not on the frontier"
+        _print(f" - {point.candidate.id}: {name}: {point.candidate.summary}; {_beside(point)}")
     _print(f"\n{report.answer}\n")
     _print_importance(report)
     _print_honesty(report)
@@ -222,6 +231,17 @@ def show_prediction(prediction: Prediction, task: str, budget: str, margin: floa
 
 def _print(line: str) -> None:
     stdout.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _bests_beside(report: FrontierReport) -> Iterator[Point]:
+    """What the tables and the answer speak of and the frontier lacks: each model's best, cheapest first."""
+    from optimizers.frontier.build import answering
+
+    tested = [point for point in report.points if point.test is not None and point.test.n]
+    answer = answering(tested, report.reference) if tested else None
+    for point in tested:
+        if "frontier" not in point.roles and ("best" in point.roles or point is answer):
+            yield point
 
 
 def _beside(point: Point) -> str:
@@ -292,7 +312,7 @@ def _defaults_table(report: FrontierReport) -> Table:
     for default in report.with_role("default"):
         point = best.get(default.candidate.model, default)
         gain = f"{point.test.mean - default.test.mean:+.3f}" if point.test and default.test else ""
-        table.add_row(_label(default), _estimate(default, report), _estimate(point, report), gain)
+        table.add_row(default.candidate.label, _estimate(default, report), _estimate(point, report), gain)
     return table
 
 
@@ -301,16 +321,12 @@ def _frontier_table(report: FrontierReport) -> Table:
     for number, point in enumerate(report.with_role("frontier"), start=1):
         table.add_row(
             str(number),
-            _label(point),
+            point.candidate.label,
             _estimate(point, report),
             f"{1000 * point.cost:.5f}",
             "itself" if "reference" in point.roles else _verdict(point.comparison),
         )
     return table
-
-
-def _label(point: Point) -> str:
-    return point.candidate.label
 
 
 def _verdict(comparison: Comparison | None) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from optimizers.budget import Budget, Use
+from optimizers.budget import USED, Budget, Use
 from optimizers.data import json_value
 from optimizers.errors import BudgetError, BudgetSpent
 from optimizers.evaluation.account import Account
@@ -257,7 +257,7 @@ class _Session:
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
         budget, kept = self.manifest.budget, self.account.held_back
-        limits = {unit: getattr(budget, unit) for unit in ("calls", "tokens", "dollars", "seconds")}
+        limits: dict[str, float | None] = {unit: getattr(budget, unit) for unit in USED}
         room = {unit: limit - getattr(kept, unit) for unit, limit in limits.items() if limit is not None}
         return self.account.used.share_of(budget.model_copy(update=room))
 
