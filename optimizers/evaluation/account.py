@@ -62,6 +62,12 @@ class Account:
         with self._changed:
             return self._used()
 
+    @property
+    def booked(self) -> Use:
+        """What calls that have ended used, by earlier processes too, and all time: it never falls."""
+        with self._changed:
+            return self._booked()
+
     def left(self) -> Use:
         """What is left of each limited unit; a large number where there is no limit."""
         used = self.used + self.held_back
@@ -151,7 +157,10 @@ class Account:
         self._changed.notify_all()
 
     def _used(self) -> Use:
-        return self._settled + self._reserved + Use(seconds=time.monotonic() - self._began)
+        return self._booked() + self._reserved
+
+    def _booked(self) -> Use:
+        return self._settled + Use(seconds=time.monotonic() - self._began)
 
     def _over(self, bound: Use, model: Model) -> str | None:
         # A call is expected to take no longer than the slowest so far; its timeout cuts it anyway.

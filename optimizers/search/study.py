@@ -332,7 +332,7 @@ class _Session:
                 phase=phase,
                 trials=self.done,
                 budget=self.manifest.budget,
-                used=self.account.used,
+                used=self.account.booked,
                 rollouts=self.measurer.fresh,
                 seconds=now - self.began,
                 phase_seconds=now - self._entered,
