@@ -29,7 +29,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ def write_finetune(exported: Exported, folder: Path) -> list[Path]:
     files: dict[str, bytes] = {}
     cards = []
     for name, predictor in predictors:
-        prefix = "" if len(predictors) == 1 else re.sub(r"[^A-Za-z0-9_.-]", "_", name) + "."
+        prefix = "" if len(predictors) == 1 else exported.file(name) + "."
         found, written = _predictor_files(exported, name, predictor, pool, runs, prefix)
         cards.append(found)
         files |= written
