@@ -38,7 +38,7 @@ def write_study_page(
 
 
 def anytime(ledger: Ledger) -> list[tuple[float, float]]:
-    """US dollars that were spent, and the best quality on dev by then, after each trial that raised it."""
+    """US dollars that were spent, and the best quality on dev by then: at each rise, and in the end."""
     ends = [(call.ended, call.cost) for call in ledger.calls() if call.ended is not None]
     ends.sort()
     found: list[tuple[float, float]] = []
@@ -49,4 +49,6 @@ def anytime(ledger: Ledger) -> list[tuple[float, float]]:
             place += 1
         if trial.values and (not found or trial.values[0] > found[-1][1]):
             found.append((spent, trial.values[0]))
+    if found and (total := ledger.used().dollars) > found[-1][0]:
+        found.append((total, found[-1][1]))
     return found
