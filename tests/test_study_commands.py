@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fakes import manifest
+from fakes import bound_by_permissions, manifest
 from report.studies import usual
 from typer.testing import CliRunner, Result
 
@@ -51,3 +55,36 @@ def test_the_interrupted_study_is_the_one_resumed_and_a_finished_one_the_one_exp
 def test_where_there_is_no_study_the_error_says_so(command: str, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="There is no study yet"):
         optimize(command, runs=tmp_path)
+
+
+def test_records_alone_are_read_in_a_folder_that_nobody_may_write_in(runs: Path) -> None:
+    commands = (["frontier"], ["report"], ["advise"], ["compare", "first", "second"])
+    allowed = [optimize(*arguments, runs=runs).stdout for arguments in commands]
+    code = (
+        "import sys; from optimizers.cli import main\n"
+        "try: open(sys.argv[-1] + '/second/probe', 'w'); sys.exit('it can be written')\n"
+        "except PermissionError: main()\n"
+    )
+    with read_only(runs):
+        for arguments, said in zip(commands, allowed, strict=True):
+            done = subprocess.run(
+                [sys.executable, "-c", code, *arguments, "--runs", str(runs)],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                preexec_fn=bound_by_permissions,
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == said
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take the right to write away from a folder and all in it, while the block runs."""
+    inside = [folder, *folder.rglob("*")]
+    modes = [path.stat().st_mode for path in inside]
+    for path, mode in zip(inside, modes, strict=True):
+        path.chmod(mode & ~0o222)
+    yield
+    for path, mode in zip(inside, modes, strict=True):
+        path.chmod(mode)

@@ -44,7 +44,7 @@ from optimizers.export.finetune_rows import GOLD, JUDGED, PARTIAL, RIGHT, UNLABE
 from optimizers.near_duplicates import alike_across, group_leaders, telling_sets
 from optimizers.packaged_data import read_card
 from optimizers.proposals.bootstrap import steps_by
-from optimizers.records.ledger import Ledger
+from optimizers.records.reading import reading
 from optimizers.splits import SplitRow, row_of
 from optimizers.task import declared_task, project_folder
 
@@ -117,7 +117,7 @@ def _recorded(exported: Exported) -> tuple[list[ExampleRow], list[Run]]:
     folder = exported.folder
     if folder is None or not folder.ledger.is_file():
         return [], []
-    with Ledger.open(folder.ledger) as ledger:
+    with reading(folder.ledger) as ledger:
         candidates, rollouts = ledger.candidates(), ledger.rollouts(split="train")
         sealed = list(ledger.examples().values())
 

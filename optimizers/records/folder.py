@@ -223,7 +223,7 @@ def write_record(path: Path, content: BaseModel) -> None:
 def _read(path: Path, record: type[Record]) -> Record:
     try:
         return record.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise StudyError(
             f"The file cannot be read: {first}", where=str(path), fix="restore it, or run a new study"

@@ -114,6 +114,9 @@ _calls = sa.Table(
     sa.Column("ended", sa.Float),
 )
 
+TABLES = frozenset(_tables.tables)
+"""Names of a ledger's tables."""
+
 # Said once: to put a statement together takes longer than to run it, and these run for every call.
 _add_rollouts = insert(_rollouts).on_conflict_do_nothing()
 _add_traces = insert(_traces).on_conflict_do_nothing()
@@ -144,8 +147,12 @@ class Ledger:
         self._writing = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, of: Path | None = None) -> Self:
         """Open a ledger, made when missing.
+
+        Args:
+            path: Its file.
+            of: The ledger that the file is a copy of, if it is one: what messages name.
 
         Raises:
             StudyError: The file is no ledger, or one of a newer version.
@@ -158,7 +165,7 @@ class Ledger:
                 if version > SCHEMA_VERSION:
                     raise StudyError(
                         f"The ledger has version {version}; this Parity reads version {SCHEMA_VERSION}.",
-                        where=str(path),
+                        where=str(of or path),
                         fix="update prompt-parity",
                     )
                 _tables.create_all(connection)
@@ -166,7 +173,7 @@ class Ledger:
         except sa.exc.DatabaseError as error:
             raise StudyError(
                 f"The ledger cannot be read: {error.orig}",
-                where=str(path),
+                where=str(of or path),
                 fix="restore the file, or start a new study with --study NAME",
             ) from error
         return cls(engine, path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import get_args
 
@@ -18,6 +19,7 @@ from optimizers.frontier.statistics import unpaired_difference
 from optimizers.records.advice import advice_of
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.reading import reading
 from optimizers.records.rows import ExampleRow, Phase, Rollout, Split, StudyManifest, TrialRow, round_key
 from optimizers.report.failures import Best, failures_of, sample_of, shared_errors
 from optimizers.report.findings import (
@@ -93,8 +95,9 @@ def open_study(folder: StudyFolder, ledger: Ledger) -> Study:
     )
 
 
-def open_ledger(folder: StudyFolder) -> Ledger:
-    """The ledger of a study that has finished.
+@contextmanager
+def open_ledger(folder: StudyFolder) -> Iterator[Ledger]:
+    """The ledger of a study that has finished, to be read.
 
     Raises:
         StudyError: The study has not finished, or its ledger is gone.
@@ -106,7 +109,8 @@ def open_ledger(folder: StudyFolder) -> Ledger:
             where=str(folder.ledger),
             fix="restore the file; optimize frontier shows the result without it",
         )
-    return Ledger.open(folder.ledger)
+    with reading(folder.ledger) as ledger:
+        yield ledger
 
 
 def study_report(folder: StudyFolder) -> StudyReport:
