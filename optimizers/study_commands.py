@@ -120,11 +120,11 @@ def advise(
 ) -> None:
     """Say what to do after a finished study. Search on, ship a point, or fine-tune a small model?"""
     from optimizers.records.advice import advice_of
-    from optimizers.report.build import open_ledger
+    from optimizers.report.build import open_study
 
     folder = study_folder(study, runs, finished=True)
-    with open_ledger(folder) as ledger:
-        found = advice_of(folder, ledger)
+    with open_study(folder) as known:
+        found = advice_of(known.manifest, known.report, known.ledger)
     if as_json:
         _write(found.model_dump_json(indent=2) + "\n", None)
         return

@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 
 
 def write_study_page(
-    folder: StudyFolder, ledger: Ledger, report: FrontierReport, sent: Mapping[str, Sequence[Sent]]
+    folder: StudyFolder,
+    ledger: Ledger,
+    known: Sequence[Rollout],
+    report: FrontierReport,
+    sent: Mapping[str, Sequence[Sent]],
 ) -> None:
     """Write the page of a study's frontier.
 
     Args:
         folder: The study's folder.
         ledger: Its ledger.
+        known: All its rollouts.
         report: Its result.
         sent: Candidate id -> what its predictors are sent for a sample input.
     """
     rollouts: dict[str, list[Rollout]] = defaultdict(list)
-    for rollout in ledger.rollouts():
+    for rollout in known:
         rollouts[rollout.candidate].append(rollout)
     examples = ledger.examples()
     details = {

@@ -301,11 +301,13 @@ class _Session:
     def finish(self, frozen: Frozen) -> FrontierReport:
         """Build the report from the records alone, write it, draw it, and hand it to MLflow."""
         self.account.touch()
-        report = report_of(self.folder, self.ledger, frozen.roles, trials=self.done)
+        rollouts = self.ledger.rollouts()
+        report = report_of(self.folder, self.ledger, rollouts, frozen.roles, trials=self.done)
         self.folder.write_report(report)
         draw_frontier(report, self.folder.picture)
         shown = [point.candidate for point in report.points if point.roles != ("searched",)]
-        write_study_page(self.folder, self.ledger, report, {one.id: sent(self.task, one) for one in shown})
+        prompts = {one.id: sent(self.task, one) for one in shown}
+        write_study_page(self.folder, self.ledger, rollouts, report, prompts)
         self.tracking.finish(report, [self.folder.picture, self.folder.page, self.folder.report])
         self.show("done", 1.0)
         return report
