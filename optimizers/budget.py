@@ -6,10 +6,15 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from optimizers.errors import BudgetError
+
+Unit = Literal["calls", "tokens", "dollars", "seconds"]
+USED: tuple[Unit, ...] = ("calls", "tokens", "dollars", "seconds")
+"""What an amount used is counted in; trials are only limited."""
 
 AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[a-zA-Z$]*)")
 
@@ -112,13 +117,11 @@ class Use:
 
     def beyond(self, room: Use) -> str | None:
         """The first unit in which this is more than another amount, or None."""
-        units = ("calls", "tokens", "dollars", "seconds")
-        return next((unit for unit in units if getattr(self, unit) > getattr(room, unit)), None)
+        return next((unit for unit in USED if getattr(self, unit) > getattr(room, unit)), None)
 
     def share_of(self, budget: Budget) -> float:
         """How much of the budget's scarcest unit this is, 0 when only trials are limited."""
-        units = ("calls", "tokens", "dollars", "seconds")
-        limits = {unit: getattr(budget, unit) for unit in units}
+        limits = {unit: getattr(budget, unit) for unit in USED}
         return max((getattr(self, unit) / limit for unit, limit in limits.items() if limit), default=0.0)
 
 

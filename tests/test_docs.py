@@ -175,7 +175,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for user in ("optimizers.models.lm", "optimizers.search.study"):
         patch.setattr(f"{user}.llama_engine", lambda model: engines.setdefault(model.name, Answering(0.7)))
     patch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
-    patch.setattr("optimizers.search.study.draw_frontier", lambda report, path: None)
+    patch.setattr("optimizers.search.outcome.draw_frontier", lambda report, path: None)
     sa.event.listen(sa.Engine, "connect", unsynced)
     folder = tmp_path_factory.mktemp("manual")
     patch.chdir(folder)

@@ -49,6 +49,11 @@ class Account:
         """Everything used so far, by earlier processes too; calls in flight at their most."""
         return self.purse.used()
 
+    @property
+    def booked(self) -> Use:
+        """What calls that have ended used, by earlier processes too, and all time: it never falls."""
+        return self.purse.booked()
+
     def left(self) -> Use:
         """What is left of each limited unit; a large number where there is no limit."""
         used = self.used + self.held_back

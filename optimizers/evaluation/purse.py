@@ -22,6 +22,9 @@ class Purse(Protocol):
     def used(self) -> Use:
         """Everything used so far, by all processes; calls in flight at their most."""
 
+    def booked(self) -> Use:
+        """What calls that have ended used, by all processes, and all time: it never falls."""
+
     def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
         """Write a call that is about to be sent, once it fits.
 
@@ -57,7 +60,12 @@ class OwnPurse:
     def used(self) -> Use:
         """Everything used so far, by earlier processes too."""
         with self._changed:
-            return self._settled + self._reserved + Use(seconds=time.monotonic() - self._began)
+            return self.booked() + self._reserved
+
+    def booked(self) -> Use:
+        """What calls that have ended used, by earlier processes too, and all time."""
+        with self._changed:
+            return self._settled + Use(seconds=time.monotonic() - self._began)
 
     def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
         """Write a call that is about to be sent, once it fits."""

@@ -59,6 +59,10 @@ class SharedPurse:
         """Everything used so far, by all processes; time only where this one leads."""
         return self._crew.used() + self._time()
 
+    def booked(self) -> Use:
+        """What calls that have ended used, by all processes, and the time of those that led."""
+        return self._crew.booked() + self._time()
+
     def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
         """Write a call that is about to be sent, once it fits."""
         if self._time().seconds > room.seconds:

@@ -293,6 +293,15 @@ class Crew:
             row = connection.execute(_purse).one()
         return Use(row.calls, row.tokens, row.dollars)
 
+    def booked(self) -> Use:
+        """What calls that have ended used, time left out."""
+        read = calls.c.prompt_tokens + calls.c.completion_tokens
+        sums = sa.select(sa.func.count(), sa.func.sum(read), sa.func.sum(calls.c.cost))
+        reserved = sums.where(calls.c.id.in_(sa.select(flights.c.call))).subquery()
+        with self._single() as connection:
+            row = connection.execute(_purse.add_columns(*reserved.c)).one()
+        return Use(row[0] - row[3], row[1] - (row[4] or 0), row[2] - (row[5] or 0.0))
+
 
 def _clear(connection: sa.Connection, gone: Collection[int]) -> None:
     """Free what dead processes held. Their calls in flight count at the most they may have used."""

@@ -59,13 +59,17 @@ class Ledger:
         self._new = {table: kind(table).on_conflict_do_nothing() for table in tables.metadata.sorted_tables}
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, of: Path | None = None) -> Self:
         """Open a ledger in a file, made when missing.
+
+        Args:
+            path: Its file.
+            of: The ledger that the file is a copy of, if it is one: what messages name.
 
         Raises:
             StudyError: The file is no ledger, or one of a newer version.
         """
-        return cls(sqlite_engine(path))
+        return cls(sqlite_engine(path, of=of))
 
     @classmethod
     def connect(cls, url: str, study: str, *, create: bool = False) -> Self:

@@ -26,8 +26,12 @@ CONNECTIONS = 16
 """Connections that one process opens at most; each is held for milliseconds."""
 
 
-def sqlite_engine(path: Path) -> sa.Engine:
+def sqlite_engine(path: Path, *, of: Path | None = None) -> sa.Engine:
     """The file of a study, its tables made when missing.
+
+    Args:
+        path: The file.
+        of: The ledger that the file is a copy of, if it is one: what messages name.
 
     Raises:
         StudyError: The file is no ledger, or one of a newer version.
@@ -40,7 +44,7 @@ def sqlite_engine(path: Path) -> sa.Engine:
             if version > SCHEMA_VERSION:
                 raise StudyError(
                     f"The ledger has version {version}; this Parity reads version {SCHEMA_VERSION}.",
-                    where=str(path),
+                    where=str(of or path),
                     fix="update prompt-parity",
                 )
             metadata.create_all(connection)
@@ -48,7 +52,7 @@ def sqlite_engine(path: Path) -> sa.Engine:
     except sa.exc.DatabaseError as error:
         raise StudyError(
             f"The ledger cannot be read: {error.orig}",
-            where=str(path),
+            where=str(of or path),
             fix="restore the file, or start a new study with --study NAME",
         ) from error
     return engine

@@ -29,11 +29,12 @@ from optimizers.starts import Choices, FixedChoices, drawn_choices
 if TYPE_CHECKING:
     import dspy
 
+    from optimizers.budget import Unit
     from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
     from optimizers.records.rows import TrialRow
     from optimizers.search.board import Board, Standing
-    from optimizers.search.policy import Outlook, Unit
+    from optimizers.search.policy import Outlook
     from optimizers.space import SearchSpace
 
 FRONTIER_POINTS = 6

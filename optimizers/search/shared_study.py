@@ -20,7 +20,8 @@ from optimizers.records.folder import StudyFolder, valid_name
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import StudyManifest
 from optimizers.records.storage import alone, copy_to_file, shown
-from optimizers.search.study import lead_study, write_outcome
+from optimizers.search.outcome import write_outcome
+from optimizers.search.study import lead_study
 
 if TYPE_CHECKING:
     from optimizers.search.progress import Watcher
@@ -124,7 +125,7 @@ def run_shared(
         report = FrontierReport.model_validate_json(kept)
         # Everything that reads a finished study reads the folder: no database is needed from here on.
         copy_to_file(ledger.engine, folder.ledger)
-        write_outcome(task, folder, ledger, report)
+        write_outcome(task, folder, ledger, ledger.rollouts(), report)
     return report
 
 

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from optimizers.budget import Budget, Use
+from optimizers.budget import USED, Budget, Use
 from optimizers.data import json_value
 from optimizers.errors import BudgetError, BudgetSpent
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.purse import OwnPurse, Purse
-from optimizers.evaluation.sent import sent
 from optimizers.frontier.chart import ChartPoint
-from optimizers.frontier.plot import draw_frontier
 from optimizers.frontier.report import FrontierReport
 from optimizers.frontier.statistics import estimate
 from optimizers.models.llama import llama_engine
@@ -26,7 +24,6 @@ from optimizers.program_fields import fields_of
 from optimizers.proposals.pools import Pools, joined
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
-from optimizers.records.page import write_study_page
 from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow, round_key
 from optimizers.records.summary import report_of
 from optimizers.search.blocks import blocks
@@ -35,6 +32,7 @@ from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, free
 from optimizers.search.estimate import held_back, predict
 from optimizers.search.growth import Growth
 from optimizers.search.loop import Search, Trial
+from optimizers.search.outcome import write_outcome
 from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
@@ -288,7 +286,7 @@ class _Session:
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
         budget, kept = self.manifest.budget, self.account.held_back
-        limits = {unit: getattr(budget, unit) for unit in ("calls", "tokens", "dollars", "seconds")}
+        limits: dict[str, float | None] = {unit: getattr(budget, unit) for unit in USED}
         room = {unit: limit - getattr(kept, unit) for unit, limit in limits.items() if limit is not None}
         return self.account.used.share_of(budget.model_copy(update=room))
 
@@ -332,8 +330,9 @@ class _Session:
     def finish(self, frozen: Frozen) -> FrontierReport:
         """Build the report from the records alone, write it, draw it, and hand it to MLflow."""
         self.account.touch()
-        report = report_of(self.folder, self.ledger, frozen.roles, trials=self.done)
-        write_outcome(self.task, self.folder, self.ledger, report)
+        rollouts = self.ledger.rollouts()
+        report = report_of(self.folder, self.ledger, rollouts, frozen.roles, trials=self.done)
+        write_outcome(self.task, self.folder, self.ledger, rollouts, report)
         self.tracking.finish(report, [self.folder.picture, self.folder.page, self.folder.report])
         self.show("done", 1.0)
         return report
@@ -360,7 +359,7 @@ class _Session:
                 phase=phase,
                 trials=self.done,
                 budget=self.manifest.budget,
-                used=self.account.used,
+                used=self.account.booked,
                 rollouts=self.measurer.fresh,
                 seconds=now - self.began,
                 phase_seconds=now - self._entered,
@@ -368,14 +367,6 @@ class _Session:
                 points=tuple(points),
             )
         )
-
-
-def write_outcome(task: LoadedTask, folder: StudyFolder, ledger: Ledger, report: FrontierReport) -> None:
-    """Write a study's result into its folder: the report, the picture, the page."""
-    folder.write_report(report)
-    draw_frontier(report, folder.picture)
-    shown = [point.candidate for point in report.points if point.roles != ("searched",)]
-    write_study_page(folder, ledger, report, {one.id: sent(task, one) for one in shown})
 
 
 def _closed_outputs(task: LoadedTask) -> Sequence[str]:
