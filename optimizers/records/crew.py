@@ -34,6 +34,14 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 _now = sa.func.extract("epoch", sa.func.clock_timestamp())
 _pair = (jobs.c.candidate, jobs.c.example, jobs.c.number)
 _flying = sa.select(sa.exists(sa.select(flights.c.call)))
+_reserved = [
+    sa.select(sa.func.coalesce(sa.func.sum(amount), 0))
+    .where(calls.c.id.in_(sa.select(flights.c.call)))
+    .scalar_subquery()
+    for amount in (sa.literal(1), calls.c.prompt_tokens + calls.c.completion_tokens, calls.c.cost)
+]
+"""Calls, tokens and dollars of the calls in flight, at their most."""
+
 _purse = sa.select(purses.c.calls, purses.c.tokens, purses.c.dollars)
 
 
@@ -295,12 +303,9 @@ class Crew:
 
     def booked(self) -> Use:
         """What calls that have ended used, time left out."""
-        read = calls.c.prompt_tokens + calls.c.completion_tokens
-        sums = sa.select(sa.func.count(), sa.func.sum(read), sa.func.sum(calls.c.cost))
-        reserved = sums.where(calls.c.id.in_(sa.select(flights.c.call))).subquery()
         with self._single() as connection:
-            row = connection.execute(_purse.add_columns(*reserved.c)).one()
-        return Use(row[0] - row[3], row[1] - (row[4] or 0), row[2] - (row[5] or 0.0))
+            row = connection.execute(_purse.add_columns(*_reserved)).one()
+        return Use(row[0] - row[3], row[1] - row[4], row[2] - row[5])
 
 
 def _clear(connection: sa.Connection, gone: Collection[int]) -> None:

@@ -33,7 +33,7 @@ def test_a_call_counts_at_its_most_until_it_is_settled(ledger: Ledger) -> None:
 
 
 def test_what_is_booked_leaves_calls_in_flight_out_and_never_falls(ledger: Ledger) -> None:
-    account = Account(ledger, Budget(tokens=1000))
+    account = Account(OwnPurse(ledger), Budget(tokens=1000))
     number = account.open(SMALL, "c", 300, 100)
     assert (account.booked.calls, account.booked.tokens) == (0, 0)
     account.close(number, Call(prompt=80, cached=0, completion=5))

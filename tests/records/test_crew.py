@@ -154,6 +154,7 @@ def test_a_settled_call_is_written_as_it_ended(join: Join, ledger: Ledger) -> No
     number = crew.reserve(call(), Use(1, 100, 0.5), ROOM)
     assert isinstance(number, int)
     assert crew.used() == Use(1, 100, 0.5)
+    assert crew.booked() == Use()
     crew.settle(
         number,
         Use(1, 100, 0.5),
@@ -167,4 +168,4 @@ def test_a_settled_call_is_written_as_it_ended(join: Join, ledger: Ledger) -> No
     (written,) = ledger.calls()
     assert (written.state, written.prompt_tokens, written.cost) == ("finished", 40, 0.2)
     assert written.ended is not None
-    assert crew.used() == Use(1, 42, pytest.approx(0.2))
+    assert crew.used() == crew.booked() == Use(1, 42, pytest.approx(0.2))
