@@ -128,6 +128,13 @@ def bench_exports(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/exports.py", *session.posargs)
 
 
+@nox.session(python=PYTHONS[0], name="bench-workers")
+def bench_workers(session: nox.Session) -> None:
+    """Several processes on one study: speed, and what killing them does. Needs PostgreSQL installed."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/benchmarks/workers.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS[0])
 def torture(session: nox.Session) -> None:
     """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""

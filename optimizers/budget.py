@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from optimizers.errors import BudgetError
+
+Unit = Literal["calls", "tokens", "dollars", "seconds"]
+USED: tuple[Unit, ...] = ("calls", "tokens", "dollars", "seconds")
+"""What an amount used is counted in; trials are only limited."""
 
 AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[a-zA-Z$]*)")
 
@@ -65,6 +71,13 @@ class Budget(BaseModel):
         return ", ".join(f"{amount:,.10g} {unit}" for amount, unit in self._limits())
 
     @property
+    def most(self) -> Use:
+        """The most that may be used; infinite where there is no limit."""
+        limits = (self.calls, self.tokens, self.dollars, self.seconds)
+        # Prices are sums of floats: a billionth of a cent is no overshoot.
+        return Use(*(math.inf if limit is None else limit * (1 + 1e-9) for limit in limits))
+
+    @property
     def option(self) -> str:
         """As the command line takes it: ``200trials,5usd``."""
         return ",".join(f"{amount:.10g}{unit}" for amount, unit in self._limits())
@@ -102,19 +115,13 @@ class Use:
     def __mul__(self, factor: float) -> Use:
         return Use(self.calls * factor, self.tokens * factor, self.dollars * factor, self.seconds * factor)
 
-    def over(self, budget: Budget) -> str | None:
-        """The first unit in which this exceeds a budget, or None while it fits."""
-        for unit in ("calls", "tokens", "dollars", "seconds"):
-            limit = getattr(budget, unit)
-            # Prices are sums of floats: a billionth of a cent is no overshoot.
-            if limit is not None and getattr(self, unit) > limit * (1 + 1e-9):
-                return unit
-        return None
+    def beyond(self, room: Use) -> str | None:
+        """The first unit in which this is more than another amount, or None."""
+        return next((unit for unit in USED if getattr(self, unit) > getattr(room, unit)), None)
 
     def share_of(self, budget: Budget) -> float:
         """How much of the budget's scarcest unit this is, 0 when only trials are limited."""
-        units = ("calls", "tokens", "dollars", "seconds")
-        limits = {unit: getattr(budget, unit) for unit in units}
+        limits = {unit: getattr(budget, unit) for unit in USED}
         return max((getattr(self, unit) / limit for unit, limit in limits.items() if limit), default=0.0)
 
 

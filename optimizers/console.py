@@ -1,45 +1,23 @@
-"""What the terminal shows: the live view of a running study, and its result at the end.
+"""What the terminal shows of a study: what it is foretold to use, and its result at the end.
 
-The live view goes to stderr; results go to stdout, so that they can be piped.
+Results go to stdout, so that they can be piped; all else goes to stderr.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
-
-from optimizers.frontier.chart import terminal_chart
 
 if TYPE_CHECKING:
     from optimizers.frontier.report import Comparison, FrontierReport, Importance, Point, Prediction
     from optimizers.models.model import Model
-    from optimizers.records.folder import StudyFolder
-    from optimizers.search.progress import Progress as StudyProgress
-    from optimizers.search.progress import Watcher
-    from optimizers.task import LoadedTask
-
-PHASES = {
-    "prepare": "loading models",
-    "propose": "gathering demos and instructions to try",
-    "search": "searching (step 1 of 3)",
-    "settle": "measuring the leaders further on dev (step 2 of 3)",
-    "test": "measuring the frontier on the sealed test set (step 3 of 3)",
-    "done": "done",
-}
-
-PLAIN_EVERY = 15.0
-"""Seconds between two lines where the view cannot be redrawn."""
 
 MOST_CHOICES = 3
 """Choices shown per model, the most important ones."""
@@ -49,91 +27,6 @@ SHORT = {"billions": "B", "megabytes": "MB"}
 
 stderr = Console(stderr=True)
 stdout = Console()
-
-
-def run_in_view(task: LoadedTask, folder: StudyFolder, *, interrupted: str) -> FrontierReport:
-    """Run a study, or what is left of it, in the person's sight: the notes on its data, then its progress.
-
-    Args:
-        task: The task.
-        folder: The study's folder.
-        interrupted: What the person is told when they interrupt it.
-
-    Raises:
-        KeyboardInterrupt: They did.
-    """
-    from optimizers.search.study import run_study
-
-    for note in task.dataset.notes:
-        say(f"note: {note}")
-    try:
-        with watching(folder.path.name) as watch:
-            return run_study(task, folder, watch=watch)
-    except KeyboardInterrupt:
-        say(f"\nInterrupted. {interrupted}")
-        raise
-
-
-@contextmanager
-def watching(study: str) -> Iterator[Watcher]:
-    """A watcher that draws the study as it runs, or prints a line now and then where there is no terminal."""
-    if not stderr.is_terminal:
-        yield _plain_watcher()
-        return
-    with Live(console=stderr, refresh_per_second=4, transient=True) as live:
-        yield lambda progress: live.update(_view(study, progress))
-
-
-def _plain_watcher() -> Watcher:
-    last: dict[str, float | str] = {"at": -PLAIN_EVERY, "phase": ""}
-
-    def watch(progress: StudyProgress) -> None:
-        now = time.monotonic()
-        if progress.phase == last["phase"] and now - float(last["at"]) < PLAIN_EVERY:
-            return
-        last["at"], last["phase"] = now, progress.phase
-        stderr.print(_status(progress), highlight=False, soft_wrap=True)
-
-    return watch
-
-
-def _status(progress: StudyProgress) -> str:
-    rate = progress.rollouts / progress.seconds if progress.seconds > 1 else 0.0
-    used, budget = progress.used, progress.budget
-    trials = f"trial {progress.trials}" + (f"/{budget.trials}" if budget.trials else "")
-    calls = f"{used.calls:,.0f}{_of(budget.calls, ',.0f')} calls"
-    tokens = f"{used.tokens:,.0f}{_of(budget.tokens, ',.0f')} tokens"
-    dollars = f"${used.dollars:.4f}{_of(budget.dollars, '.4f')}"
-    parts = (trials, calls, tokens, dollars, f"{rate:.1f} rollouts/s", _left(progress))
-    return f"{PHASES[progress.phase]}: {', '.join(parts)}"
-
-
-def _of(limit: float | None, form: str) -> str:
-    return f"/{limit:{form}}" if limit is not None else ""
-
-
-def _left(progress: StudyProgress) -> str:
-    if progress.phase == "done":
-        return f"{_clock(progress.used.seconds)} in all"
-    so_far = f"{_clock(progress.seconds)} so far"
-    # How long the leaders are measured depends on what is found: no time is foretold for that.
-    if progress.phase not in ("search", "test") or progress.share < 0.05:
-        return so_far
-    spent = progress.used.seconds if progress.phase == "search" else progress.phase_seconds
-    return f"{so_far}, about {_clock(spent * (1 / progress.share - 1))} of this step left"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest:02d}s"
-
-
-def _view(study: str, progress: StudyProgress) -> RenderableType:
-    return Group(
-        Text(f"{study}  {_status(progress)}"),
-        ProgressBar(total=1.0, completed=progress.share, width=60),
-        terminal_chart(progress.points, width=min(72, stderr.width - 2), height=12),
-    )
 
 
 @contextmanager
@@ -166,6 +59,12 @@ def say(message: str) -> None:
     stderr.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds: ``6m05s``."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest:02d}s"
+
+
 def show_rows(rows: Sequence[Mapping[str, object]]) -> None:
     """Print records of the same shape as a table, named by their first column."""
     table = _table()
@@ -188,6 +87,9 @@ def show_report(report: FrontierReport, folder: Path) -> None:
     stdout.print(_frontier_table(report))
     for number, point in enumerate(report.with_role("frontier"), start=1):
         _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {_beside(point)}")
+    for point in _bests_beside(report):
+        name = f"{point.candidate.label}, {'its best, ' if 'best' in point.roles else ''}not on the frontier"
+        _print(f" - {point.candidate.id}: {name}: {point.candidate.summary}; {_beside(point)}")
     _print(f"\n{report.answer}\n")
     _print_importance(report)
     _print_honesty(report)
@@ -207,7 +109,7 @@ def show_prediction(prediction: Prediction, task: str, budget: str, margin: floa
     table.add_row("calls", f"{total.calls:,.0f}", f"{test.calls:,.0f}")
     table.add_row("tokens", f"{total.tokens:,.0f}", f"{test.tokens:,.0f}")
     table.add_row("dollars", f"{total.dollars:.4f}", f"{test.dollars:.4f}")
-    table.add_row("time", _clock(total.seconds), _clock(test.seconds))
+    table.add_row("time", clock(total.seconds), clock(test.seconds))
     stdout.print(table)
     tested = prediction.tested or prediction.test_rows
     shows = f"differences of about {prediction.detectable:.3f} and more; the margin is {margin:g}."
@@ -222,6 +124,17 @@ def show_prediction(prediction: Prediction, task: str, budget: str, margin: floa
 
 def _print(line: str) -> None:
     stdout.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _bests_beside(report: FrontierReport) -> Iterator[Point]:
+    """What the tables and the answer speak of and the frontier lacks: each model's best, cheapest first."""
+    from optimizers.frontier.build import answering
+
+    tested = [point for point in report.points if point.test is not None and point.test.n]
+    answer = answering(tested, report.reference) if tested else None
+    for point in tested:
+        if "frontier" not in point.roles and ("best" in point.roles or point is answer):
+            yield point
 
 
 def _beside(point: Point) -> str:
@@ -266,13 +179,13 @@ def _print_spend(report: FrontierReport) -> None:
         return
     total, foretold = report.spend.total, report.prediction and report.prediction.total
     said = (
-        f"{total.calls:,.0f} calls, {total.tokens:,.0f} tokens, ${total.dollars:.4f}, {_clock(total.seconds)}"
+        f"{total.calls:,.0f} calls, {total.tokens:,.0f} tokens, ${total.dollars:.4f}, {clock(total.seconds)}"
     )
     _print(f"Spent:   {said} of a budget of {report.budget}")
     if foretold:
         _print(
             f"         foretold were {foretold.calls:,.0f} calls, {foretold.tokens:,.0f} tokens, "
-            f"${foretold.dollars:.4f}, {_clock(foretold.seconds)}"
+            f"${foretold.dollars:.4f}, {clock(foretold.seconds)}"
         )
     trouble = {state: report.spend.by_state.get(state, 0) for state in ("failed", "lost")}
     if any(trouble.values()):
@@ -292,7 +205,7 @@ def _defaults_table(report: FrontierReport) -> Table:
     for default in report.with_role("default"):
         point = best.get(default.candidate.model, default)
         gain = f"{point.test.mean - default.test.mean:+.3f}" if point.test and default.test else ""
-        table.add_row(_label(default), _estimate(default, report), _estimate(point, report), gain)
+        table.add_row(default.candidate.label, _estimate(default, report), _estimate(point, report), gain)
     return table
 
 
@@ -301,16 +214,12 @@ def _frontier_table(report: FrontierReport) -> Table:
     for number, point in enumerate(report.with_role("frontier"), start=1):
         table.add_row(
             str(number),
-            _label(point),
+            point.candidate.label,
             _estimate(point, report),
             f"{1000 * point.cost:.5f}",
             "itself" if "reference" in point.roles else _verdict(point.comparison),
         )
     return table
-
-
-def _label(point: Point) -> str:
-    return point.candidate.label
 
 
 def _verdict(comparison: Comparison | None) -> str:

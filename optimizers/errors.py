@@ -7,6 +7,8 @@
     ├── EngineError            exit 1  a model cannot be loaded or served
     ├── MetricError            exit 1  the task's metric raised, or returned something that is no score
     ├── BudgetSpent            exit 1  the next call would not fit the budget; ends a phase of the study
+    ├── StorageError           exit 1  the database server of a shared study does not answer
+    ├── LeadLost               exit 1  another process leads the shared study now
     ├── ExportError            exit 1  an export does not behave as the compiled program does
     └── UserError              exit 2  bad input: named, located, with its fix; nothing was written
         ├── TaskError          a program file that is missing, broken, or declares no task
@@ -19,6 +21,8 @@
 """
 
 from __future__ import annotations
+
+import json
 
 
 class ParityError(Exception):
@@ -63,8 +67,19 @@ class BudgetSpent(ParityError):
     """
 
     def __init__(self, unit: str, budget: str) -> None:
-        self.unit = unit
+        self.unit, self.budget = unit, budget
         super().__init__(f"The budget of {budget} is used up: the next call would exceed its {unit}.")
+
+
+class StorageError(ParityError):
+    """The database server that holds a study does not answer, or refuses."""
+
+
+class LeadLost(ParityError):
+    """This process was taken for dead, and another one leads the study."""
+
+    def __init__(self) -> None:
+        super().__init__("Another process leads this study now.")
 
 
 class ExportError(ParityError):
@@ -103,3 +118,23 @@ class BudgetError(UserError):
 
 class StudyError(UserError):
     """The study is missing, or its name is taken by another task."""
+
+
+def to_json(error: ParityError) -> str:
+    """An error as text that another process can raise again."""
+    known = {"kind": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+    spent = {"unit": error.unit, "budget": error.budget} if isinstance(error, BudgetSpent) else {}
+    return json.dumps(known | spent)
+
+
+def from_json(text: str) -> ParityError:
+    """The error that another process wrote."""
+    known = json.loads(text)
+    if known["kind"] == BudgetSpent.__name__:
+        return BudgetSpent(known["unit"], known["budget"])
+    kind = next((one for one in _kinds(ParityError) if one.__name__ == known["kind"]), ParityError)
+    return kind(known["what"], where=known["where"], fix=known["fix"])
+
+
+def _kinds(of: type[ParityError]) -> list[type[ParityError]]:
+    return [of, *(kind for below in of.__subclasses__() for kind in _kinds(below))]

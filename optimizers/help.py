@@ -9,7 +9,19 @@ from pathlib import Path
 
 from optimizers.errors import UsageError
 
-TOPICS = ("start", "task", "models", "budget", "frontier", "next", "deciding", "export", "extend", "limits")
+TOPICS = (
+    "start",
+    "task",
+    "models",
+    "budget",
+    "frontier",
+    "next",
+    "deciding",
+    "export",
+    "machines",
+    "extend",
+    "limits",
+)
 """The pages, in the order in which to read them."""
 
 WIDEST = 100

@@ -1,7 +1,11 @@
-"""Commands that read finished studies' records alone: they load no model and no DSPy."""
+"""Commands that read finished studies' records alone, and how a command finds its study.
+
+They load no model and no DSPy.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,8 +14,12 @@ import typer
 from optimizers.errors import UsageError
 
 if TYPE_CHECKING:
+    from optimizers.frontier.report import FrontierReport
     from optimizers.records.folder import StudyFolder
 
+FinishedArgument = Annotated[
+    str | None, typer.Argument(help="Name of a finished study; the newest one if left out.")
+]
 RunsOption = Annotated[
     Path | None,
     typer.Option(
@@ -19,14 +27,33 @@ RunsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+RequireOption = Annotated[
+    bool,
+    typer.Option(
+        "--require-match", help="Exit with 3 unless a model other than the reference is shown to match it."
+    ),
+]
 
 Format = Literal["terminal", "markdown", "html"]
+
+UNMET = 3
 
 BY_SUFFIX: dict[str, Format] = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html"}
 
 
+def frontier(
+    study: FinishedArgument = None,
+    require_match: RequireOption = False,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a finished study's frontier. Loads no model."""
+    folder = study_folder(study, runs, finished=True)
+    show_result(folder.read_report(), folder, as_json, require_match)
+
+
 def report(
-    study: Annotated[str, typer.Argument(help="Name of a finished study.")],
+    study: FinishedArgument = None,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="How it is written; by the name of --out, else for the terminal."),
@@ -46,7 +73,7 @@ def report(
         )
     from optimizers.report.build import study_report
 
-    found = study_report(study_folder(study, runs))
+    found = study_report(study_folder(study, runs, finished=True))
     if as_json:
         _write(found.model_dump_json(indent=2) + "\n", out)
         return
@@ -87,23 +114,23 @@ def compare(
 
 
 def advise(
-    study: Annotated[str, typer.Argument(help="Name of a finished study.")],
+    study: FinishedArgument = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what to do after a finished study. Search on, ship a point, or fine-tune a small model?"""
     from optimizers.records.advice import advice_of
-    from optimizers.report.build import open_ledger
+    from optimizers.report.build import open_study
 
-    folder = study_folder(study, runs)
-    with open_ledger(folder) as ledger:
-        found = advice_of(folder, ledger)
+    folder = study_folder(study, runs, finished=True)
+    with open_study(folder) as known:
+        found = advice_of(known.manifest, known.report, known.ledger)
     if as_json:
         _write(found.model_dump_json(indent=2) + "\n", None)
         return
     from optimizers.report.advice_sections import to_markdown
 
-    _print(to_markdown(found, study))
+    _print(to_markdown(found, folder.path.name))
 
 
 def runs_folder(runs: Path | None) -> Path:
@@ -117,15 +144,43 @@ def runs_folder(runs: Path | None) -> Path:
     return here / "runs"
 
 
-def study_folder(name: str, runs: Path | None) -> StudyFolder:
+def study_folder(name: str | None, runs: Path | None, *, finished: bool | None = None) -> StudyFolder:
     """The folder of a study that exists.
+
+    Args:
+        name: The study's name; None for the one that was begun last, which the person is told of.
+        runs: Folder of studies; that of the project if None.
+        finished: Where no name is given, look only among those with a result, or without; None for all.
 
     Raises:
         StudyError: There is no such study.
     """
-    from optimizers.records.folder import StudyFolder
+    from optimizers.records.folder import StudyFolder, newest_study
 
-    return StudyFolder.load(runs_folder(runs), name)
+    there = runs_folder(runs)
+    if name is not None:
+        return StudyFolder.load(there, name)
+    folder = newest_study(there, finished=finished)
+    kind = {None: "", True: "finished ", False: "unfinished "}[finished]
+    print(f"study {folder.path.name}: the newest {kind}one in {there}", file=sys.stderr)
+    return folder
+
+
+def show_result(report: FrontierReport, folder: StudyFolder, as_json: bool, require_match: bool) -> None:
+    """Print a study's result.
+
+    Raises:
+        typer.Exit: With 3, where a match is required that the result does not show.
+    """
+    from optimizers import console
+
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        console.show_report(report, folder.path)
+    if require_match and not report.matched():
+        console.say("No model other than the reference is shown to match it.")
+        raise typer.Exit(UNMET)
 
 
 def _print(markdown: str) -> None:

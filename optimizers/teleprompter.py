@@ -295,6 +295,7 @@ class Parity(Teleprompter):  # type: ignore[misc]
 
     def _run(self, task: LoadedTask, folder: StudyFolder) -> FrontierReport:
         from optimizers import console
+        from optimizers.live_view import run_in_view
         from optimizers.search.study import run_study
 
         with _calm():
@@ -302,7 +303,7 @@ class Parity(Teleprompter):  # type: ignore[misc]
                 return run_study(task, folder, watch=lambda progress: None)
             console.pull_weights(task.served)
             interrupted = f"The same compile goes on from what is kept in {folder.path}."
-            report = console.run_in_view(task, folder, interrupted=interrupted)
+            report = run_in_view(task, folder, interrupted=interrupted)
         console.say(f"{report.answer}\nStudy: {folder.path}")
         return report
 

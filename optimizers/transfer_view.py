@@ -11,7 +11,8 @@ from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from optimizers.console import PLAIN_EVERY, say, stderr, stdout
+from optimizers.console import say, stderr, stdout
+from optimizers.live_view import PLAIN_EVERY
 
 if TYPE_CHECKING:
     from optimizers.frontier.report import Estimate

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import postgres
 import pytest
 from fakes import LARGE, SMALL, Classify, FakeEngine, sentiment_dataset, sentiment_matches
 from hypothesis import settings
@@ -37,3 +40,12 @@ def task() -> LoadedTask:
         path="reviews.py",
         program_hash="0" * 16,
     )
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[str]:
+    """The address of a real PostgreSQL server."""
+    if postgres.LACKING:
+        pytest.skip(postgres.LACKING)
+    with postgres.server() as address:
+        yield address

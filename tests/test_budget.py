@@ -58,11 +58,11 @@ def test_a_budget_reads_back_as_it_is_written() -> None:
 @given(uses, uses)
 def test_a_sum_is_over_a_budget_whenever_a_part_is(one: Use, other: Use) -> None:
     budget = Budget(calls=1000, tokens=1000, dollars=1000.0, seconds=1000.0)
-    if one.over(budget) is not None:
-        assert (one + other).over(budget) is not None
+    if one.beyond(budget.most) is not None:
+        assert (one + other).beyond(budget.most) is not None
 
 
 @given(uses)
 def test_what_is_over_a_budget_is_more_than_all_of_it(use: Use) -> None:
     budget = Budget(calls=500, dollars=2.0)
-    assert (use.over(budget) is not None) == (use.share_of(budget) > 1 + 1e-9)
+    assert (use.beyond(budget.most) is not None) == (use.share_of(budget) > 1 + 1e-9)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from fakes import candidate, manifest, rollouts
+from report.studies import LARGE_BEST, SMALL_BEST, SMALL_START, begin
 
-from optimizers import console
+from optimizers import console, live_view
 from optimizers.budget import Budget, Use
+from optimizers.export.point import choose
 from optimizers.frontier.build import build_report
 from optimizers.frontier.report import Amount, Effect, FrontierReport, Importance, Prediction
 from optimizers.records.rows import Phase
@@ -90,7 +92,7 @@ def progress(phase: Phase, *, share: float, phase_seconds: float = 60.0) -> Prog
 def test_a_running_study_says_which_step_of_how_many_it_is_at_and_how_long_it_takes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with console.watching("s") as watch:
+    with live_view.watching("s") as watch:
         watch(progress("search", share=0.25))
         watch(progress("settle", share=0.5))
         watch(progress("test", share=0.5))
@@ -130,3 +132,27 @@ def test_names_are_never_cut_in_a_list_of_models(
     assert "instruct " in line
     assert "1117" in line
     assert "yes" in line
+
+
+def test_the_point_the_answer_is_about_can_be_exported_by_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The small model's best was best on dev; the frontier has the cheaper start alone.
+    made = begin(tmp_path)
+    made.write_examples()
+    made.measure(LARGE_BEST, {}, cost=1e-5)
+    made.measure(SMALL_START, {0: "good"}, cost=1e-6)
+    made.measure(SMALL_BEST, {2: "good", 4: "good"}, cost=2e-6)
+    report = made.finish(
+        {
+            SMALL_START.id: ("frontier",),
+            SMALL_BEST.id: ("best",),
+            LARGE_BEST.id: ("frontier", "best", "reference"),
+        }
+    ).read_report()
+    console.show_report(report, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"with {SMALL_BEST.summary} reaches" in report.answer
+    (line,) = [line for line in lines if SMALL_BEST.id in line]
+    assert line.startswith(f" - {SMALL_BEST.id}: small, its best, not on the frontier: {SMALL_BEST.summary}")
+    assert choose(report, SMALL_BEST.id).candidate == SMALL_BEST

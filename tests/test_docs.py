@@ -42,6 +42,7 @@ NOT_RUN = {
     "api_base=": "a server at that address",
     "ollama_chat/": "Ollama",
     "local//path/": "a file of weights",
+    "--storage": "a database server",
     "optimize dashboard": "it serves until it is interrupted",
 }
 """Part of a command that no test can run -> what it needs. Such commands are taken apart all the same."""
@@ -49,6 +50,7 @@ NOT_RUN = {
 ELSEWHERE = {
     "cd": "the workspace is where all commands run",
     "python3": "the installation, which CI runs",
+    "pip": "the installation of an extra",
     ".venv/bin/pip": "the installation, which CI runs",
     ".venv/bin/python": "the tests themselves",
     "vllm": "another program's server",
@@ -173,7 +175,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for user in ("optimizers.models.lm", "optimizers.search.study"):
         patch.setattr(f"{user}.llama_engine", lambda model: engines.setdefault(model.name, Answering(0.7)))
     patch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
-    patch.setattr("optimizers.search.study.draw_frontier", lambda report, path: None)
+    patch.setattr("optimizers.search.outcome.draw_frontier", lambda report, path: None)
     sa.event.listen(sa.Engine, "connect", unsynced)
     folder = tmp_path_factory.mktemp("manual")
     patch.chdir(folder)

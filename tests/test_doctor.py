@@ -24,6 +24,7 @@ from rich.console import Console
 
 from optimizers.doctor import Finding, diagnose, machine, program, servers, show
 from optimizers.doctor.findings import scrubbed
+from optimizers.tracking.mlflow_store import experiment_of, open_store
 
 CANARY = "sk-canary-7Fq2xVb9LmWz4TnR"
 
@@ -294,6 +295,7 @@ def revisions() -> dict[str, str]:
 def store_at(path: Path, version: str) -> None:
     path.parent.mkdir(exist_ok=True)
     with sqlite3.connect(path) as store:
+        store.execute("CREATE TABLE experiments (artifact_location)")
         store.execute("CREATE TABLE alembic_version (version_num)")
         store.execute("INSERT INTO alembic_version VALUES (?)", (version,))
 
@@ -307,6 +309,27 @@ def test_mlflow_stores_of_this_version_an_older_one_and_a_newer_one(tmp_path: Pa
         found = of(diagnose(None, runs), "MLflow store")
         assert found.level == level, found
         assert ("db upgrade" in found.fix) == (level == "problem")
+
+
+def test_a_runs_folder_that_was_copied_or_moved_and_the_fix(tmp_path: Path) -> None:
+    old, new = tmp_path / "it's old/runs", tmp_path / "new place/runs"
+    old.mkdir(parents=True)
+    client, page = open_store(old), tmp_path / "page.html"
+    page.write_text("a page")
+    run = client.create_run(experiment_of(client, "reviews", old)).info.run_id
+    client.log_artifact(run, str(page))
+    assert not [one for one in diagnose(None, old) if one.check == "MLflow files"]
+    shutil.copytree(old, new)
+    assert "another folder" in of(diagnose(None, new), "MLflow files").found
+    shutil.rmtree(old.parent)
+    found = of(diagnose(None, new), "MLflow files")
+    assert found.level == "warning"
+    assert f"{old / 'artifacts'}, which is not there" in found.found
+    subprocess.run(found.fix.partition(": ")[2], shell=True, check=True)
+    assert not [one for one in diagnose(None, new) if one.check == "MLflow files"]
+    mended = open_store(new)
+    assert mended.get_run(run).info.artifact_uri.startswith((new / "artifacts").as_uri())
+    assert [one.path for one in mended.list_artifacts(run)] == ["page.html"]
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies without MLflow, pictures and drawn starts, which have tests of their own."""
 
     monkeypatch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
-    monkeypatch.setattr("optimizers.search.study.draw_frontier", lambda report, path: None)
+    monkeypatch.setattr("optimizers.search.outcome.draw_frontier", lambda report, path: None)
     monkeypatch.setattr("optimizers.starts.DESIGN", 0)
 
 

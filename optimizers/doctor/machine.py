@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sqlite3
@@ -11,7 +12,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib import metadata, util
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level, shown
 
@@ -23,6 +27,15 @@ EXTRAS = {"dashboard": " (to see a study in Optuna's dashboard too)"}
 
 RUNS_BYTES, SPARE_BYTES = 20_000_000, 500_000_000
 """Disk for a study, which takes 2 to 10 MB, and what should be free beside what is needed."""
+
+
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's store keeps the addresses of files: tables and columns."""
 
 
 def libraries() -> Findings:
@@ -121,7 +134,7 @@ def disk_for_weights(names: Sequence[str] | None) -> Findings:
 
 
 def mlflow_store(runs: Path) -> Findings:
-    """Whether MLflow's store is one that the installed MLflow takes, which is not imported for it."""
+    """Whether the installed MLflow, which is not imported, takes the store there is, and finds its files."""
     from optimizers.tracking.mlflow_store import tracking_uri
 
     check, uri, installed = "MLflow store", tracking_uri(runs), util.find_spec("mlflow")
@@ -131,7 +144,7 @@ def mlflow_store(runs: Path) -> Findings:
     elif not file.exists():
         yield Finding(check, "ok", f"{file} is made by the first study")
     elif installed is not None:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as store:
+        with closing(_read(file)) as store:
             (version,) = store.execute("SELECT version_num FROM alembic_version").fetchone()
         folder = Path(installed.origin or "").parent / "store/db_migrations/versions"
         known = "\n".join(one.read_text(encoding="utf-8") for one in folder.glob("*.py"))
@@ -139,3 +152,41 @@ def mlflow_store(runs: Path) -> Findings:
         said = f"{file} is {'as' if newest else 'not as'} the installed MLflow writes it"
         fix = f"keep a copy, then: {sys.executable} -m mlflow db upgrade {uri}; if that fails, move it away"
         yield Finding(check, "ok" if newest else "problem", said, "" if newest else fix)
+        if newest and "MLFLOW_TRACKING_URI" not in os.environ:
+            yield from _moved(file)
+
+
+def _moved(file: Path) -> Findings:
+    """Whether the store beside the studies looks elsewhere for their files: it keeps whole addresses.
+
+    Where the folder was moved or copied, MLflow 3.17 shows no file of the studies there are, without a
+    word, and writes those of new ones to the old place, which it makes.
+    """
+    from optimizers.tracking.mlflow_store import artifacts_folder
+
+    here = artifacts_folder(file.parent)
+    with closing(_read(file)) as store:
+        found = store.execute(
+            "SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'"
+        )
+        addresses = {location.rpartition("/")[0] for (location,) in found}
+    for address in sorted(addresses):
+        old = Path(url2pathname(urlsplit(address).path))
+        # Experiments that are none of Parity's may be anywhere.
+        if old.name != here.name or old.resolve() == here:
+            continue
+        change = f"replace({{0}}, {_sql(address)}, {_sql(here.as_uri())})"
+        script = "; ".join(f"UPDATE {table} SET {name} = {change.format(name)}" for table, name in ADDRESSES)
+        code = f"import sqlite3; sqlite3.connect({str(file.resolve())!r}).executescript({script!r})"
+        there = "another folder" if old.is_dir() else "not there"
+        said = f"MLflow looks for the files of studies in {old}, which is {there}, and writes new ones to it"
+        fix = f"while no study runs: {quote(sys.executable)} -c {quote(code)}"
+        yield Finding("MLflow files", "warning", said, fix)
+
+
+def _read(store: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro", uri=True, timeout=1)
+
+
+def _sql(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

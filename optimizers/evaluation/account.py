@@ -7,19 +7,18 @@ ledger before the call is sent: a process that dies leaves no call uncounted.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from optimizers.budget import Budget, Use
 from optimizers.errors import BudgetSpent
 from optimizers.models.lm import Call as Tokens
 from optimizers.models.model import Model
-from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Call, Phase
 
-SIGN_OF_LIFE = 1.0
-"""Seconds between two notes in the ledger that a process still works."""
+if TYPE_CHECKING:
+    from optimizers.evaluation.purse import Purse
 
 LEFT_FOR_THE_REPORT = 3.0
 """Seconds of a time budget kept for writing the result."""
@@ -30,7 +29,7 @@ class Account:
     """What a study has used and may still use. Usable from several threads.
 
     Args:
-        ledger: Where calls are written.
+        purse: What is used and reserved.
         budget: The study's limits.
 
     Attributes:
@@ -38,29 +37,22 @@ class Account:
         phase: Written with each call.
     """
 
-    ledger: Ledger
+    purse: Purse
     budget: Budget
     held_back: Use = field(default_factory=Use)
     phase: Phase = "prepare"
-    _settled: Use = field(init=False)
-    _session: int = field(init=False)
-    _began: float = field(init=False)
     _in_flight: dict[int, tuple[Use, Model, float]] = field(default_factory=dict)
-    _reserved: Use = field(default_factory=Use)
-    _touched: float = 0.0
     _slowest: dict[str, float] = field(default_factory=dict)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def __post_init__(self) -> None:
-        self._settled = self.ledger.used()
-        self._began = time.monotonic()
-        self._session = self.ledger.begin_session(time.time())
 
     @property
     def used(self) -> Use:
         """Everything used so far, by earlier processes too; calls in flight at their most."""
-        with self._changed:
-            return self._used()
+        return self.purse.used()
+
+    @property
+    def booked(self) -> Use:
+        """What calls that have ended used, by earlier processes too, and all time: it never falls."""
+        return self.purse.booked()
 
     def left(self) -> Use:
         """What is left of each limited unit; a large number where there is no limit."""
@@ -85,78 +77,67 @@ class Account:
         """
         prompt, completion = _bounded(model, prompt, completion)
         bound = Use(1, prompt + completion, model.price.cost(prompt, completion))
-        with self._changed:
-            while (unit := self._over(bound, model)) is not None:
-                if not self._in_flight:
-                    raise BudgetSpent(unit, str(self.budget))
-                self._changed.wait()
-            started = time.time()
-            call = Call(
-                phase=self.phase,
-                candidate=candidate,
-                model=model.name,
-                prompt_tokens=prompt,
-                completion_tokens=completion,
-                cost=bound.dollars,
-                started=started,
-            )
-            number = self.ledger.start_call(call)
-            self._in_flight[number] = (bound, model, started)
-            self._reserved += bound
-        return number
+        started = time.time()
+        call = Call(
+            phase=self.phase,
+            candidate=candidate,
+            model=model.name,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cost=bound.dollars,
+            started=started,
+        )
+        found = self.purse.reserve(call, bound, self._room(bound, model))
+        if isinstance(found, str):
+            raise BudgetSpent(found, str(self.budget))
+        self._in_flight[found] = (bound, model, started)
+        return found
 
     def close(self, number: int, tokens: Tokens) -> None:
         """Settle an answered call; one whose server reports no usage stays at its most."""
-        with self._changed:
-            bound, model, _ = self._in_flight[number]
-            if tokens.prompt is None or tokens.completion is None:
-                self._end(number, bound, state="finished")
-                return
-            cost = model.price.bill(tokens.prompt, tokens.cached, tokens.completion)
-            self._end(
-                number,
-                Use(1, tokens.prompt + tokens.completion, cost),
-                state="finished",
-                prompt_tokens=tokens.prompt,
-                cached_tokens=tokens.cached,
-                completion_tokens=tokens.completion,
-                cost=cost,
-            )
+        bound, model, _ = self._in_flight[number]
+        if tokens.prompt is None or tokens.completion is None:
+            self._end(number, bound, state="finished")
+            return
+        cost = model.price.bill(tokens.prompt, tokens.cached, tokens.completion)
+        self._end(
+            number,
+            Use(1, tokens.prompt + tokens.completion, cost),
+            state="finished",
+            prompt_tokens=tokens.prompt,
+            cached_tokens=tokens.cached,
+            completion_tokens=tokens.completion,
+            cost=cost,
+        )
 
     def fail(self, number: int, *, refused: bool) -> None:
         """Settle a call without an answer: at nothing when the server refused it, else at its most."""
-        with self._changed:
-            bound, _, _ = self._in_flight[number]
-            if refused:
-                zero = {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0}
-                self._end(number, Use(1), state="failed", **zero)
-            else:
-                self._end(number, bound, state="failed")
+        bound, _, _ = self._in_flight[number]
+        if refused:
+            zero = {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0}
+            self._end(number, Use(1), state="failed", **zero)
+        else:
+            self._end(number, bound, state="failed")
+
+    def out_of_time(self) -> BudgetSpent | None:
+        """That the time is up, where it is."""
+        seconds = self.used.seconds + self.held_back.seconds + LEFT_FOR_THE_REPORT
+        return BudgetSpent("seconds", str(self.budget)) if seconds > self.budget.most.seconds else None
 
     def touch(self) -> None:
-        """Show in the ledger that this process still works: its time counts."""
-        self._touched = time.time()
-        self.ledger.touch(self._session, self._touched)
+        """Show that this process still works: its time counts."""
+        self.purse.touch()
 
     def _end(self, number: int, use: Use, **changes: object) -> None:
         bound, model, started = self._in_flight.pop(number)
-        # From nothing again where it can be: sums of many dollars and their negatives drift.
-        self._reserved = self._reserved + bound * -1 if self._in_flight else Use()
-        now = time.time()
-        self._slowest[model.name] = max(self._slowest.get(model.name, 0.0), now - started)
-        self.ledger.end_call(number, now, **changes)
-        if now - self._touched > SIGN_OF_LIFE:
-            self.touch()
-        self._settled += use
-        self._changed.notify_all()
+        self._slowest[model.name] = max(self._slowest.get(model.name, 0.0), time.time() - started)
+        self.purse.settle(number, bound, use, **changes)
 
-    def _used(self) -> Use:
-        return self._settled + self._reserved + Use(seconds=time.monotonic() - self._began)
-
-    def _over(self, bound: Use, model: Model) -> str | None:
+    def _room(self, bound: Use, model: Model) -> Use:
+        """The most that may be used already where a further call is to fit."""
         # A call is expected to take no longer than the slowest so far; its timeout cuts it anyway.
         seconds = self._slowest.get(model.name, 0.0) + LEFT_FOR_THE_REPORT
-        return (self._used() + self.held_back + bound + Use(seconds=seconds)).over(self.budget)
+        return self.budget.most + (self.held_back + bound + Use(seconds=seconds)) * -1
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import EngineError
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.rollouts import run_rollouts
+from optimizers.records.crew import Job, Terms
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
     import dspy
 
     from optimizers.candidate import Candidate
+    from optimizers.evaluation.worker import Worker
     from optimizers.models.model import Model
     from optimizers.records.ledger import Ledger
     from optimizers.records.rows import Rollout, Split
@@ -35,6 +37,7 @@ class Measurer:
         ledger: Where rollouts are written before anything counts them.
         account: Lets calls through; None to run without a budget.
         on_rollout: Called after each rollout is written, by one thread at a time.
+        worker: Has rollouts run by all processes of a shared study; None to run them in this one.
         fresh: Rollouts run by this process.
     """
 
@@ -42,6 +45,7 @@ class Measurer:
     ledger: Ledger
     account: Account | None = None
     on_rollout: Callable[[Rollout], None] = lambda rollout: None
+    worker: Worker | None = None
     fresh: int = 0
     _compiled: tuple[str, CompiledProgram] | None = None
     _slots: dict[str, threading.Semaphore] = field(default_factory=dict)
@@ -78,7 +82,8 @@ class Measurer:
         }
         missing = [example for identity, example in wanted.items() if identity not in recorded]
         if missing:
-            for rollout in self._run(candidate, missing, split, number):
+            run = self._run if self.worker is None else self._share
+            for rollout in run(candidate, missing, split, number):
                 recorded[rollout.example] = rollout
             self._check(candidate, [recorded[example_id(example)] for example in missing])
         return [recorded[identity] for identity in wanted]
@@ -98,6 +103,44 @@ class Measurer:
             slots=self._slots_of(model),
             record=self._record,
         )
+
+    def _share(
+        self, candidate: Candidate, examples: Sequence[dspy.Example], split: Split, number: int
+    ) -> list[Rollout]:
+        """Have rollouts run by whichever process takes them."""
+        account = self.account
+        assert self.worker is not None
+        assert account is not None
+        held = account.held_back
+        terms = Terms(
+            phase=account.phase,
+            budget=account.budget.model_copy(update={"seconds": None}),
+            calls=held.calls,
+            tokens=held.tokens,
+            dollars=held.dollars,
+        )
+        wanted = [example_id(example) for example in examples]
+        self.worker.run(
+            [
+                Job(
+                    candidate=candidate.id,
+                    example=identity,
+                    number=number,
+                    split=split,
+                    model=candidate.model,
+                    terms=terms,
+                )
+                for identity in wanted
+            ],
+            account.out_of_time,
+        )
+        written = self.ledger.rollouts(candidate=candidate.id, split=split)
+        found = [one for one in written if one.number == number and one.example in set(wanted)]
+        with self._lock:
+            self.fresh += len(found)
+            for rollout in found:
+                self.on_rollout(rollout)
+        return found
 
     def _record(self, rollout: Rollout) -> None:
         self.ledger.add([rollout])

@@ -103,7 +103,7 @@ def run_rollouts(
 
     def run(example: dspy.Example) -> Rollout:
         with slots or nullcontext():
-            rollout = _run(
+            rollout = run_rollout(
                 compiled, example, model=model, metric=metric, split=split, number=number, gate=gate
             )
         record(rollout)
@@ -122,7 +122,7 @@ def run_rollouts(
     return [future.result() for future in futures]
 
 
-def _run(
+def run_rollout(
     compiled: CompiledProgram,
     example: dspy.Example,
     *,
@@ -132,6 +132,7 @@ def _run(
     number: int,
     gate: Gate | None,
 ) -> Rollout:
+    """Run one candidate on one example; what it is given and raises is as for :func:`run_rollouts`."""
     failure: Failure | None = None
     parsed, error, prediction = True, None, None
     identity = example_id(example)

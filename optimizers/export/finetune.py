@@ -29,7 +29,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ from optimizers.export.finetune_rows import GOLD, JUDGED, PARTIAL, RIGHT, UNLABE
 from optimizers.near_duplicates import alike_across, group_leaders, telling_sets
 from optimizers.packaged_data import read_card
 from optimizers.proposals.bootstrap import steps_by
-from optimizers.records.ledger import Ledger
+from optimizers.records.reading import reading
 from optimizers.splits import SplitRow, row_of
 from optimizers.task import declared_task, project_folder
 
@@ -101,7 +100,7 @@ def write_finetune(exported: Exported, folder: Path) -> list[Path]:
     files: dict[str, bytes] = {}
     cards = []
     for name, predictor in predictors:
-        prefix = "" if len(predictors) == 1 else re.sub(r"[^A-Za-z0-9_.-]", "_", name) + "."
+        prefix = "" if len(predictors) == 1 else exported.file(name) + "."
         found, written = _predictor_files(exported, name, predictor, pool, runs, prefix)
         cards.append(found)
         files |= written
@@ -118,7 +117,7 @@ def _recorded(exported: Exported) -> tuple[list[ExampleRow], list[Run]]:
     folder = exported.folder
     if folder is None or not folder.ledger.is_file():
         return [], []
-    with Ledger.open(folder.ledger) as ledger:
+    with reading(folder.ledger) as ledger:
         candidates, rollouts = ledger.candidates(), ledger.rollouts(split="train")
         sealed = list(ledger.examples().values())
 

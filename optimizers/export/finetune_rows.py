@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from optimizers.errors import ExportError
+from optimizers.errors import ExportError, MetricError
 from optimizers.models.lm import metered
 from optimizers.proposals.bootstrap import steps_by
 from optimizers.proposals.demos import as_demo, balanced_output, demo_label
@@ -38,6 +37,9 @@ NOT_PASSED = "a label whose reply the metric does not pass"
 UNSCORED = "a label that the metric cannot score without running the program"
 JUDGED = "a label that the metric asks a model about, which an export does not do"
 EMPTY = "an empty prompt or reply"
+
+FOR_WANT_OF_A_RUN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a metric raises on a prediction that no program made, where it reads what only a run leaves."""
 
 
 Turns = tuple[tuple[str, str], ...]
@@ -153,19 +155,28 @@ class Author:
         return next((turn["content"] for turn in messages if turn["role"] == "assistant"), "")
 
     def _amiss(self, example: dspy.Example, values: Mapping[str, Any]) -> str | None:
-        """Why the metric does not pass outputs, those of other predictors being as labelled."""
+        """Why the metric does not pass outputs, those of other predictors being as labelled.
+
+        Raises:
+            MetricError: It raises what no value of the prediction explains.
+        """
         given = example.inputs().toDict()
         labelled = {field: value for field, value in example.items() if field not in given}
-        score = math.nan
+        prediction, found = dspy.Prediction({**labelled, **values}), None
         with metered(_NoCalls()) as meter:
             try:
-                score = float(self.task.metric(example, dspy.Prediction({**labelled, **values})))
-            except Exception:
-                # Of a run it may read what this prediction, which no program made, does not have.
-                return JUDGED if meter.stopped else UNSCORED
-        if meter.stopped:
-            return JUDGED
-        return None if score >= RIGHT else NOT_PASSED
+                found = None if float(self.task.metric(example, prediction)) >= RIGHT else NOT_PASSED
+            except FOR_WANT_OF_A_RUN as error:
+                found = f"{UNSCORED} ({type(error).__name__})"
+            except Exception as error:
+                # What a refused call raises may come here as anything.
+                if not meter.stopped:
+                    raise MetricError(
+                        f"The metric raises {type(error).__name__}: {error}",
+                        where=f"train example {example.toDict()}"[:200],
+                        fix="mend it, or export another target",
+                    ) from error
+        return JUDGED if meter.stopped else found
 
 
 def _check_text(text: str, where: str) -> None:

@@ -47,7 +47,7 @@ def write_openai(exported: Exported, folder: Path) -> list[Path]:
     }
     written = []
     for name, content in contents.items():
-        path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.json"
+        path = folder / f"{exported.file(name)}.json"
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(path)
     return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 TO_DSPY = "export to dspy, which carries the program itself"
 """What helps where a target cannot hold what was measured."""
+
+ITSELF, UNNAMED = "self", "StringSignature"
+"""What DSPy calls the predictor that is the whole program, and a signature that is written as a string."""
 
 AWKWARD = (
     "Braces {x} {{y}} {{review}} and \"quotes\", 'single' and `back`",
@@ -58,6 +62,14 @@ class Exported:
         """The model that serves a predictor, and how tokens are drawn there."""
         serving = self.point.candidate.serving(predictor)
         return next(model for model in self.manifest.models if model.name == serving.model), serving.sampling
+
+    def file(self, predictor: str) -> str:
+        """A predictor's name as a file's; where it is the whole program, its signature's or the task's."""
+        named = predictor
+        if predictor == ITSELF:
+            own = dict(self.task.program.named_predictors())[ITSELF].signature.__name__
+            named = self.manifest.task if own == UNNAMED else own
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", named)
 
 
 def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:

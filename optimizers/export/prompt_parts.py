@@ -56,6 +56,7 @@ class PromptParts:
 
     Attributes:
         name: The predictor's.
+        file: That name as a file's.
         signature: What it answers.
         adapter: Its rendering.
         demos: What it shows.
@@ -67,6 +68,7 @@ class PromptParts:
     """
 
     name: str
+    file: str
     signature: type[dspy.Signature]
     adapter: Rendering
     demos: Sequence[Mapping[str, Any]]
@@ -75,11 +77,6 @@ class PromptParts:
     raw: bool
     lines: bool
     parameters: Mapping[str, Any]
-
-    @property
-    def file(self) -> str:
-        """The predictor's name as that of a file."""
-        return re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
 
     def measured(self, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
         """The messages that the compiled program sends."""
@@ -147,7 +144,16 @@ def _parts(exported: Exported, name: str, predictor: dspy.Predict) -> PromptPart
     for lines in (False, True):
         turns = tuple(PromptTurn(m["role"], _split(m["content"], fields, lines)) for m in messages)
         parts = PromptParts(
-            name, signature, adapter, demos, model, turns, raw=prompt.raw, lines=lines, parameters=parameters
+            name,
+            exported.file(name),
+            signature,
+            adapter,
+            demos,
+            model,
+            turns,
+            raw=prompt.raw,
+            lines=lines,
+            parameters=parameters,
         )
         if all(_filled(parts, values) == parts.measured(values) for values in known_inputs(exported, parts)):
             return parts

@@ -192,9 +192,7 @@ def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
     if not tested:
         return "Nothing has been measured on the test set yet."
     reference = next((point for point in tested if "reference" in point.roles), None)
-    others = [point for point in tested if point.candidate.models != (manifest.reference,)]
-    # Chosen by dev, so that the test scores stay free of the choice.
-    best = max(others or tested, key=lambda point: ("best" in point.roles, point.dev.mean))
+    best = answering(tested, manifest.reference)
     if reference is None or best is reference:
         return f"{_said(best)} (n = {best.test.n if best.test else 0})."
     said = (
@@ -213,6 +211,18 @@ def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
         f"n = {comparison.n})."
         + (f" {comparison.more:,} more examples would settle it." if comparison.more else "")
     )
+
+
+def answering(tested: Sequence[Point], reference: str) -> Point:
+    """The point that the answer is about: the best of a model other than the reference, where there is one.
+
+    Args:
+        tested: The points that were tested, at least one.
+        reference: Name of the reference model.
+    """
+    others = [point for point in tested if point.candidate.models != (reference,)]
+    # Chosen by dev, so that the test scores stay free of the choice.
+    return max(others or tested, key=lambda point: ("best" in point.roles, point.dev.mean))
 
 
 def _said(point: Point) -> str:

@@ -172,7 +172,8 @@ def write_page(
         report: What was found.
         path: HTML to write.
         details: Candidate id -> what the report lacks about it; those of no point are left out.
-        anytime: US dollars spent and the best quality on dev so far, in order; empty hides the curve.
+        anytime: US dollars spent and the best quality on dev so far, in order, the last with all that was
+            spent; empty hides the curve.
     """
     template = files("optimizers.frontier").joinpath("page.html").read_text(encoding="utf-8")
     page = template.replace(_POLICY, _policy(template))

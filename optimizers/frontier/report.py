@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from optimizers.budget import Unit
 from optimizers.candidate import Candidate
 from optimizers.frontier.selection import Optimism
 from optimizers.models.model import Kind
@@ -152,6 +153,22 @@ class Amount(BaseModel):
     seconds: float = Field(ge=0)
 
 
+class Shortage(BaseModel):
+    """A limit of a budget that leaves too little for searching.
+
+    Attributes:
+        unit: What it limits.
+        left: What is left of it for searching beside the sealed test, about.
+        enough: The least limit that would be enough, about.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: Unit
+    left: float = Field(ge=0)
+    enough: float = Field(gt=0)
+
+
 class Prediction(BaseModel):
     """What a study was foretold to use before it began (``estimate.json``).
 
@@ -162,6 +179,7 @@ class Prediction(BaseModel):
         test_rows: Test examples there are.
         tested: Test examples that the budget leaves room for; None in records that do not say.
         detectable: The smallest difference in quality that the tested examples show.
+        shortage: The limit that leaves too little for searching, if one does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -172,6 +190,7 @@ class Prediction(BaseModel):
     test_rows: int
     tested: int | None = None
     detectable: float
+    shortage: Shortage | None = None
 
 
 class Spend(BaseModel):

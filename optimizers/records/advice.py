@@ -11,28 +11,29 @@ from optimizers.frontier.advice import Advice, advise
 from optimizers.frontier.forecast import Scored, forecast
 
 if TYPE_CHECKING:
-    from optimizers.records.folder import StudyFolder
+    from optimizers.frontier.report import FrontierReport
     from optimizers.records.ledger import Ledger
+    from optimizers.records.rows import StudyManifest
 
 RIGHT = 1.0
 """Least score of a run that is learnt from."""
 
 
-def advice_of(folder: StudyFolder, ledger: Ledger) -> Advice:
+def advice_of(manifest: StudyManifest, report: FrontierReport, ledger: Ledger) -> Advice:
     """What to do after a finished study.
 
     Args:
-        folder: The study's folder.
+        manifest: What the study is about.
+        report: Its result.
         ledger: Its ledger.
 
     Raises:
-        StudyError: The study is not finished, or nothing was measured on its test.
+        StudyError: Nothing was measured on its test.
     """
-    report, manifest = folder.read_report(), folder.read_manifest()
     if not any(point.test and point.test.n for point in report.points):
         raise StudyError(
             "Nothing was measured on the sealed test, so there is nothing to go by.",
-            where=str(folder.path),
+            where=f"study {manifest.name}",
             fix="run a study with a larger budget",
         )
     model_of = {identity: candidate.model for identity, candidate in ledger.candidates().items()}

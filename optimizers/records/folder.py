@@ -187,16 +187,30 @@ def list_studies(runs: Path) -> list[str]:
     return sorted(path.parent.name for path in runs.glob("*/study.json"))
 
 
-def newest_study(runs: Path) -> StudyFolder:
+def newest_study(runs: Path, *, finished: bool | None = None) -> StudyFolder:
     """The study that was begun last.
 
+    Args:
+        runs: Folder of studies.
+        finished: Only among those with a result, or only among those without; None for all.
+
     Raises:
-        StudyError: There is none yet.
+        StudyError: There is none.
     """
     folders = [StudyFolder.at(runs, name) for name in list_studies(runs)]
     if not folders:
         raise StudyError("There is no study yet.", where=str(runs), fix=NO_STUDY)
-    return max(folders, key=lambda folder: folder.read_manifest().created)
+    fitting = [folder for folder in folders if finished in (None, folder.report.is_file())]
+    if not fitting:
+        names = ", ".join(folder.path.name for folder in folders)
+        raise StudyError(
+            "No study has finished yet." if finished else "Every study has finished.",
+            where=str(runs),
+            fix=f"optimize resume STUDY goes on with one of {names}"
+            if finished
+            else f"optimize frontier STUDY shows the result of one of {names}",
+        )
+    return max(fitting, key=lambda folder: folder.read_manifest().created)
 
 
 def write_record(path: Path, content: BaseModel) -> None:
@@ -209,7 +223,7 @@ def write_record(path: Path, content: BaseModel) -> None:
 def _read(path: Path, record: type[Record]) -> Record:
     try:
         return record.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise StudyError(
             f"The file cannot be read: {first}", where=str(path), fix="restore it, or run a new study"

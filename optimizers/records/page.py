@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 
 
 def write_study_page(
-    folder: StudyFolder, ledger: Ledger, report: FrontierReport, sent: Mapping[str, Sequence[Sent]]
+    folder: StudyFolder,
+    ledger: Ledger,
+    known: Sequence[Rollout],
+    report: FrontierReport,
+    sent: Mapping[str, Sequence[Sent]],
 ) -> None:
     """Write the page of a study's frontier.
 
     Args:
         folder: The study's folder.
         ledger: Its ledger.
+        known: All its rollouts.
         report: Its result.
         sent: Candidate id -> what its predictors are sent for a sample input.
     """
     rollouts: dict[str, list[Rollout]] = defaultdict(list)
-    for rollout in ledger.rollouts():
+    for rollout in known:
         rollouts[rollout.candidate].append(rollout)
     examples = ledger.examples()
     details = {
@@ -38,7 +43,7 @@ def write_study_page(
 
 
 def anytime(ledger: Ledger) -> list[tuple[float, float]]:
-    """US dollars that were spent, and the best quality on dev by then, after each trial that raised it."""
+    """US dollars that were spent, and the best quality on dev by then: at each rise, and in the end."""
     ends = [(call.ended, call.cost) for call in ledger.calls() if call.ended is not None]
     ends.sort()
     found: list[tuple[float, float]] = []
@@ -49,4 +54,6 @@ def anytime(ledger: Ledger) -> list[tuple[float, float]]:
             place += 1
         if trial.values and (not found or trial.values[0] > found[-1][1]):
             found.append((spent, trial.values[0]))
+    if found and (total := ledger.used().dollars) > found[-1][0]:
+        found.append((total, found[-1][1]))
     return found

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from optimizers.budget import Budget
+from optimizers.errors import UsageError
 from optimizers.models.model import Model
 
 Split = Literal["train", "dev", "test"]
@@ -276,6 +277,7 @@ class StudyManifest(BaseModel):
         notes: Warnings about the data that a reader of the result must know.
         started_from: Name of the study whose prompts it began with; None to begin afresh.
         proposer: The model that writes instructions, if there is one.
+        workers: Processes that the study is planned for.
         versions: Versions of the packages that decide results.
         created: When the study began, UTC.
     """
@@ -305,5 +307,24 @@ class StudyManifest(BaseModel):
     notes: tuple[str, ...] = ()
     started_from: str | None = None
     proposer: Model | None = None
+    workers: int = Field(default=1, ge=1)
     versions: dict[str, str] = Field(default_factory=dict)
     created: datetime
+
+
+def parse_objectives(text: str) -> tuple[Objective, ...]:
+    """What a study trades off, as written on the command line.
+
+    Raises:
+        UsageError: It is neither quality,cost nor quality,cost,latency.
+    """
+    known: dict[str, tuple[Objective, ...]] = {
+        "quality,cost": ("quality", "cost"),
+        "quality,cost,latency": ("quality", "cost", "latency"),
+    }
+    objectives = known.get(text.replace(" ", ""))
+    if objectives is None:
+        raise UsageError(
+            f"{text!r} is no set of objectives.", where="--objectives", fix=f"one of {' or '.join(known)}"
+        )
+    return objectives

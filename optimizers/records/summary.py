@@ -22,17 +22,23 @@ MOST_SUSPECTS = 20
 
 
 def report_of(
-    folder: StudyFolder, ledger: Ledger, roles: Mapping[str, tuple[Role, ...]], *, trials: int
+    folder: StudyFolder,
+    ledger: Ledger,
+    known: Sequence[Rollout],
+    roles: Mapping[str, tuple[Role, ...]],
+    *,
+    trials: int,
 ) -> FrontierReport:
     """The report of a study, from its records alone.
 
     Args:
         folder: The study's folder.
         ledger: Its ledger.
+        known: All its rollouts.
         roles: Candidate id -> why it was tested, decided before the test was opened.
         trials: Trials run.
     """
-    manifest, rollouts = folder.read_manifest(), [row for row in ledger.rollouts() if row.split != "train"]
+    manifest, rollouts = folder.read_manifest(), [row for row in known if row.split != "train"]
     measured = dict.fromkeys(rollout.candidate for rollout in rollouts)
     candidates, examples = ledger.candidates(), ledger.examples()
     groups = {row.id: row.group for row in examples.values() if row.group is not None}

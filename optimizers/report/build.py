@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import get_args
 
@@ -18,6 +19,7 @@ from optimizers.frontier.statistics import unpaired_difference
 from optimizers.records.advice import advice_of
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.reading import reading
 from optimizers.records.rows import ExampleRow, Phase, Rollout, Split, StudyManifest, TrialRow, round_key
 from optimizers.report.failures import Best, failures_of, sample_of, shared_errors
 from optimizers.report.findings import (
@@ -76,37 +78,29 @@ class Study:
         return {example: r.score for example, r in self.rows(point, split).items() if r.score is not None}
 
 
-def open_study(folder: StudyFolder, ledger: Ledger) -> Study:
-    """A finished study's records.
-
-    Raises:
-        StudyError: The study has not finished.
-    """
-    manifest = folder.read_manifest()
-    labels = Counter(model.label for model in manifest.models)
-    return Study(
-        manifest=manifest,
-        report=folder.read_report(),
-        ledger=ledger,
-        examples=ledger.examples(),
-        names={m.name: m.label if labels[m.label] == 1 else m.name for m in manifest.models},
-    )
-
-
-def open_ledger(folder: StudyFolder) -> Ledger:
-    """The ledger of a study that has finished.
+@contextmanager
+def open_study(folder: StudyFolder) -> Iterator[Study]:
+    """A finished study's records, to be read while the block runs.
 
     Raises:
         StudyError: The study has not finished, or its ledger is gone.
     """
-    folder.read_report()
+    manifest, report = folder.read_manifest(), folder.read_report()
     if not folder.ledger.is_file():
         raise StudyError(
             "The study's ledger is missing, so nothing is known of its rollouts.",
             where=str(folder.ledger),
             fix="restore the file; optimize frontier shows the result without it",
         )
-    return Ledger.open(folder.ledger)
+    labels = Counter(model.label for model in manifest.models)
+    with reading(folder.ledger) as ledger:
+        yield Study(
+            manifest=manifest,
+            report=report,
+            ledger=ledger,
+            examples=ledger.examples(),
+            names={m.name: m.label if labels[m.label] == 1 else m.name for m in manifest.models},
+        )
 
 
 def study_report(folder: StudyFolder) -> StudyReport:
@@ -115,10 +109,9 @@ def study_report(folder: StudyFolder) -> StudyReport:
     Raises:
         StudyError: The study has not finished, or its records cannot be read.
     """
-    with open_ledger(folder) as ledger:
-        study = open_study(folder, ledger)
+    with open_study(folder) as study:
         tested = any(point.test and point.test.n for point in study.points)
-        return _report(study, advice_of(folder, ledger) if tested else None)
+        return _report(study, advice_of(study.manifest, study.report, study.ledger) if tested else None)
 
 
 def _report(study: Study, advice: Advice | None) -> StudyReport:

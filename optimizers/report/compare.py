@@ -13,7 +13,7 @@ from optimizers.frontier.statistics import unpaired_difference
 from optimizers.frontier.verdict import Contender, compare_pairs
 from optimizers.records.folder import StudyFolder
 from optimizers.records.rows import StudyManifest
-from optimizers.report.build import Study, open_ledger, open_study
+from optimizers.report.build import Study, open_study
 from optimizers.report.comparison import Contest, Difference, StudyComparison
 from optimizers.report.findings import Gap, Measured
 
@@ -35,8 +35,7 @@ def compare_studies(a: StudyFolder, b: StudyFolder) -> StudyComparison:
         StudyError: One has not finished, its records cannot be read, or their metrics differ.
     """
     with ExitStack() as stack:
-        ledgers = [stack.enter_context(open_ledger(folder)) for folder in (a, b)]
-        first, second = (open_study(folder, ledger) for folder, ledger in zip((a, b), ledgers, strict=True))
+        first, second = (stack.enter_context(open_study(folder)) for folder in (a, b))
         _check_metric(first.manifest, second.manifest)
         return _compare(first, second)
 

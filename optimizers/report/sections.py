@@ -146,7 +146,7 @@ def _gains(result: ModelResult) -> Iterable[str]:
     if result.best is None:
         return
     name = f"**{escape(result.model)}**"
-    yield f"{name}: the best is {escape(result.best.summary)}."
+    yield f"{name}: the best is {code(result.best.candidate)}, {escape(result.best.summary)}."
     if result.over_default:
         yield f"{name}: over the plain default it gains {_gap(result.over_default)}."
     if result.start is None:

@@ -7,18 +7,21 @@ that were run (tests/benchmarks/RESULTS.md).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import ceil, floor, log10
 from random import Random
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from optimizers.budget import Budget, Use
+from optimizers.budget import USED, WHOLE, Budget, Unit, Use
 from optimizers.compiled import PromptedPredict, compile_candidate, messages_of
-from optimizers.frontier.report import Amount, Prediction
+from optimizers.frontier.report import Amount, Prediction, Shortage
+from optimizers.search.blocks import BLOCK
 from optimizers.search.confirm import DEFAULT_ROWS
+from optimizers.search.rounds import GROW_AT, MOST_STARTS
 from optimizers.space import FORMAT_TOKENS
 from optimizers.split_notes import detectable_difference
-from optimizers.starts import default_candidate, drawn
+from optimizers.starts import default_candidate, drawn, starts
 from optimizers.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
@@ -65,6 +68,9 @@ SAMPLED, ROWS = 12, 3
 KEPT_SHARE, KEPT_ROOM = 0.5, 1.25
 """Most of a budget that is kept for the test, and room beside what the test is foretold to need."""
 
+SEARCHED = 2.0
+"""Least that is left for searching, in what its rounds begin with: as much again for what it chooses."""
+
 
 def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
     """What a study of this task will use within a budget, without calling a model.
@@ -90,7 +96,7 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
     share = min(1.0, 1 / max(total.share_of(budget), 1e-9))
     fits = _test_share(test, total, budget)
     tested = max(1, int(rows * fits))
-    return Prediction(
+    prediction = Prediction(
         trials=trials,
         total=amount(total * share),
         test=amount(test * fits),
@@ -98,6 +104,8 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
         tested=tested,
         detectable=detectable_difference(tested),
     )
+    begun = _mean(uses) * (BLOCK * (len(starts(space, 0)) + MOST_STARTS * len(GROW_AT))) + leader * GROWN
+    return prediction.model_copy(update={"shortage": _shortage(prediction, budget, begun, trial, test)})
 
 
 def held_back(prediction: Prediction, budget: Budget) -> Use:
@@ -118,6 +126,49 @@ def held_back(prediction: Prediction, budget: Budget) -> Use:
     )
 
 
+def _shortage(prediction: Prediction, budget: Budget, begun: Use, trial: Use, test: Use) -> Shortage | None:
+    """The limit that leaves least of what a search needs, if one leaves less than that.
+
+    Args:
+        prediction: What the study is foretold to use.
+        budget: Its limits.
+        begun: What the candidates take that rounds begin with, and what lets the pools grow.
+        trial: What a trial takes.
+        test: What the whole sealed test takes.
+    """
+    kept, found = held_back(prediction, budget), []
+    for unit in USED:
+        limit, needed = getattr(budget, unit), SEARCHED * getattr(begun, unit)
+        if budget.trials is not None:
+            needed = min(needed, budget.trials * getattr(trial, unit))
+        if limit is None or limit - getattr(kept, unit) >= needed:
+            continue
+        enough = min(needed / (1 - KEPT_SHARE), needed + KEPT_ROOM * getattr(test, unit))
+        found.append((Shortage(unit=unit, left=limit - getattr(kept, unit), enough=enough), limit / enough))
+    return min(found, key=lambda pair: pair[1])[0] if found else None
+
+
+def shortage_note(prediction: Prediction) -> str | None:
+    """What a budget that is too small leaves for searching, and what would be enough; None for any other."""
+    short = prediction.shortage
+    if short is None:
+        return None
+    left, enough = _rounded(short.unit, short.left, floor), _rounded(short.unit, short.enough, ceil)
+    return (
+        f"beside the sealed test, the budget leaves about {left} for searching. Most of that goes to the "
+        "prompts that every study tries first, and little to what they suggest. "
+        f"About {enough} in all would be enough."
+    )
+
+
+def _rounded(unit: Unit, number: float, way: Callable[[float], int]) -> Budget:
+    """A limit of two significant digits, rounded up or down."""
+    place = 10.0 ** (floor(log10(number)) - 1)
+    # A hair's breadth to the near side of a step, as 0.3 / 0.1 is not quite 3.
+    found = float(f"{way(number / place + (1e-9 if way is floor else -1e-9)) * place:.2g}")
+    return Budget.model_validate({unit: max(1, way(found)) if unit in WHOLE else found})
+
+
 def amount(use: Use) -> Amount:
     """A use as the report holds it."""
     return Amount(calls=use.calls, tokens=use.tokens, dollars=use.dollars, seconds=use.seconds)
@@ -126,7 +177,7 @@ def amount(use: Use) -> Amount:
 def _test_share(test: Use, total: Use, budget: Budget) -> float:
     """How much of the sealed test fits in what the search leaves of a budget: half of it at the least."""
     shares = [1.0]
-    for unit in ("calls", "tokens", "dollars", "seconds"):
+    for unit in USED:
         limit, needed = getattr(budget, unit), getattr(test, unit)
         if limit is not None and needed > 0:
             left = max(limit * KEPT_SHARE, limit - (getattr(total, unit) - needed))
@@ -136,7 +187,7 @@ def _test_share(test: Use, total: Use, budget: Budget) -> float:
 
 def _affordable(budget: Budget, trial: Use, fixed: Use) -> int:
     most = budget.trials or 10_000
-    for unit in ("calls", "tokens", "dollars", "seconds"):
+    for unit in USED:
         limit, each = getattr(budget, unit), getattr(trial, unit)
         if limit is not None and each > 0:
             left = max(limit * KEPT_SHARE, limit - getattr(fixed, unit))

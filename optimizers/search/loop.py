@@ -29,11 +29,12 @@ from optimizers.starts import Choices, FixedChoices, drawn_choices
 if TYPE_CHECKING:
     import dspy
 
+    from optimizers.budget import Unit
     from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
     from optimizers.records.rows import TrialRow
     from optimizers.search.board import Board, Standing
-    from optimizers.search.policy import Outlook, Unit
+    from optimizers.search.policy import Outlook
     from optimizers.space import SearchSpace
 
 FRONTIER_POINTS = 6
@@ -103,6 +104,7 @@ class Search:
         blocks: The dev set in blocks, in the order all candidates run them.
         seed: Seed of the study.
         unit: What the worth of a block is counted against.
+        workers: Processes that the study is planned for: so many times what one runs at a time.
 
     Attributes:
         round: Number of the round, from 1; 0 before the first.
@@ -118,8 +120,10 @@ class Search:
         blocks: Sequence[tuple[dspy.Example, ...]],
         seed: int,
         unit: Unit = "calls",
+        workers: int = 1,
     ) -> None:
         self.board, self.measurer, self.blocks, self.seed, self.unit = board, measurer, blocks, seed, unit
+        self.workers = workers
         self.round = 0
         self.space: SearchSpace
         self.starts: list[Choices] = []
@@ -313,7 +317,8 @@ class Search:
     def _room(self, share: float) -> Room:
         """How many blocks may run at the same time."""
         each = {
-            model.name: ceil(AT_ONCE * model.concurrency / len(self.blocks[0])) for model in self.space.models
+            model.name: ceil(AT_ONCE * self.workers * model.concurrency / len(self.blocks[0]))
+            for model in self.space.models
         }
         ran = len(self.board.ran)
         # The first block runs alone: only then is it known what share of the budget a block takes.

@@ -28,6 +28,7 @@ def manifest_of(
     budget: Budget,
     objectives: Sequence[Objective],
     started_from: str | None = None,
+    workers: int = 1,
 ) -> StudyManifest:
     """The manifest of a study of this task that starts now."""
     dataset = task.dataset
@@ -54,6 +55,7 @@ def manifest_of(
         notes=dataset.notes,
         started_from=started_from,
         proposer=task.proposer,
+        workers=workers,
         versions={package: version(package) for package in VERSIONED},
         created=datetime.now(UTC),
     )
@@ -73,6 +75,7 @@ def open_folder(
     budget: Budget,
     objectives: Sequence[Objective] = ("quality", "cost"),
     started_from: str | None = None,
+    workers: int | None = None,
 ) -> StudyFolder:
     """The study's folder: a new one, or the one to continue, with the budget it has from now on.
 
@@ -84,7 +87,9 @@ def open_folder(
     if not folder.manifest.exists():
         if started_from is not None:
             StudyFolder.load(runs, started_from).read_report()
-        return StudyFolder.create(runs, manifest_of(task, name, seed, budget, objectives, started_from))
+        return StudyFolder.create(
+            runs, manifest_of(task, name, seed, budget, objectives, started_from, workers or 1)
+        )
     known = folder.read_manifest()
     changes = differences(known, task, seed, objectives)
     if changes:
@@ -95,8 +100,10 @@ def open_folder(
         )
     if folder.report.exists():
         _check_finished(folder, budget)
-    elif known.budget != budget:
-        folder.write_manifest(known.model_copy(update={"budget": budget}))
+        return folder
+    changed = known.model_copy(update={"budget": budget, "workers": workers or known.workers})
+    if changed != known:
+        folder.write_manifest(changed)
     return folder
 
 

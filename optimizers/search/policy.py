@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from optimizers.search.features import MODEL
 from optimizers.search.gain import Prospects, gains, regret, under_way
 
 if TYPE_CHECKING:
-    from optimizers.budget import Budget
+    from optimizers.budget import Budget, Unit
     from optimizers.records.rows import Objective
     from optimizers.search.board import Board, Standing
     from optimizers.search.features import Choices, Floats
@@ -23,8 +23,6 @@ FREE, LEAST = 1e-6, 1e-12
 
 ANEW = 16
 """Gains that are counted anew when one more block is to run at the same time."""
-
-Unit = Literal["calls", "tokens", "dollars", "seconds"]
 
 
 @dataclass(frozen=True)

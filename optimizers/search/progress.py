@@ -18,7 +18,7 @@ class Progress:
         phase: ``search`` runs trials, ``settle`` measures the leaders further, ``test`` opens the sealed set.
         trials: Trials finished.
         budget: The study's limits.
-        used: What the study has used, over all its processes.
+        used: What calls that have ended used, over all the study's processes, and its time.
         rollouts: Rollouts run by this process.
         seconds: Wall-clock seconds since this process began.
         phase_seconds: Wall-clock seconds since this process began the current phase.

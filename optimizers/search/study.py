@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from optimizers.budget import Budget, Use
+from optimizers.budget import USED, Budget, Use
 from optimizers.data import json_value
 from optimizers.errors import BudgetError, BudgetSpent
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.sent import sent
+from optimizers.evaluation.purse import OwnPurse, Purse
 from optimizers.frontier.chart import ChartPoint
-from optimizers.frontier.plot import draw_frontier
 from optimizers.frontier.report import FrontierReport
 from optimizers.frontier.statistics import estimate
 from optimizers.models.llama import llama_engine
@@ -25,7 +24,6 @@ from optimizers.program_fields import fields_of
 from optimizers.proposals.pools import Pools, joined
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
-from optimizers.records.page import write_study_page
 from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow, round_key
 from optimizers.records.summary import report_of
 from optimizers.search.blocks import blocks
@@ -34,10 +32,11 @@ from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, free
 from optimizers.search.estimate import held_back, predict
 from optimizers.search.growth import Growth
 from optimizers.search.loop import Search, Trial
+from optimizers.search.outcome import write_outcome
 from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
-from optimizers.search.trials import OptunaMirror
+from optimizers.search.trials import OptunaMirror, sqlite_address
 from optimizers.search.warm import prompts_of
 from optimizers.space import prefix, search_space
 from optimizers.splits import example_id
@@ -46,6 +45,7 @@ from optimizers.tracking.mlflow_log import StudyRun
 if TYPE_CHECKING:
     import dspy
 
+    from optimizers.evaluation.worker import Worker
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
@@ -84,8 +84,32 @@ def run_study(
         if folder.report.exists():
             return folder.read_report()
         run = stack.enter_context(StudyRun.open(manifest, folder))
-        mirror = stack.enter_context(OptunaMirror(folder.optuna, manifest.name))
-        return _Session(task, manifest, folder, ledger, run, mirror, watch, space_of, grow_at).run()
+        mirror = stack.enter_context(OptunaMirror(sqlite_address(folder.optuna), manifest.name))
+        parts = (task, manifest, folder, ledger, run, mirror, watch, OwnPurse(ledger))
+        return _Session(*parts, space_of=space_of, grow_at=grow_at).run()
+
+
+def lead_study(
+    task: LoadedTask, folder: StudyFolder, ledger: Ledger, worker: Worker, storage: str, *, watch: Watcher
+) -> FrontierReport:
+    """Lead a study that several processes share, or what is left of it, and write its report.
+
+    Args:
+        task: What to optimize.
+        folder: The study's folder on this machine.
+        ledger: The ledger that the processes share.
+        worker: This process's part in running the rollouts.
+        storage: Address of the database that the processes share; Optuna keeps its trials there too.
+        watch: Told about every step.
+
+    Raises:
+        LeadLost: This process was taken for dead.
+        BudgetError: The budget ends before anything is measured.
+    """
+    manifest = folder.read_manifest()
+    with StudyRun.open(manifest, folder) as run, OptunaMirror(storage, manifest.name) as mirror:
+        parts = (task, manifest, folder, ledger, run, mirror, watch, worker.purse)
+        return _Session(*parts, worker=worker).run()
 
 
 @dataclass
@@ -99,8 +123,10 @@ class _Session:
     tracking: StudyRun
     optuna: OptunaMirror
     watch: Watcher
-    space_of: SpaceOf
-    grow_at: Sequence[float]
+    purse: Purse
+    worker: Worker | None = None
+    space_of: SpaceOf = search_space
+    grow_at: Sequence[float] = GROW_AT
     account: Account = field(init=False)
     measurer: Measurer = field(init=False)
     board: Board = field(init=False)
@@ -114,8 +140,10 @@ class _Session:
     _entered: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.account = Account(self.ledger, self.manifest.budget)
-        self.measurer = Measurer(self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick())
+        self.account = Account(self.purse, self.manifest.budget)
+        self.measurer = Measurer(
+            self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick(), worker=self.worker
+        )
         prefixes = [prefix(model, self.task.models) for model in self.task.models]
         self.board = Board(self.manifest.objectives, self.manifest.min_coverage, prefixes)
         self.trials = self.ledger.trials()
@@ -145,7 +173,8 @@ class _Session:
     def restored(self) -> Search:
         """The search as earlier processes left it: their finished trials, gone through again."""
         dev = self.ordered(self.task.dataset.dev)
-        search = Search(self.board, self.measurer, dev, self.manifest.seed, scarce(self.manifest.budget))
+        unit, workers = scarce(self.manifest.budget), self.manifest.workers
+        search = Search(self.board, self.measurer, dev, self.manifest.seed, unit, workers)
         known = self.ledger.candidates()
         while (record := self.ledger.kept(round_key(search.round + 1))) is not None:
             self.begin(search, Round.model_validate_json(record))
@@ -257,7 +286,7 @@ class _Session:
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
         budget, kept = self.manifest.budget, self.account.held_back
-        limits = {unit: getattr(budget, unit) for unit in ("calls", "tokens", "dollars", "seconds")}
+        limits: dict[str, float | None] = {unit: getattr(budget, unit) for unit in USED}
         room = {unit: limit - getattr(kept, unit) for unit, limit in limits.items() if limit is not None}
         return self.account.used.share_of(budget.model_copy(update=room))
 
@@ -301,11 +330,9 @@ class _Session:
     def finish(self, frozen: Frozen) -> FrontierReport:
         """Build the report from the records alone, write it, draw it, and hand it to MLflow."""
         self.account.touch()
-        report = report_of(self.folder, self.ledger, frozen.roles, trials=self.done)
-        self.folder.write_report(report)
-        draw_frontier(report, self.folder.picture)
-        shown = [point.candidate for point in report.points if point.roles != ("searched",)]
-        write_study_page(self.folder, self.ledger, report, {one.id: sent(self.task, one) for one in shown})
+        rollouts = self.ledger.rollouts()
+        report = report_of(self.folder, self.ledger, rollouts, frozen.roles, trials=self.done)
+        write_outcome(self.task, self.folder, self.ledger, rollouts, report)
         self.tracking.finish(report, [self.folder.picture, self.folder.page, self.folder.report])
         self.show("done", 1.0)
         return report
@@ -332,7 +359,7 @@ class _Session:
                 phase=phase,
                 trials=self.done,
                 budget=self.manifest.budget,
-                used=self.account.used,
+                used=self.account.booked,
                 rollouts=self.measurer.fresh,
                 seconds=now - self.began,
                 phase_seconds=now - self._entered,

@@ -18,6 +18,7 @@ from optimizers.candidate import Candidate, Sampling, Serving
 from optimizers.errors import BudgetError, BudgetSpent, StudyError, UsageError
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
+from optimizers.evaluation.purse import OwnPurse
 from optimizers.frontier.report import Amount
 from optimizers.frontier.transfer import Prompt, TransferReport
 from optimizers.frontier.transfer_matrix import (
@@ -168,7 +169,7 @@ def run_transfer(folder: StudyFolder, transfer: Transfer, budget: Budget, *, wat
         if transfer.defaults:
             _remember(folder.path / MODELS, transfer)
         _take_over(folder, transfer, ledger)
-        account = Account(ledger, budget)
+        account = Account(OwnPurse(ledger), budget)
         # The phase of a study that measures its leaders further on dev.
         account.phase = "settle"
         cut = False

@@ -38,12 +38,12 @@ class OptunaMirror:
     What that thread could not write is raised when the mirror is closed.
 
     Args:
-        path: Where Optuna keeps its studies.
+        storage: Address of the database where Optuna keeps its studies.
         name: The study's name.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
+    def __init__(self, storage: str, name: str) -> None:
+        self._storage, self._name = storage, name
         self._behind = WriteBehind("optuna")
         self._study: optuna.Study
 
@@ -63,7 +63,7 @@ class OptunaMirror:
         rows, objectives = tuple(known), board.objectives
 
         def write() -> None:
-            self._study = open_round(self._path, self._name, number, rows, space, objectives, values)
+            self._study = open_round(self._storage, self._name, number, rows, space, objectives, values)
 
         self._behind(write)
 
@@ -72,8 +72,13 @@ class OptunaMirror:
         self._behind(lambda: add_trial(self._study, space, row))
 
 
+def sqlite_address(path: Path) -> str:
+    """The address of a database in a file."""
+    return f"sqlite:///{path}"
+
+
 def open_round(
-    path: Path,
+    storage: str,
     name: str,
     number: int,
     known: Sequence[TrialRow],
@@ -88,7 +93,7 @@ def open_round(
     than when the trial ended.
 
     Args:
-        path: Where Optuna keeps its studies.
+        storage: Address of the database where Optuna keeps its studies.
         name: The study's name.
         number: The round's, from 1.
         known: The study's finished trials.
@@ -97,26 +102,26 @@ def open_round(
         values: Candidate id -> its objectives as known when the round began; those without a score lack.
     """
     title = name if number == 1 else f"{name}, round {number}"
-    study = _open(path, title, objectives)
+    study = _open(storage, title, objectives)
     inherited = study.user_attrs.get(INHERITED)
     if inherited is None:
         if study.get_trials(deepcopy=False):  # a process died while it copied
             optuna.delete_study(study_name=title, storage=study._storage)
-            study = _open(path, title, objectives)
+            study = _open(storage, title, objectives)
         earlier = [row for row in known if row.round < number and row.candidate in values]
         for row in earlier:
             study.add_trial(_trial(space, row, values[row.candidate]))
         inherited = len(earlier)
         study.set_user_attr(INHERITED, inherited)
     own = [row for row in known if row.round == number]
-    for row in own[_count(path, title) - inherited :]:
+    for row in own[_count(storage, title) - inherited :]:
         add_trial(study, space, row)
     return study
 
 
-def _count(path: Path, title: str) -> int:
+def _count(storage: str, title: str) -> int:
     """Trials of a study. Optuna itself would load them all to count them."""
-    engine = sa.create_engine(f"sqlite:///{path}")
+    engine = sa.create_engine(storage)
     query = "SELECT COUNT(*) FROM trials JOIN studies USING (study_id) WHERE study_name = :title"
     with engine.connect() as connection:
         found = int(connection.execute(sa.text(query), {"title": title}).scalar_one())
@@ -132,12 +137,12 @@ def add_trial(study: optuna.Study, space: SearchSpace, row: TrialRow) -> None:
     study.add_trial(trial)
 
 
-def _open(path: Path, title: str, objectives: Sequence[Objective]) -> optuna.Study:
+def _open(storage: str, title: str, objectives: Sequence[Objective]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
         study = optuna.create_study(
             study_name=title,
-            storage=f"sqlite:///{path}",
+            storage=storage,
             directions=[DIRECTIONS.get(objective, StudyDirection.MINIMIZE) for objective in objectives],
             load_if_exists=True,
         )

@@ -19,7 +19,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from optimizers.errors import ParityError, UsageError
-from optimizers.records.folder import StudyFolder, newest_study
+from optimizers.records.folder import StudyFolder
 from optimizers.tracking.mlflow_store import open_store, tracking_uri
 from optimizers.tracking.study_view import StudyPages, study_pages
 
@@ -41,13 +41,12 @@ OPTUNA_SERVER = (
 )
 
 
-def serve(runs: Path, study: str | None, port: int, *, in_browser: bool) -> int:
+def serve(folder: StudyFolder, port: int, *, in_browser: bool) -> int:
     """Show a study until the command is interrupted.
 
     Args:
-        runs: Folder of studies, where MLflow's store lives unless MLFLOW_TRACKING_URI says otherwise.
-            A store that is a server already is only pointed at.
-        study: Name of the study; None for the one that was begun last.
+        folder: The study's folder. MLflow's store lives beside it unless MLFLOW_TRACKING_URI says
+            otherwise; one that is a server already is only pointed at.
         port: MLflow's port on this machine, loopback only. Optuna's dashboard takes the next free one.
         in_browser: Open the page in the user's browser too.
 
@@ -55,11 +54,11 @@ def serve(runs: Path, study: str | None, port: int, *, in_browser: bool) -> int:
         The exit code: 0 when interrupted.
 
     Raises:
-        StudyError: There is no such study, or it is not in the store.
+        StudyError: The study is not in the store.
         UsageError: The port is in use.
         ParityError: The store cannot be used, or its server does not start.
     """
-    folder = newest_study(runs) if study is None else StudyFolder.load(runs, study)
+    runs = folder.path.parent
     uri = tracking_uri(runs)
     remote = uri.startswith(("http://", "https://"))
     if not remote and not is_free(port):

@@ -18,6 +18,11 @@ def tracking_uri(runs: Path) -> str:
     return declared or f"sqlite:///{runs.resolve() / 'mlflow.db'}"
 
 
+def artifacts_folder(runs: Path) -> Path:
+    """Where a store beside the studies has their files, which it knows by this whole path."""
+    return runs.resolve() / "artifacts"
+
+
 def open_store(runs: Path) -> MlflowClient:
     """A client of the store.
 
@@ -49,5 +54,5 @@ def experiment_of(client: MlflowClient, task: str, runs: Path) -> str:
         return str(found.experiment_id)
     location = None
     if "MLFLOW_TRACKING_URI" not in os.environ:
-        location = (runs.resolve() / "artifacts" / task).as_uri()
+        location = (artifacts_folder(runs) / task).as_uri()
     return str(client.create_experiment(task, artifact_location=location))

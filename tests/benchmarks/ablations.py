@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from optimizers.budget import Budget
-from optimizers.console import pull_weights, watching
+from optimizers.console import pull_weights
 from optimizers.frontier.pareto import hypervolume
+from optimizers.live_view import watching
 from optimizers.models.llama import LlamaEngine
 from optimizers.models.resolve import model as resolve_model
 from optimizers.records.folder import StudyFolder, list_studies

@@ -25,6 +25,7 @@ from optimizers.budget import Budget
 from optimizers.candidate import Sampling
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
+from optimizers.evaluation.purse import OwnPurse
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
 from optimizers.models.resolve import model
@@ -63,7 +64,7 @@ def ours(task: LoadedTask, served: Model, examples: list[dspy.Example]) -> float
     task = replace(task, models=(served,), reference=served)
     candidate = default_candidate(search_space(task), served)
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        measurer = Measurer(task, ledger, Account(ledger, Budget()))
+        measurer = Measurer(task, ledger, Account(OwnPurse(ledger), Budget()))
         measurer.measure(candidate, examples[:1], "dev", number=1)
         start = time.perf_counter()
         rollouts = measurer.measure(candidate, examples, "dev")

@@ -38,7 +38,7 @@ from optimizers.search.blocks import blocks
 from optimizers.search.manifest import open_folder
 from optimizers.search.rounds import Round
 from optimizers.search.study import _closed_outputs, _Session
-from optimizers.search.trials import OptunaMirror
+from optimizers.search.trials import OptunaMirror, sqlite_address
 from optimizers.space import search_space
 from optimizers.splits import example_id
 from optimizers.starts import FixedChoices, drawn_choices
@@ -135,7 +135,7 @@ def went_on(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
         folder.lock(),
         Ledger.open(folder.ledger) as ledger,
         StudyRun.open(manifest, folder) as run,
-        OptunaMirror(folder.optuna, manifest.name) as mirror,
+        OptunaMirror(sqlite_address(folder.optuna), manifest.name) as mirror,
     ):
         session = _Session(
             task, manifest, folder, ledger, run, mirror, lambda progress: None, search_space, ()

@@ -36,10 +36,10 @@ from benchmarks.ablations import write_between
 from optimizers.budget import Budget
 from optimizers.candidate import Sampling
 from optimizers.compiled import compile_candidate
-from optimizers.console import watching
 from optimizers.errors import ParityError
 from optimizers.frontier.paired import paired_difference
 from optimizers.frontier.statistics import mean_interval
+from optimizers.live_view import watching
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.lm import language_model
 from optimizers.models.resolve import model as resolve_model

@@ -22,6 +22,7 @@ from optimizers.candidate import Candidate, Sampling
 from optimizers.compiled import compile_candidate
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
+from optimizers.evaluation.purse import OwnPurse
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
@@ -77,7 +78,7 @@ def speed(task: LoadedTask, model: Model) -> Speed:
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     spent = {"evaluation": 0.0, "bare": 0.0}
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        measurer = Measurer(task, ledger, Account(ledger, Budget()))
+        measurer = Measurer(task, ledger, Account(OwnPurse(ledger), Budget()))
         engine.complete(requests_of(task, candidate, rows[:1])[0])
         for number, chunk in enumerate(chunks):
             kind = ("evaluation", "bare")[number % 2]

@@ -22,6 +22,7 @@ from optimizers.export import export_point, load_program
 from optimizers.export.dspy_program import write_dspy
 from optimizers.export.openai_requests import render, write_openai
 from optimizers.export.point import AWKWARD, Exported, choose
+from optimizers.export.prompty import write_prompty
 from optimizers.frontier.report import Estimate, FrontierReport, Point
 from optimizers.records.folder import StudyFolder
 from optimizers.task import LoadedTask
@@ -156,6 +157,18 @@ def test_an_openai_export_of_a_program_that_picks_of_several_replies_is_refused(
     with pytest.raises(ExportError, match=r"picks one(.|\n)*export to dspy"):
         write_openai(made, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_is_one_predictor_names_its_file_after_its_signature_or_the_task(
+    task: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    signature = task.program.predict.signature
+    for program, named in ((dspy.Predict(signature), signature.__name__), ("review -> sentiment", "reviews")):
+        whole = replace(task, program=dspy.Predict(program) if isinstance(program, str) else program)
+        made = exported_of(whole, LARGE, "turns", instruction="Say which it is.")
+        (path,) = write_openai(made, tmp_path)
+        (prompty,) = write_prompty(made, tmp_path)
+        assert (path.name, prompty.name) == (f"{named}.json", f"{named}.prompty")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from optimizers.candidate import Candidate, Nearest, PredictorPrompt, Serving
 from optimizers.compiled import adapter_of, compile_candidate
-from optimizers.errors import ExportError
+from optimizers.errors import ExportError, MetricError
 from optimizers.export.finetune import write_finetune
 from optimizers.export.point import AWKWARD, Exported
 from optimizers.frontier.report import Estimate, Point
@@ -378,22 +378,38 @@ def test_a_row_is_written_once_and_what_is_dropped_is_counted(
     records[2]["sentiment"] = None
     del records[3]["sentiment"]
     records[4]["hard"] = True
-    records[5]["odd"] = 1
-    plain = replace(
-        with_train(task, records),
-        metric=lambda e, pred, trace=None: (
-            pred.made_by_the_program
-            if "odd" in e
-            else float(e.sentiment == pred.sentiment and "hard" not in e)
-        ),
-    )
+    records[5]["odd"] = records[6]["odd"] = 1
+    records[7]["odd"] = 2
+
+    def metric(e: dspy.Example, pred: Any, trace: Any = None) -> float:
+        if e.get("odd") == 1:
+            return float(pred.made_by_the_program)
+        if e.get("odd") == 2:
+            return float(pred["steps"][0])
+        return float(e.sentiment == pred.sentiment and "hard" not in e)
+
+    plain = replace(with_train(task, records), metric=metric)
     write_finetune(exported_of(plain, rendering="completion", model=SMALL), out)
     dropped = card_in(out)["predictors"][0]["dropped"]
-    assert len(rows_in(out)) == 40
-    assert sorted(dropped.values()) == [1] * 5
+    assert len(rows_in(out)) == 38
+    assert sorted(dropped.values()) == [1, 1, 1, 1, 1, 2]
     told = " ".join(dropped)
-    for reason in ("repeat", "read back", "lacks some", "does not pass", "cannot score"):
+    for reason in ("repeat", "read back", "lacks some", "does not pass"):
         assert reason in told
+    unscored = "a label that the metric cannot score without running the program"
+    assert (dropped[f"{unscored} (AttributeError)"], dropped[f"{unscored} (KeyError)"]) == (2, 1)
+    assert f"{unscored} (AttributeError): 2; {unscored} (KeyError): 1" in (out / "README.md").read_text()
+
+
+def test_a_metric_that_fails_for_a_reason_of_its_own_is_named(
+    task: LoadedTask, engines: dict[str, FakeEngine], out: Path
+) -> None:
+    def metric(e: dspy.Example, pred: Any, trace: Any = None) -> float:
+        raise OSError("the word list is gone")
+
+    with pytest.raises(MetricError, match="OSError: the word list is gone"):
+        write_finetune(exported_of(replace(with_train(task, distinct(40)), metric=metric)), out)
+    assert list(out.iterdir()) == []
 
 
 def test_an_empty_reply_is_no_row(task: LoadedTask, engines: dict[str, FakeEngine], out: Path) -> None:

@@ -177,6 +177,10 @@ def test_counters_and_log_agree_under_concurrency(tmp_path: Path) -> None:
     with FaultServer(Faults(rate=0.3, kinds=("500", "slow"), slow=0.02), log=log) as server:
         with ThreadPoolExecutor(8) as pool:
             seen = list(pool.map(lambda content: send(server, content)[0], contents))
+        # A client has its answer a moment before the server books it.
+        until = time.monotonic() + 10
+        while server.stats()["completed"] < seen.count(200) and time.monotonic() < until:
+            time.sleep(0.01)
         port = int(server.address.split(":")[2].removesuffix("/v1"))
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         connection.request("GET", "/stats")

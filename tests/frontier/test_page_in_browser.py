@@ -385,6 +385,20 @@ def test_a_study_with_little_to_show_says_so(browser: Browser, tmp_path: Path) -
     assert "are not in this page" in browser.text("#panel-body")
 
 
+def test_the_curve_goes_on_to_all_that_was_spent(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "frontier.html"
+    write_page(study(), path, {}, [(0.1, 0.5), (0.4, 0.8), (1.0, 0.8)])
+    browser.open(path)
+    assert browser.complaints == []
+    assert "0.800 on dev after $0.4;" in browser.text("#anytime-reading")
+    assert "$1 in all" in browser.text("#anytime-reading")
+    dot, end = browser.run(
+        "[+document.querySelector('#curve circle').getAttribute('cx'),"
+        " document.querySelector('#curve path.steps').getPointAtLength(1e9).x]"
+    )
+    assert dot < end
+
+
 def test_a_free_point_and_one_far_below_have_a_place(browser: Browser, tmp_path: Path) -> None:
     full, path = study(), tmp_path / "frontier.html"
     free = full.points[0].model_copy(update={"cost": 0.0})

@@ -10,15 +10,21 @@ import pytest
 from report.studies import usual
 
 from optimizers.errors import StudyError
+from optimizers.frontier.advice import Advice
 from optimizers.frontier.forecast import LEVELS, Forecast
 from optimizers.records.advice import advice_of
-from optimizers.records.ledger import Ledger
+from optimizers.records.folder import StudyFolder
+from optimizers.report.build import open_study
+
+
+def advised(folder: StudyFolder) -> Advice:
+    with open_study(folder) as study:
+        return advice_of(study.manifest, study.report, study.ledger)
 
 
 def test_a_finished_study_is_advised_on_from_its_records(tmp_path: Path) -> None:
     folder = usual(tmp_path)
-    with Ledger.open(folder.ledger) as ledger:
-        said = advice_of(folder, ledger)
+    said = advised(folder)
     report = folder.read_report()
     assert said.point in {point.candidate.id for point in report.points if point.test}
     assert {one.model for one in said.outlooks} == {
@@ -32,8 +38,8 @@ def test_a_study_whose_test_was_never_run_is_no_ground_for_advice(tmp_path: Path
     report = folder.read_report()
     untested = tuple(point.model_copy(update={"test": None}) for point in report.points)
     folder.write_report(report.model_copy(update={"points": untested}))
-    with Ledger.open(folder.ledger) as ledger, pytest.raises(StudyError, match="larger budget"):
-        advice_of(folder, ledger)
+    with pytest.raises(StudyError, match="larger budget"):
+        advised(folder)
 
 
 def test_a_command_to_search_on_survives_a_path_with_spaces(
@@ -44,7 +50,6 @@ def test_a_command_to_search_on_survives_a_path_with_spaces(
     )
     monkeypatch.setattr("optimizers.frontier.advice._is_match", lambda point: False)
     folder = usual(tmp_path, program="my programs/a.py")
-    with Ledger.open(folder.ledger) as ledger:
-        said = advice_of(folder, ledger)
+    said = advised(folder)
     assert said.word == "keep prompting"
     assert shlex.split(said.command)[:2] == ["optimize", "my programs/a.py"]

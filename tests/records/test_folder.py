@@ -37,6 +37,19 @@ def test_the_newest_study_is_the_one_begun_last(tmp_path: Path) -> None:
     assert newest_study(tmp_path).path.name == "c"
 
 
+def test_the_newest_study_may_be_one_with_a_result_or_one_without(tmp_path: Path) -> None:
+    for name, year in (("old", 2026), ("new", 2027)):
+        StudyFolder.create(tmp_path, manifest(name=name, created=datetime(year, 1, 1, tzinfo=UTC)))
+    with pytest.raises(StudyError, match="resume STUDY goes on with one of new, old"):
+        newest_study(tmp_path, finished=True)
+    StudyFolder.at(tmp_path, "old").report.write_text("{}")
+    assert newest_study(tmp_path, finished=True).path.name == "old"
+    assert newest_study(tmp_path, finished=False).path.name == "new"
+    StudyFolder.at(tmp_path, "new").report.write_text("{}")
+    with pytest.raises(StudyError, match="Every study has finished"):
+        newest_study(tmp_path, finished=False)
+
+
 def test_a_missing_study_names_those_there_are(tmp_path: Path) -> None:
     StudyFolder.create(tmp_path, manifest(name="reviews-1"))
     with pytest.raises(StudyError, match="reviews-1"):

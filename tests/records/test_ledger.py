@@ -9,10 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from fakes import candidate, rollouts
 
-from optimizers.errors import StudyError
+from optimizers.errors import LeadLost, StudyError
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Block, TrialRow
 
@@ -101,6 +100,6 @@ def test_trials_come_back_as_they_were_and_all_or_none_are_written(ledger: Ledge
     rows = [trial(number) for number in range(3)]
     ledger.add_trials(rows)
     assert ledger.trials() == rows
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(LeadLost):
         ledger.add_trials([trial(3), trial(2)])
     assert len(ledger.trials()) == 3

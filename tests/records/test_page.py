@@ -27,9 +27,11 @@ def trial(number: int, ended: float, quality: float | None) -> TrialRow:
     )
 
 
-def test_each_rise_of_quality_stands_at_what_was_spent_by_then(tmp_path: Path) -> None:
+def test_each_rise_of_quality_stands_at_what_was_spent_and_the_curve_ends_at_all_that_was(
+    tmp_path: Path,
+) -> None:
     with Ledger.open(tmp_path / "ledger.db") as ledger:
-        for ended, cost in ((1.0, 0.1), (2.0, 0.2), (5.0, 0.4)):
+        for ended, cost in ((1.0, 0.1), (2.0, 0.2), (5.0, 0.4), (9.0, 0.8)):
             call = Call(
                 phase="search",
                 candidate=ONE.id,
@@ -50,5 +52,5 @@ def test_each_rise_of_quality_stands_at_what_was_spent_by_then(tmp_path: Path) -
             ]
         )
         found = anytime(ledger)
-    assert [quality for _, quality in found] == [0.5, 0.7]
-    assert [round(spent, 9) for spent, _ in found] == [0.1, 0.7]
+    assert [quality for _, quality in found] == [0.5, 0.7, 0.7]
+    assert [round(spent, 9) for spent, _ in found] == [0.1, 0.7, 1.5]

@@ -137,7 +137,8 @@ class Made:
 
     def finish(self, roles: Mapping[str, tuple[Role, ...]]) -> StudyFolder:
         trials = len(self.ledger.trials())
-        self.folder.write_report(report_of(self.folder, self.ledger, roles, trials=trials))
+        rollouts = self.ledger.rollouts()
+        self.folder.write_report(report_of(self.folder, self.ledger, rollouts, roles, trials=trials))
         self.ledger.close()
         return self.folder
 

@@ -18,7 +18,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         connection.execute("PRAGMA synchronous = OFF")
 
     monkeypatch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
-    monkeypatch.setattr("optimizers.search.study.draw_frontier", lambda report, path: None)
+    monkeypatch.setattr("optimizers.search.outcome.draw_frontier", lambda report, path: None)
     monkeypatch.setattr("optimizers.starts.DESIGN", 1)
     sa.event.listen(sa.Engine, "connect", configure)
     yield

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from fakes import FakeEngine
 
-from optimizers.budget import Budget, Use
-from optimizers.search.estimate import held_back, predict
+from optimizers.budget import Budget, Use, parse_budget
+from optimizers.live_view import run_in_view
+from optimizers.search.estimate import held_back, predict, shortage_note
+from optimizers.search.manifest import open_folder
 from optimizers.space import search_space
 from optimizers.task import LoadedTask
 
@@ -24,7 +29,7 @@ def test_a_prediction_stays_within_every_limit(task: LoadedTask, engines: dict[s
     limits = Budget(calls=900, tokens=50_000, dollars=0.002, seconds=60)
     prediction = predict(task, search_space(task), limits)
     total = prediction.total
-    assert Use(total.calls, total.tokens, total.dollars, total.seconds).over(limits) is None
+    assert Use(total.calls, total.tokens, total.dollars, total.seconds).beyond(limits.most) is None
     assert prediction.trials > 0
 
 
@@ -49,3 +54,38 @@ def test_the_test_gets_what_it_needs_and_never_more_than_half(
     assert held_back(foretold, ample).calls > foretold.test.calls
     assert held_back(foretold, tight).calls == 50
     assert held_back(foretold, Budget(trials=10)) == Use()
+
+
+@pytest.mark.parametrize("budget", ["1calls", "300calls", "0.0001usd", "20ktok", "200,300calls"])
+def test_a_budget_too_small_to_search_says_what_it_leaves_and_what_is_enough(
+    task: LoadedTask, engines: dict[str, FakeEngine], budget: str
+) -> None:
+    space, limits = search_space(task), parse_budget([budget])
+    short = predict(task, space, limits).shortage
+    assert short is not None
+    assert short.left <= getattr(limits, short.unit)
+    said = shortage_note(predict(task, space, limits))
+    assert said is not None
+    enough = said.partition("About ")[2].partition(" in all")[0].replace(" ", "").replace(",", "")
+    for ample in (enough, f"200,{enough}"):
+        assert shortage_note(predict(task, space, parse_budget([ample]))) is None
+
+
+@pytest.mark.parametrize("budget", ["10", "3000calls", "10,400calls", "5usd"])
+def test_a_budget_that_suffices_is_not_warned_of(
+    task: LoadedTask, engines: dict[str, FakeEngine], budget: str
+) -> None:
+    assert shortage_note(predict(task, search_space(task), parse_budget([budget]))) is None
+
+
+def test_the_budget_of_a_study_is_warned_of_once(
+    task: LoadedTask,
+    engines: dict[str, FakeEngine],
+    quick: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for _ in range(2):
+        folder = open_folder(task, tmp_path, "s", 0, Budget(calls=300))
+        run_in_view(task, folder, interrupted="")
+    assert capsys.readouterr().err.count("warning: beside the sealed test") == 1

@@ -9,7 +9,7 @@ import pytest
 from dspy.lm15 import Request
 from fakes import FakeEngine, interrupt
 
-from optimizers.budget import Budget
+from optimizers.budget import USED, Budget
 from optimizers.errors import BudgetError, EngineError, StudyError
 from optimizers.frontier.report import FrontierReport
 from optimizers.models.model import Price
@@ -41,6 +41,18 @@ def keys(runs: Path, name: str = "s") -> list[tuple[str, str, int]]:
 @pytest.fixture
 def runs(tmp_path: Path, engines: dict[str, FakeEngine]) -> Path:
     return tmp_path / "runs"
+
+
+def test_what_is_shown_as_used_never_falls(
+    task: LoadedTask, runs: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizers.search.study.REFRESH", 0.0)
+    seen: list[Progress] = []
+    study(task, runs, trials=3, watch=seen.append)
+    for unit in USED:
+        amounts = [getattr(progress.used, unit) for progress in seen]
+        assert amounts == sorted(amounts), unit
+    assert seen[-1].used.calls > 100
 
 
 def test_a_study_finds_demos_and_reports_what_it_measured(task: LoadedTask, runs: Path) -> None:

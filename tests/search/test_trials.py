@@ -12,7 +12,7 @@ from fakes import rollouts
 
 from optimizers.records.rows import Block, TrialRow
 from optimizers.search.board import Board
-from optimizers.search.trials import OptunaMirror, add_trial, open_round
+from optimizers.search.trials import OptunaMirror, add_trial, open_round, sqlite_address
 from optimizers.space import SearchSpace, search_space
 from optimizers.starts import FixedChoices, few_shot_starts
 from optimizers.task import LoadedTask
@@ -57,7 +57,7 @@ def opened(
     tmp_path: Path, number: int, known: list[TrialRow], space: SearchSpace, board: Board
 ) -> optuna.Study:
     values = {identity: board.values(standing) for identity, standing in board.standings.items()}
-    return open_round(tmp_path / "o.db", "s", number, known, space, board.objectives, values)
+    return open_round(sqlite_address(tmp_path / "o.db"), "s", number, known, space, board.objectives, values)
 
 
 def test_optuna_gets_what_a_process_that_died_had_not_written(
@@ -111,7 +111,7 @@ def test_trials_that_were_half_taken_over_are_taken_over_again(
 def test_what_could_not_be_written_behind_the_search_is_raised_when_it_ends(
     rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
 ) -> None:
-    mirror = OptunaMirror(tmp_path / "missing" / "o.db", "s")
+    mirror = OptunaMirror(sqlite_address(tmp_path / "missing" / "o.db"), "s")
     mirror.open_round(1, [], space, board)
     mirror.add(space, rows[0])
     with pytest.raises(sqlalchemy.exc.OperationalError, match="unable to open"):
@@ -121,7 +121,7 @@ def test_what_could_not_be_written_behind_the_search_is_raised_when_it_ends(
 def test_what_runs_behind_the_search_is_written_when_it_ends(
     rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
 ) -> None:
-    with OptunaMirror(tmp_path / "o.db", "s") as mirror:
+    with OptunaMirror(sqlite_address(tmp_path / "o.db"), "s") as mirror:
         mirror.open_round(1, rows[:2], space, board)
         mirror.add(space, rows[2])
         mirror.open_round(2, rows[:3], space, board)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fakes import candidate, manifest
 
-from optimizers.errors import StudyError, UsageError
+from optimizers.errors import UsageError
 from optimizers.frontier.statistics import estimate
 from optimizers.records.folder import StudyFolder
 from optimizers.tracking import dashboard
@@ -25,23 +25,15 @@ from optimizers.tracking.study_view import StudyPages
 PAGES = StudyPages(trials="/#/trials", charts="/#/charts", result="/#/result")
 
 
-def test_an_unknown_study_or_none_at_all_is_the_usual_error(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="run one first"):
-        dashboard.serve(tmp_path, None, 5000, in_browser=False)
-    StudyFolder.create(tmp_path, manifest())
-    with pytest.raises(StudyError, match="there are study"):
-        dashboard.serve(tmp_path, "another", 5000, in_browser=False)
-
-
 def test_a_port_in_use_is_an_error_that_names_a_free_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    StudyFolder.create(tmp_path, manifest())
+    folder = StudyFolder.create(tmp_path, manifest())
     with socket.create_server((dashboard.HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"Port {port}.* in use") as error:
-            dashboard.serve(tmp_path, "study", port, in_browser=False)
+            dashboard.serve(folder, port, in_browser=False)
     assert error.value.fix is not None
     assert dashboard.is_free(int(error.value.fix.split("--port ")[1]))
 
@@ -165,6 +157,6 @@ def test_the_real_server_shows_the_study_until_it_is_interrupted(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dashboard, "show", look)
-    assert dashboard.serve(tmp_path, None, port, in_browser=False) == 0
+    assert dashboard.serve(folder, port, in_browser=False) == 0
     assert f"mlflow.sharedViewState.{run.run_id}" in answers[0]
     assert dashboard.is_free(port)

@@ -1,0 +1,31 @@
+"""A study's result, written into its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from optimizers.evaluation.sent import sent
+from optimizers.frontier.plot import draw_frontier
+from optimizers.records.page import write_study_page
+
+if TYPE_CHECKING:
+    from optimizers.frontier.report import FrontierReport
+    from optimizers.records.folder import StudyFolder
+    from optimizers.records.ledger import Ledger
+    from optimizers.records.rows import Rollout
+    from optimizers.task import LoadedTask
+
+
+def write_outcome(
+    task: LoadedTask,
+    folder: StudyFolder,
+    ledger: Ledger,
+    rollouts: Sequence[Rollout],
+    report: FrontierReport,
+) -> None:
+    """Write a study's result into its folder: the report, the picture, the page."""
+    folder.write_report(report)
+    draw_frontier(report, folder.picture)
+    shown = [point.candidate for point in report.points if point.roles != ("searched",)]
+    write_study_page(folder, ledger, rollouts, report, {one.id: sent(task, one) for one in shown})
