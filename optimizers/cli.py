@@ -382,6 +382,14 @@ def main() -> None:
         kind = "error" if isinstance(error, UserError) else "failed"
         print(f"{kind}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Exception:
+        # A mistake of ours or of a library: its message may repeat what a server or an address held.
+        import traceback
+
+        from optimizers.secrets import scrubbed
+
+        print(scrubbed(traceback.format_exc()), end="", file=sys.stderr)
+        sys.exit(ParityError.exit_code)
 
 
 def _quiet() -> None:

@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizers.doctor.findings import DISTRIBUTION, Finding, checked, scrubbed
+from optimizers.doctor.findings import DISTRIBUTION, Finding, checked
 from optimizers.doctor.machine import disk_for_weights, libraries, mlflow_store, runs_folder
 from optimizers.doctor.program import check_program
+from optimizers.secrets import scrubbed
 
 if TYPE_CHECKING:
     from rich.console import Console

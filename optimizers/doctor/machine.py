@@ -13,7 +13,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level, shown
+from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level
+from optimizers.secrets import shown
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -35,6 +35,7 @@ from optimizers.evaluation.traces import Entry, steps_of
 from optimizers.models.keys import key_variables, needs_key
 from optimizers.models.lm import Gate, Meter, metered
 from optimizers.records.rows import Failure, Rollout, Split, Trace
+from optimizers.secrets import scrubbed
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _run(
         score=score,
         failure=failure,
         parsed=parsed,
-        error=error[:_MESSAGE_LIMIT] if error else None,
+        error=scrubbed(error)[:_MESSAGE_LIMIT] if error else None,
         output=_output(prediction),
         calls=len(meter.calls),
         prompt_tokens=prompt,
@@ -218,7 +219,7 @@ def _used(meter: Meter) -> tuple[int, int, int, float]:
 
 def _refused(model: Model, problem: Exception) -> EngineError:
     """What to say where every call would be refused: the provider's first words, and where a key goes."""
-    names = key_variables(model)
+    names = key_variables(model.name)
     lacking = isinstance(problem, (LMAuthError, LMConfigurationError)) and needs_key(model)
     lacking = lacking and not any(os.environ.get(name) for name in names)
     said = next(iter(str(problem).strip().splitlines()), type(problem).__name__)

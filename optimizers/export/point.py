@@ -85,10 +85,16 @@ def choose(report: FrontierReport, point_id: str | None) -> Point:
     """The point asked for, or the frontier point that tested best, the cheapest among equals.
 
     Raises:
-        UserError: No measured point has this id.
+        UserError: No measured point has this id, or the frontier is empty.
     """
     frontier = report.with_role("frontier")
     if point_id is None:
+        if not frontier:
+            raise UserError(
+                "The study has no frontier: too many rollouts of every candidate failed.",
+                where=report.study,
+                fix="see what failed: optimize report STUDY; or name a measured candidate: --point ID",
+            )
         return max(
             frontier, key=lambda point: (point.test.mean if point.test else point.dev.mean, -point.cost)
         )
