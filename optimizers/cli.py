@@ -96,14 +96,15 @@ def run(
     _quiet()
     from optimizers import console
     from optimizers.models.resolve import parse_model
+    from optimizers.program_file import project_folder
     from optimizers.records.folder import valid_name
-    from optimizers.task import load_task, project_folder
+    from optimizers.task import load_task
 
     if study is not None:
         valid_name(study)
     writer = parse_model(proposer) if proposer else None
+    folder_of_runs = (runs or project_folder(program) / "runs").absolute()
     task = load_task(program, models=[parse_model(text) for text in model or ()], proposer=writer)
-    folder_of_runs = runs or project_folder(program) / "runs"
     console.pull_weights(task.served)
     from optimizers.search.manifest import default_name, open_folder
 
@@ -126,7 +127,8 @@ def resume(
     given = parse_budget(budget) if budget else None
     _quiet()
     from optimizers import console
-    from optimizers.task import find_program, load_task
+    from optimizers.program_file import find_program
+    from optimizers.task import load_task
 
     folder = study_folder(study, runs)
     known = folder.read_manifest()
@@ -237,13 +239,14 @@ def transfer(
     limits = parse_budget(budget or ())
     _quiet()
     from optimizers import console, transfer_view
+    from optimizers.program_file import prints_on_stderr
     from optimizers.search.transfer import plan_transfer, run_transfer
 
     folder = study_folder(study, runs)
     plan = plan_transfer(folder, model or (), rows)
     console.pull_weights(plan.task.models)
     try:
-        with transfer_view.watching(study) as watch:
+        with prints_on_stderr(), transfer_view.watching(study) as watch:
             report = run_transfer(folder, plan, limits, watch=watch)
     except KeyboardInterrupt:
         console.say(
@@ -296,7 +299,7 @@ def doctor(
     from dataclasses import asdict
 
     from optimizers.doctor import diagnose, show
-    from optimizers.task import project_folder
+    from optimizers.program_file import project_folder
 
     findings = diagnose(
         program, runs or (runs_folder(None) if program is None else project_folder(program) / "runs")

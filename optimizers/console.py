@@ -62,12 +62,13 @@ def run_in_view(task: LoadedTask, folder: StudyFolder, *, interrupted: str) -> F
     Raises:
         KeyboardInterrupt: They did.
     """
+    from optimizers.program_file import prints_on_stderr
     from optimizers.search.study import run_study
 
     for note in task.dataset.notes:
         say(f"note: {note}")
     try:
-        with watching(folder.path.name) as watch:
+        with prints_on_stderr(), watching(folder.path.name) as watch:
             return run_study(task, folder, watch=watch)
     except KeyboardInterrupt:
         say(f"\nInterrupted. {interrupted}")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from optimizers.errors import TaskError
-from optimizers.task import load_task, project_folder
+from optimizers.program_file import project_folder
+from optimizers.task import load_task
 
 PROGRAM = '''
 import dspy

@@ -38,7 +38,7 @@ def diagnose(program: Path | None, runs: Path) -> list[Finding]:
     if program is None:
         found += checked("disk for weights", partial(disk_for_weights, None))
     else:
-        found += checked("program", partial(check_program, program))
+        found += checked("program", partial(check_program, program.absolute()))
     return [Finding(scrubbed(f.check), f.level, scrubbed(f.found), scrubbed(f.fix)) for f in found]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,8 @@ def _run(
 ) -> Rollout:
     failure: Failure | None = None
     parsed, error, prediction = True, None, None
+    # Programs and metrics may change what they are given; the next rollout gets it as it was.
+    example = deepcopy(example)
     identity = example_id(example)
     steps: list[Entry] | None = [] if split == "train" else None
     start = time.perf_counter()
@@ -147,7 +150,7 @@ def _run(
             raise
         except _FATAL as problem:
             raise _refused(model, problem) from problem
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             # Anything else the user's program lets through is recorded by kind, never dropped.
             failure, error = _failure(problem), f"{type(problem).__name__}: {problem}"
     if meter.stopped:
@@ -184,7 +187,7 @@ def _seed(example: str, number: int) -> int:
     return (int(example[:8], 16) + 7919 * number) % 2**31
 
 
-def _failure(problem: Exception) -> Failure:
+def _failure(problem: BaseException) -> Failure:
     if isinstance(problem, LMTransportError) and _timed_out(problem):
         return "timeout"
     return next((kind for error, kind in _FAILURES if isinstance(problem, error)), "program")
@@ -251,7 +254,7 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
         value = metric(example, prediction)
     except BudgetSpent:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MetricError(
             f"The metric raises {type(error).__name__}: {error}",
             where=where,
@@ -269,7 +272,7 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
     return score, str(getattr(value, "feedback", None) or "")
 
 
-def _line_of(error: Exception) -> str:
+def _line_of(error: BaseException) -> str:
     """Where an error was raised, for a message; nothing where Python does not say."""
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is the call of the metric
     own = [frame for frame in frames if "site-packages" not in frame.filename]

@@ -29,7 +29,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,12 +41,14 @@ from optimizers.compiled import PromptedPredict, adapter_of
 from optimizers.errors import ExportError
 from optimizers.export.finetune_card import BYTES_PER_TOKEN, FileCard, FinetuneCard, PredictorCard, readme
 from optimizers.export.finetune_rows import GOLD, JUDGED, PARTIAL, RIGHT, UNLABELLED, Author, Row, Run
+from optimizers.export.placed import file_names
 from optimizers.near_duplicates import alike_across, group_leaders, telling_sets
 from optimizers.packaged_data import read_card
+from optimizers.program_file import project_folder
 from optimizers.proposals.bootstrap import steps_by
 from optimizers.records.ledger import Ledger
 from optimizers.splits import SplitRow, row_of
-from optimizers.task import declared_task, project_folder
+from optimizers.task import declared_task
 
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
@@ -100,8 +101,8 @@ def write_finetune(exported: Exported, folder: Path) -> list[Path]:
     predictors = list(exported.compiled.module.named_predictors())
     files: dict[str, bytes] = {}
     cards = []
-    for name, predictor in predictors:
-        prefix = "" if len(predictors) == 1 else re.sub(r"[^A-Za-z0-9_.-]", "_", name) + "."
+    for (name, predictor), file in zip(predictors, file_names([name for name, _ in predictors]), strict=True):
+        prefix = "" if len(predictors) == 1 else f"{file}."
         found, written = _predictor_files(exported, name, predictor, pool, runs, prefix)
         cards.append(found)
         files |= written

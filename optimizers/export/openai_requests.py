@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.compiled import PromptedPredict, adapter_of
 from optimizers.errors import ExportError
+from optimizers.export.placed import file_names
 from optimizers.export.point import TO_DSPY, Exported, one_reply_each, samples
 from optimizers.models.llama import llama_sampling
 from optimizers.models.lm import call_settings
@@ -46,8 +47,8 @@ def write_openai(exported: Exported, folder: Path) -> list[Path]:
         for name, predictor in exported.compiled.module.named_predictors()
     }
     written = []
-    for name, content in contents.items():
-        path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.json"
+    for name, content in zip(file_names(list(contents)), contents.values(), strict=True):
+        path = folder / f"{name}.json"
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(path)
     return written

@@ -10,9 +10,12 @@ import dspy
 
 from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import ExportError, UserError
-from optimizers.task import find_program, load_task
+from optimizers.program_file import find_program
+from optimizers.task import load_task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optimizers.candidate import Sampling
     from optimizers.frontier.report import FrontierReport, Point
     from optimizers.models.model import Model
@@ -45,6 +48,7 @@ class Exported:
         task: The task, loaded again from its program file.
         compiled: The program as it was measured, without meters.
         folder: The study's folder; None where there is none.
+        out: Where the files go in the end; None for where they are written.
     """
 
     manifest: StudyManifest
@@ -53,6 +57,7 @@ class Exported:
     task: LoadedTask
     compiled: CompiledProgram
     folder: StudyFolder | None = None
+    out: Path | None = None
 
     def serving(self, predictor: str) -> tuple[Model, Sampling]:
         """The model that serves a predictor, and how tokens are drawn there."""

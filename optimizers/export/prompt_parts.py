@@ -16,6 +16,7 @@ import dspy
 from optimizers.compiled import adapter_of
 from optimizers.errors import ExportError
 from optimizers.export.openai_requests import parameters_of, why_not
+from optimizers.export.placed import file_names
 from optimizers.export.point import TO_DSPY, one_reply_each, samples
 from optimizers.renderings.fields import format_value, one_line
 from optimizers.renderings.rendering import abilities
@@ -56,6 +57,7 @@ class PromptParts:
 
     Attributes:
         name: The predictor's.
+        file: That name as a file's.
         signature: What it answers.
         adapter: Its rendering.
         demos: What it shows.
@@ -67,6 +69,7 @@ class PromptParts:
     """
 
     name: str
+    file: str
     signature: type[dspy.Signature]
     adapter: Rendering
     demos: Sequence[Mapping[str, Any]]
@@ -75,11 +78,6 @@ class PromptParts:
     raw: bool
     lines: bool
     parameters: Mapping[str, Any]
-
-    @property
-    def file(self) -> str:
-        """The predictor's name as that of a file."""
-        return re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
 
     def measured(self, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
         """The messages that the compiled program sends."""
@@ -97,7 +95,12 @@ def parts_of(exported: Exported) -> list[PromptParts]:
             places of their own in the prompt.
     """
     one_reply_each(exported)
-    return [_parts(exported, *named) for named in exported.compiled.module.named_predictors()]
+    predictors = list(exported.compiled.module.named_predictors())
+    files = file_names([name for name, _ in predictors])
+    return [
+        _parts(exported, name, predictor, file)
+        for (name, predictor), file in zip(predictors, files, strict=True)
+    ]
 
 
 def shown(parts: PromptParts, inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -132,7 +135,7 @@ def verify_rendered(exported: Exported, parts: PromptParts, rendered: Any) -> No
             )
 
 
-def _parts(exported: Exported, name: str, predictor: dspy.Predict) -> PromptParts:
+def _parts(exported: Exported, name: str, predictor: dspy.Predict, file: str) -> PromptParts:
     if why := why_not(predictor):
         raise ExportError(why, where=name, fix=TO_DSPY)
     adapter, signature = adapter_of(predictor, exported.compiled.adapter()), predictor.signature
@@ -147,7 +150,16 @@ def _parts(exported: Exported, name: str, predictor: dspy.Predict) -> PromptPart
     for lines in (False, True):
         turns = tuple(PromptTurn(m["role"], _split(m["content"], fields, lines)) for m in messages)
         parts = PromptParts(
-            name, signature, adapter, demos, model, turns, raw=prompt.raw, lines=lines, parameters=parameters
+            name,
+            file,
+            signature,
+            adapter,
+            demos,
+            model,
+            turns,
+            prompt.raw,
+            lines=lines,
+            parameters=parameters,
         )
         if all(_filled(parts, values) == parts.measured(values) for values in known_inputs(exported, parts)):
             return parts

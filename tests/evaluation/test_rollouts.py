@@ -211,3 +211,38 @@ def test_a_judges_calls_pass_the_gate_and_cost_the_rollout_nothing(
     assert [rollout.calls for rollout in rollouts] == [1, 1]
     with pytest.raises(BudgetSpent):
         run_all(gate=Tally(most=3))
+
+
+def test_what_a_program_or_a_metric_does_to_an_example_is_not_seen_by_the_next(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    def spoiling(example: dspy.Example, prediction: dspy.Prediction, trace: Any = None) -> float:
+        right = float(example.sentiment == prediction.sentiment)
+        example["sentiment"], example["review"] = "spoiled", "spoiled"
+        return right
+
+    before = [dict(example.items()) for example in task.dataset.dev[:12]]
+    spoiled, again = run(task, "compact", metric=spoiling), run(task, "compact")
+    assert [dict(example.items()) for example in task.dataset.dev[:12]] == before
+    assert [(r.example, r.score) for r in spoiled] == [(r.example, r.score) for r in again]
+
+
+def test_a_program_that_ends_the_process_fails_its_rollout_alone(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    def exiting(request: Request) -> None:
+        raise SystemExit(0)
+
+    engines["local/large"].fail = exiting
+    rollouts = run(task, "compact", count=2)
+    assert [(rollout.failure, rollout.error) for rollout in rollouts] == [("program", "SystemExit: 0")] * 2
+
+
+def test_a_metric_that_ends_the_process_is_an_error_of_the_metric(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    def exiting(example: dspy.Example, prediction: dspy.Prediction, trace: Any = None) -> float:
+        raise SystemExit(0)
+
+    with pytest.raises(MetricError, match="SystemExit"):
+        run(task, "compact", metric=exiting)
