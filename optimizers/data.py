@@ -119,6 +119,15 @@ def json_value(value: Any) -> Any:
     raise DataError(f"A value of type {type(value).__name__} has no JSON form.", fix=fix)
 
 
+def whole(value: Any) -> Any:
+    """A JSON value with U+FFFD in place of half characters: what a model wrote, as files can hold it."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {whole(name): whole(item) for name, item in value.items()}
+    return [whole(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _path(source: str | Path, base: Path) -> Path:
     """Where a path leads.
 

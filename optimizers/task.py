@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Metric = Callable[..., float]
 """``metric(example, prediction, trace=None)`` -> a score in [0, 1]."""
 
+MOST_NAME = 200
+"""Characters of a task's name."""
+
 DEFAULT_MODELS = ("local/smollm2-135m-instruct", "local/gemma-3-270m")
 
 
@@ -170,13 +173,20 @@ def resolve(
         dataset: Data that is split already, in place of the declared one.
     """
     _check(task, source)
+    name = task.name or source.stem
+    if not name.isprintable() or len(name) > MOST_NAME:
+        raise TaskError(
+            f"The task's name has {len(name)} characters, or one that cannot be printed.",
+            where=f"{source}: name",
+            fix=f"give it a name of up to {MOST_NAME} letters, digits and signs",
+        )
     resolved = tuple(models) or tuple(_model(entry) for entry in task.models)
     names = [model.name for model in resolved]
     if len(set(names)) < len(names):
         raise TaskError("A model is declared twice.", where=f"{source}: models", fix="name each model once")
     dataset = dataset or _dataset(task, base)
     return LoadedTask(
-        name=task.name or source.stem,
+        name=name,
         program=task.program,
         metric=task.metric,
         metric_name=getattr(task.metric, "__name__", type(task.metric).__name__),
@@ -247,6 +257,7 @@ def _check(task: Task, source: Path) -> None:
         raise TaskError(
             "The program has no predictor to optimize.", where=where, fix="use dspy.Predict inside it"
         )
+    _check_texts(task.program, where)
     if not callable(task.metric):
         raise TaskError(
             "The task's metric cannot be called.", where=where, fix="give metric(example, pred, trace=None)"
@@ -270,6 +281,21 @@ def _check(task: Task, source: Path) -> None:
     if not 0 < task.min_coverage <= 1:
         what = f"The least coverage {task.min_coverage} is out of range."
         raise TaskError(what, where=where, fix="give 0 < min_coverage <= 1")
+
+
+def _check_texts(program: dspy.Module, where: str) -> None:
+    """Refuse instructions that no prompt could be sent with, and no record keep."""
+    for name, predictor in program.named_predictors():
+        fields = predictor.signature.fields.values()
+        told = [str((info.json_schema_extra or {}).get("desc", "")) for info in fields]
+        try:
+            "\n".join([name, predictor.signature.instructions, *told]).encode()
+        except UnicodeEncodeError as error:
+            raise TaskError(
+                "An instruction or a field's description holds half a character (a lone surrogate).",
+                where=f"{where}: {name}",
+                fix="write the character whole, or leave it out",
+            ) from error
 
 
 def _model(entry: str | Model) -> Model:

@@ -31,6 +31,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from optimizers.data import whole
 from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
 from optimizers.evaluation.traces import Entry, steps_of
 from optimizers.models.keys import key_variables, needs_key
@@ -169,7 +170,7 @@ def _run(
         score=score,
         failure=failure,
         parsed=parsed,
-        error=scrubbed(error)[:_MESSAGE_LIMIT] if error else None,
+        error=whole(scrubbed(error))[:_MESSAGE_LIMIT] if error else None,
         output=_output(prediction),
         calls=len(meter.calls),
         prompt_tokens=prompt,
@@ -269,7 +270,7 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
     if not (math.isfinite(score) and 0 <= score <= 1):
         raise MetricError(f"The metric returned {score}, outside [0, 1].", where=where, fix=SCORE)
     # Metrics written for DSPy's GEPA return their feedback beside the score.
-    return score, str(getattr(value, "feedback", None) or "")
+    return score, whole(str(getattr(value, "feedback", None) or ""))
 
 
 def _line_of(error: BaseException) -> str:
@@ -285,4 +286,4 @@ def _output(prediction: Any) -> dict[str, Any]:
 
     if prediction is None or not hasattr(prediction, "items"):
         return {}
-    return {str(name): serialize_for_json(value) for name, value in prediction.items()}
+    return {whole(str(name)): whole(serialize_for_json(value)) for name, value in prediction.items()}

@@ -8,6 +8,7 @@ written with the most it may use before it is sent, and with what it used when i
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,102 +25,20 @@ from optimizers.budget import Use
 from optimizers.candidate import Candidate
 from optimizers.errors import StudyError
 from optimizers.frontier.report import Role
+from optimizers.records import tables
 from optimizers.records.rows import Call, ExampleRow, Rollout, Split, Trace, TrialRow
 
 SCHEMA_VERSION = 1
 
-_tables = sa.MetaData()
-_candidates = sa.Table(
-    "candidates",
-    _tables,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-_rollouts = sa.Table(
-    "rollouts",
-    _tables,
-    sa.Column("candidate", sa.String, primary_key=True),
-    sa.Column("example", sa.String, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("split", sa.String, nullable=False),
-    sa.Column("score", sa.Float),
-    sa.Column("failure", sa.String),
-    sa.Column("parsed", sa.Boolean, nullable=False),
-    sa.Column("error", sa.Text),
-    sa.Column("output", sa.Text, nullable=False),
-    sa.Column("calls", sa.Integer, nullable=False),
-    sa.Column("prompt_tokens", sa.Integer, nullable=False),
-    sa.Column("cached_tokens", sa.Integer, nullable=False),
-    sa.Column("completion_tokens", sa.Integer, nullable=False),
-    sa.Column("cost", sa.Float, nullable=False),
-    sa.Column("latency", sa.Float, nullable=False),
-    sa.Column("created", sa.String, nullable=False),
-)
-_traces = sa.Table(
-    "traces",
-    _tables,
-    sa.Column("candidate", sa.String, primary_key=True),
-    sa.Column("example", sa.String, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-_trials = sa.Table(
-    "trials",
-    _tables,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-_kept = sa.Table(
-    "kept",
-    _tables,
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-_openings = sa.Table(
-    "openings",
-    _tables,
-    sa.Column("split", sa.String, primary_key=True),
-    sa.Column("opened", sa.String, nullable=False),
-    sa.Column("roles", sa.Text, nullable=False),
-)
-_examples = sa.Table(
-    "examples",
-    _tables,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("split", sa.String, nullable=False),
-    sa.Column("group", sa.String),
-    sa.Column("inputs", sa.Text, nullable=False),
-    sa.Column("gold", sa.Text, nullable=False),
-)
-_sessions = sa.Table(
-    "sessions",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("began", sa.Float, nullable=False),
-    sa.Column("last", sa.Float, nullable=False),
-)
-_calls = sa.Table(
-    "calls",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("phase", sa.String, nullable=False),
-    sa.Column("candidate", sa.String),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("prompt_tokens", sa.Integer, nullable=False),
-    sa.Column("cached_tokens", sa.Integer, nullable=False),
-    sa.Column("completion_tokens", sa.Integer, nullable=False),
-    sa.Column("cost", sa.Float, nullable=False),
-    sa.Column("started", sa.Float, nullable=False),
-    sa.Column("ended", sa.Float),
-)
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError, sqlite3.Error)
+"""What comes of taking apart what is not as it was written."""
 
 # Said once: to put a statement together takes longer than to run it, and these run for every call.
-_add_rollouts = insert(_rollouts).on_conflict_do_nothing()
-_add_traces = insert(_traces).on_conflict_do_nothing()
-_start_call = sa.insert(_calls).returning(_calls.c.id)
-_end_call = sa.update(_calls).where(_calls.c.id == sa.bindparam("number"))
-_touch = sa.update(_sessions).where(_sessions.c.id == sa.bindparam("session"))
+_add_rollouts = insert(tables.rollouts).on_conflict_do_nothing()
+_add_traces = insert(tables.traces).on_conflict_do_nothing()
+_start_call = sa.insert(tables.calls).returning(tables.calls.c.id)
+_end_call = sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("number"))
+_touch = sa.update(tables.sessions).where(tables.sessions.c.id == sa.bindparam("session"))
 
 
 @dataclass(frozen=True)
@@ -161,14 +80,11 @@ class Ledger:
                         where=str(path),
                         fix="update prompt-parity",
                     )
-                _tables.create_all(connection)
+                tables.metadata.create_all(connection)
                 connection.execute(sa.text(f"PRAGMA user_version = {SCHEMA_VERSION}"))
-        except sa.exc.DatabaseError as error:
-            raise StudyError(
-                f"The ledger cannot be read: {error.orig}",
-                where=str(path),
-                fix="restore the file, or start a new study with --study NAME",
-            ) from error
+        except (sa.exc.SQLAlchemyError, *MALFORMED) as error:
+            engine.dispose()
+            raise _damaged(path, error) from error
         return cls(engine, path)
 
     def __enter__(self) -> Self:
@@ -185,14 +101,32 @@ class Ledger:
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with self._writing, self._engine.begin() as connection:
-            yield connection
+        try:
+            with self._writing, self._engine.begin() as connection:
+                yield connection
+        except sa.exc.IntegrityError:
+            raise  # no fault of the file
+        except sa.exc.DatabaseError as error:
+            raise StudyError(
+                f"The ledger cannot be written: {error.orig}",
+                where=str(self._path),
+                fix="see to the disk and the file's rights, then run the same command again",
+            ) from error
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        """A connection to read by; rows are taken apart inside, as a damaged file may hold anything."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except (sa.exc.SQLAlchemyError, *MALFORMED) as error:
+            raise _damaged(self._path, error) from error
 
     def add_candidate(self, candidate: Candidate) -> None:
         """Write a candidate, unless it is known."""
         row = {"id": candidate.id, "content": candidate.model_dump_json()}
         with self._write() as connection:
-            connection.execute(insert(_candidates).on_conflict_do_nothing(), row)
+            connection.execute(insert(tables.candidates).on_conflict_do_nothing(), row)
 
     def add(self, rollouts: Sequence[Rollout]) -> None:
         """Write rollouts in one transaction; pairs that are known stay as they are."""
@@ -218,34 +152,40 @@ class Ledger:
         rows = [{"number": trial.number, "content": trial.model_dump_json()} for trial in trials]
         if rows:
             with self._write() as connection:
-                connection.execute(sa.insert(_trials), rows)
+                connection.execute(sa.insert(tables.trials), rows)
 
     def trials(self) -> list[TrialRow]:
         """Every finished trial, in order."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_trials.c.content).order_by(_trials.c.number)).scalars()
+        with self._read() as connection:
+            rows = connection.execute(
+                sa.select(tables.trials.c.content).order_by(tables.trials.c.number)
+            ).scalars()
             return [TrialRow.model_validate_json(content) for content in rows]
 
     def keep(self, key: str, content: str) -> None:
         """Write the outcome of a piece of work that is not to be done twice, unless it is known."""
         with self._write() as connection:
-            connection.execute(insert(_kept).on_conflict_do_nothing(), {"key": key, "content": content})
+            connection.execute(insert(tables.kept).on_conflict_do_nothing(), {"key": key, "content": content})
 
     def kept(self, key: str) -> str | None:
         """The outcome of a piece of work, or None where it was not done to its end."""
-        with self._engine.connect() as connection:
-            found = connection.execute(sa.select(_kept.c.content).where(_kept.c.key == key)).scalar()
-        return None if found is None else str(found)
+        with self._read() as connection:
+            found = connection.execute(
+                sa.select(tables.kept.c.content).where(tables.kept.c.key == key)
+            ).scalar()
+            return None if found is None else str(found)
 
     def withdraw(self, candidate: str, examples: Sequence[str]) -> None:
         """Take back failures that say nothing of the candidate: the server was down, or a key was wrong."""
-        table = _rollouts.c
+        table = tables.rollouts.c
         taken = sa.and_(table.candidate == candidate, table.example.in_(examples), table.failure.is_not(None))
-        same = sa.and_(*(_rollouts.c[key] == _traces.c[key] for key in ("candidate", "example", "number")))
+        same = sa.and_(
+            *(tables.rollouts.c[key] == tables.traces.c[key] for key in ("candidate", "example", "number"))
+        )
         with self._write() as connection:
             # A trace that stayed would be taken for that of the run to come.
-            connection.execute(sa.delete(_traces).where(sa.exists().where(same, taken)))
-            connection.execute(sa.delete(_rollouts).where(taken))
+            connection.execute(sa.delete(tables.traces).where(sa.exists().where(same, taken)))
+            connection.execute(sa.delete(tables.rollouts).where(taken))
 
     def add_examples(self, examples: Sequence[ExampleRow]) -> None:
         """Write the examples a study measures on, unless they are known."""
@@ -254,18 +194,18 @@ class Ledger:
             for row in examples
         ]
         with self._write() as connection:
-            connection.execute(insert(_examples).on_conflict_do_nothing(), rows)
+            connection.execute(insert(tables.examples).on_conflict_do_nothing(), rows)
 
     def examples(self) -> dict[str, ExampleRow]:
         """Example id -> example, of dev and test."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_examples)).mappings().all()
-        return {
-            row["id"]: ExampleRow.model_validate(
-                {**row, "inputs": json.loads(row["inputs"]), "gold": json.loads(row["gold"])}
-            )
-            for row in rows
-        }
+        with self._read() as connection:
+            rows = connection.execute(sa.select(tables.examples)).mappings().all()
+            return {
+                row["id"]: ExampleRow.model_validate(
+                    {**row, "inputs": json.loads(row["inputs"]), "gold": json.loads(row["gold"])}
+                )
+                for row in rows
+            }
 
     def begin_session(self, now: float) -> int:
         """Note that a process starts to work on the study; returns its number.
@@ -275,9 +215,11 @@ class Ledger:
         """
         with self._write() as connection:
             connection.execute(
-                sa.update(_calls).where(_calls.c.state == "started").values(state="lost", ended=now)
+                sa.update(tables.calls)
+                .where(tables.calls.c.state == "started")
+                .values(state="lost", ended=now)
             )
-            added = sa.insert(_sessions).values(began=now, last=now).returning(_sessions.c.id)
+            added = sa.insert(tables.sessions).values(began=now, last=now).returning(tables.sessions.c.id)
             return int(connection.execute(added).scalar_one())
 
     def start_call(self, call: Call) -> int:
@@ -297,34 +239,34 @@ class Ledger:
 
     def calls(self) -> list[Call]:
         """Every call sent, in order."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_calls).order_by(_calls.c.id)).mappings()
+        with self._read() as connection:
+            rows = connection.execute(sa.select(tables.calls).order_by(tables.calls.c.id)).mappings()
             return [Call.model_validate(dict(row)) for row in rows]
 
     def used(self) -> Use:
         """What all processes together have used so far; calls without an end count at their most."""
-        tokens = _calls.c.prompt_tokens + _calls.c.completion_tokens
-        totals = sa.select(sa.func.count(), sa.func.sum(tokens), sa.func.sum(_calls.c.cost)).select_from(
-            _calls
-        )
-        with self._engine.connect() as connection:
+        tokens = tables.calls.c.prompt_tokens + tables.calls.c.completion_tokens
+        totals = sa.select(
+            sa.func.count(), sa.func.sum(tokens), sa.func.sum(tables.calls.c.cost)
+        ).select_from(tables.calls)
+        with self._read() as connection:
             calls, spent, dollars = connection.execute(totals).one()
             seconds = connection.execute(
-                sa.select(sa.func.sum(_sessions.c.last - _sessions.c.began))
+                sa.select(sa.func.sum(tables.sessions.c.last - tables.sessions.c.began))
             ).scalar()
-        return Use(calls=calls, tokens=spent or 0, dollars=dollars or 0.0, seconds=seconds or 0.0)
+            return Use(calls=calls, tokens=spent or 0, dollars=dollars or 0.0, seconds=seconds or 0.0)
 
     def count_calls(self, column: Literal["phase", "state"]) -> dict[str, int]:
         """Calls by phase or by state."""
-        query = sa.select(_calls.c[column], sa.func.count()).group_by(_calls.c[column])
-        with self._engine.connect() as connection:
+        query = sa.select(tables.calls.c[column], sa.func.count()).group_by(tables.calls.c[column])
+        with self._read() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def candidates(self) -> dict[str, Candidate]:
         """Candidate id -> candidate."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_candidates.c.id, _candidates.c.content)).all()
-        return {row.id: Candidate.model_validate_json(row.content) for row in rows}
+        with self._read() as connection:
+            rows = connection.execute(sa.select(tables.candidates.c.id, tables.candidates.c.content)).all()
+            return {row.id: Candidate.model_validate_json(row.content) for row in rows}
 
     def rollouts(self, *, candidate: str | None = None, split: Split | None = None) -> list[Rollout]:
         """Rollouts in the order they were written.
@@ -333,17 +275,19 @@ class Ledger:
             candidate: Only this candidate's.
             split: Only this split's.
         """
-        same = sa.and_(*(_rollouts.c[key] == _traces.c[key] for key in ("candidate", "example", "number")))
+        same = sa.and_(
+            *(tables.rollouts.c[key] == tables.traces.c[key] for key in ("candidate", "example", "number"))
+        )
         query = (
-            sa.select(_rollouts, _traces.c.content.label("trace"))
-            .outerjoin(_traces, same)
+            sa.select(tables.rollouts, tables.traces.c.content.label("trace"))
+            .outerjoin(tables.traces, same)
             .order_by(sa.text("rollouts.rowid"))
         )
         if candidate is not None:
-            query = query.where(_rollouts.c.candidate == candidate)
+            query = query.where(tables.rollouts.c.candidate == candidate)
         if split is not None:
-            query = query.where(_rollouts.c.split == split)
-        with self._engine.connect() as connection:
+            query = query.where(tables.rollouts.c.split == split)
+        with self._read() as connection:
             return [_rollout(row) for row in connection.execute(query).mappings()]
 
     def open_test(self, roles: Mapping[str, tuple[Role, ...]]) -> Opening:
@@ -355,7 +299,7 @@ class Ledger:
         content = json.dumps({identity: list(found) for identity, found in sorted(roles.items())})
         row = {"split": "test", "opened": datetime.now(UTC).isoformat(), "roles": content}
         with self._write() as connection:
-            connection.execute(insert(_openings).on_conflict_do_nothing(), row)
+            connection.execute(insert(tables.openings).on_conflict_do_nothing(), row)
         opening = self.test_opening()
         if opening is None or opening.roles != dict(roles):
             raise StudyError(
@@ -365,13 +309,23 @@ class Ledger:
 
     def test_opening(self) -> Opening | None:
         """When and for whom the test set was opened, or None while it is sealed."""
-        with self._engine.connect() as connection:
-            row = connection.execute(sa.select(_openings).where(_openings.c.split == "test")).first()
-        if row is None:
-            return None
-        return Opening(
-            row.opened, {identity: tuple(found) for identity, found in json.loads(row.roles).items()}
-        )
+        with self._read() as connection:
+            row = connection.execute(
+                sa.select(tables.openings).where(tables.openings.c.split == "test")
+            ).first()
+            if row is None:
+                return None
+            roles = json.loads(row.roles)
+            return Opening(row.opened, {identity: tuple(found) for identity, found in roles.items()})
+
+
+def _damaged(path: Path, error: Exception) -> StudyError:
+    said = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+    return StudyError(
+        f"The ledger cannot be read: {said}",
+        where=str(path),
+        fix="restore the file, or start a new study with --study NAME",
+    )
 
 
 def _configure(connection: Any, record: Any) -> None:
