@@ -38,11 +38,13 @@ def advice_of(folder: StudyFolder, ledger: Ledger) -> Advice:
     model_of = {identity: candidate.model for identity, candidate in ledger.candidates().items()}
     trials, rows = ledger.trials(), ledger.rollouts(split="dev")
     measured = {identity for trial in trials for identity, _ in trial.ran} | {row.candidate for row in rows}
-    if lost := sorted(measured - model_of.keys()):
+    searched = {model.name for model in manifest.models}
+    strangers = {point.candidate.model for point in report.points} - searched
+    if lost := sorted((measured - model_of.keys()) | strangers):
         raise StudyError(
-            f"The ledger holds measurements of candidates that it does not hold: {', '.join(lost[:3])}.",
-            where=str(folder.ledger),
-            fix="restore the file, or run a new study",
+            f"The study's records do not fit together: one names what others lack, {', '.join(lost[:3])}.",
+            where=str(folder.path),
+            fix="restore its files, or run a new study",
         )
     scored: dict[str, list[Scored]] = defaultdict(list)
     spent = 0
