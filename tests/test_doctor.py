@@ -344,7 +344,7 @@ def test_a_good_program_has_no_problem(project: Path) -> None:
     ("text", "said"),
     [
         ("x = 1 / 0", "ZeroDivisionError"),
-        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit(3)", "ends the process, with 3"),
         ("x = 1", "declares no task"),
         ("from optimizers import model\nmodel('openai/nobody-knows')", "no known price"),
     ],
