@@ -136,6 +136,13 @@ def bench_workers(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def fuzz(session: nox.Session) -> None:
+    """What the suite tries on a hundred made-up inputs each, on 10,000."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "fuzz", "--hypothesis-profile=fuzz", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
 def torture(session: nox.Session) -> None:
     """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""
     session.install("-e", ".[test]")

@@ -94,13 +94,14 @@ def transfer(
     limits = parse_budget(budget or ())
     quiet()
     from optimizers import console, transfer_view
+    from optimizers.program_file import prints_on_stderr
     from optimizers.search.transfer import plan_transfer, run_transfer
 
     folder = study_folder(study, runs)
     plan = plan_transfer(folder, model or (), rows)
     console.pull_weights(plan.task.models)
     try:
-        with transfer_view.watching(study) as watch:
+        with prints_on_stderr(), transfer_view.watching(study) as watch:
             report = run_transfer(folder, plan, limits, watch=watch)
     except KeyboardInterrupt:
         console.say(
@@ -153,7 +154,7 @@ def doctor(
     from dataclasses import asdict
 
     from optimizers.doctor import diagnose, show
-    from optimizers.task import project_folder
+    from optimizers.program_file import project_folder
 
     findings = diagnose(
         program, runs or (runs_folder(None) if program is None else project_folder(program) / "runs")
@@ -221,6 +222,14 @@ def main() -> None:
         kind = "error" if isinstance(error, UserError) else "failed"
         print(f"{kind}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Exception:
+        # A mistake of ours or of a library: its message may repeat what a server or an address held.
+        import traceback
+
+        from optimizers.secrets import scrubbed
+
+        print(scrubbed(traceback.format_exc()), end="", file=sys.stderr)
+        sys.exit(ParityError.exit_code)
 
 
 if __name__ == "__main__":

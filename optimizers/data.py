@@ -7,13 +7,9 @@ readers change cells on the way: a date becomes a datetime, ``NA`` becomes null 
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
-import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,10 +23,11 @@ from pydantic import BaseModel
 
 from optimizers.errors import DataError
 from optimizers.records.rows import SplitSizes
+from optimizers.text_rows import MOST_CHARACTERS, TEXT_READERS, read_text
 
 HUB = re.compile(r"hf://(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[^@]+))?(?:@(?P<split>.+))?")
-NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
-"""A cell that is a number and nothing else: no leading zero, which would mark a code."""
+MOST_LEVELS = 100
+"""How deep lists and objects may nest in a cell: further, Python cannot write them."""
 
 SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
@@ -92,7 +89,7 @@ def load_rows(source: Source, *, base: Path) -> Rows:
     if isinstance(source, str) and source.startswith("hf:"):
         return _from_hub(source)
     if isinstance(source, (str, Path)):
-        return _from_path(base / Path(source).expanduser())
+        return _from_path(_path(source, base))
     return _from_list(source)
 
 
@@ -122,6 +119,35 @@ def json_value(value: Any) -> Any:
     raise DataError(f"A value of type {type(value).__name__} has no JSON form.", fix=fix)
 
 
+def whole(value: Any) -> Any:
+    """A JSON value with U+FFFD in place of half characters: what a model wrote, as files can hold it."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {whole(name): whole(item) for name, item in value.items()}
+    return [whole(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _path(source: str | Path, base: Path) -> Path:
+    """Where a path leads.
+
+    Raises:
+        DataError: Nowhere that can be looked at.
+    """
+    try:
+        path = base / Path(source).expanduser()
+        path.stat()
+    except FileNotFoundError:
+        pass  # said below, with what is near
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL, no such user
+        said = getattr(error, "strerror", None) or str(error)
+        fix = "give the path of the file, counted from the project's folder"
+        raise DataError(
+            f"The data file cannot be looked at: {said}.", where=repr(str(source)), fix=fix
+        ) from error
+    return path
+
+
 def _from_path(path: Path) -> Rows:
     extension = path.suffix.lower()
     if extension not in (".toml", ".parquet", *TEXT_READERS):
@@ -130,7 +156,9 @@ def _from_path(path: Path) -> Rows:
         fix = "save the sheet as CSV UTF-8" if extension in SPREADSHEETS else f"use one of {known}"
         raise DataError(f"{kind} not read as data.", where=str(path), fix=fix)
     if not path.is_file():
-        what = "This is a folder, not a data file." if path.is_dir() else "There is no data file here."
+        what = "There is no data file here."
+        if path.exists():
+            what = f"This is a {'folder' if path.is_dir() else 'device or a pipe'}, not a data file."
         close = difflib.get_close_matches(path.name, [one.name for one in path.parent.glob("*.*")], n=1)
         meant = f"did you mean {close[0]}? " if close else ""
         fix = f"{meant}give the path of the file, counted from the project's folder"
@@ -139,7 +167,7 @@ def _from_path(path: Path) -> Rows:
         return _from_card(path)
     if extension == ".parquet":
         return _located(_parquet(path), str(path), path.name)
-    records, lines, notes = TEXT_READERS[extension](_text(path), path)
+    records, lines, notes = TEXT_READERS[extension](read_text(path), path)
     read = _located(records, str(path), path.name)
     if lines:
         read = replace(
@@ -155,7 +183,34 @@ def _located(records: Iterable[dict[str, Any]], where: str, name: str, notes: Se
         raise DataError("The data holds no rows.", where=where, fix="give at least 40 labelled rows")
     if not any(rows):
         raise DataError("The rows have no columns.", where=where, fix="name each field, as in a header line")
+    for number, row in enumerate(rows, 1):
+        for column, value in row.items():
+            if beyond := _beyond_bounds(value):
+                raise DataError(
+                    f"A cell holds {beyond}, more than any prompt takes.",
+                    where=f"{where}, row {number}, column {column!r}",
+                    fix="leave the row out, or look whether a quote or a bracket before it is not closed",
+                )
     return Rows(rows, tuple(f"{name} row {number}" for number in range(1, len(rows) + 1)), notes=tuple(notes))
+
+
+def _beyond_bounds(value: Any) -> str:
+    """What of a cell is too much, in words; "" where nothing is. A list may hold itself."""
+    level, depth = [value], 0
+    while level:
+        for one in level:
+            if isinstance(one, str) and len(one) > MOST_CHARACTERS:
+                return f"{len(one):,} characters"
+        depth += 1
+        level = [
+            item
+            for one in level
+            if isinstance(one, (Mapping, list, tuple))
+            for item in (one.values() if isinstance(one, Mapping) else one)
+        ]
+        if depth > MOST_LEVELS:
+            return f"lists or objects nested {MOST_LEVELS} deep and deeper"
+    return ""
 
 
 def _from_list(source: Sequence[Any]) -> Rows:
@@ -183,145 +238,6 @@ def _from_card(path: Path) -> Rows:
     sizes = None if asked is None else SplitSizes(train=asked.train, dev=asked.dev, test=asked.test)
     note = getattr(card, "contamination", None)
     return Rows(found.rows, found.origin, split=sizes, notes=(str(note),) if note else ())
-
-
-def _text(path: Path) -> str:
-    """A whole text file, UTF-8 with or without a byte order mark."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
-    if b"\0" in content:
-        fix = "save it as UTF-8 text; spreadsheets call it CSV UTF-8"
-        raise DataError("The file holds NUL bytes: it is binary or UTF-16.", where=str(path), fix=fix)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        where = f"{path}, line {line}"
-        raise DataError("The file is not UTF-8 text.", where=where, fix="save it as UTF-8") from error
-    if not text.strip():
-        raise DataError("The file is empty.", where=str(path), fix="give at least 40 labelled rows")
-    return text
-
-
-Found = tuple[list[dict[str, Any]], list[int], list[str]]
-"""Records, the line of the file that each begins on, if it has lines, and notes about how they were read."""
-
-
-def _csv(text: str, path: Path) -> Found:
-    return _table(text, path, ",")
-
-
-def _tsv(text: str, path: Path) -> Found:
-    return _table(text, path, "\t")
-
-
-def _table(text: str, path: Path, usual: str) -> Found:
-    # Where a comma is the decimal sign, spreadsheets part the columns of a .csv by semicolons.
-    first = text.lstrip().partition("\n")[0]
-    delimiter = next((mark for mark in (usual, ";", "\t") if mark in first), usual)
-    (_, header), *below = _cells(text, path, delimiter)
-    lines = [cells for _, cells in below]
-    names = [name.strip() for name in header]
-    repeated = next((name for name in names if name and names.count(name) > 1), None)
-    if repeated is not None:
-        raise DataError(
-            f"Two columns are called {repeated!r}.", where=str(path), fix="give each its own name"
-        )
-    if not any(names):
-        raise DataError(
-            "The header names no column.", where=str(path), fix="begin the file with a line of names"
-        )
-    for number, line in below:
-        if len(line) != len(names):
-            raise DataError(
-                f"A row has {len(line)} cells, the header {len(names)}.",
-                where=f"{path}, line {number}",
-                fix="quote the cells that hold a delimiter, a quote or a line break",
-            )
-    columns = {name: _typed([line[i] for line in lines]) for i, name in enumerate(names) if name}
-    notes = [] if all(names) else [f"{path.name}: a column without a name is left out"]
-    records = [{name: cells[i] for name, cells in columns.items()} for i in range(len(lines))]
-    return records, [number for number, _ in below], notes
-
-
-def _cells(text: str, path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
-    """The rows of a delimited file as text, each with the line it begins on; blank lines left out."""
-    former = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, begins = [], 1
-    try:
-        for cells in reader:
-            if cells:
-                rows.append((begins, cells))
-            begins = reader.line_num + 1
-        return rows
-    except csv.Error as error:
-        where = f"{path}, line {reader.line_num}"
-        raise DataError(f"The quoting is broken: {error}.", where=where, fix='write a quote as ""') from error
-    finally:
-        csv.field_size_limit(former)
-
-
-def _typed(cells: list[str]) -> list[Any]:
-    """A column of numbers as numbers, blanks as None; any other column as it is written."""
-    written = [cell.strip() for cell in cells]
-    if not any(written) or not all(NUMBER.fullmatch(cell) for cell in written if cell):
-        return list(cells)
-    return [None if not cell else float(cell) if "." in cell else int(cell) for cell in written]
-
-
-def _json(text: str, path: Path) -> Found:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Many files called .json hold one object per line.
-        if "Extra data" in str(error):
-            return _jsonl(text, path)
-        raise DataError(f"This is not JSON: {error}.", where=str(path), fix="correct it there") from error
-    if not isinstance(content, list):
-        fix = "give a list of objects, or one object per line in a .jsonl file"
-        raise DataError(f"The file holds one {_kind(content)}, not a list of rows.", where=str(path), fix=fix)
-    return [_record(entry, f"{path}, row {number}") for number, entry in enumerate(content, 1)], [], []
-
-
-def _jsonl(text: str, path: Path) -> Found:
-    records, lines = [], []
-    # Not splitlines(): JSON text may hold U+2028 and the like unescaped.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            fix = "write one complete object per line"
-            raise DataError(f"The line is not JSON: {error}.", where=where, fix=fix) from error
-        records.append(_record(entry, where))
-        lines.append(number)
-    return records, lines, []
-
-
-def _record(entry: Any, where: str) -> dict[str, Any]:
-    if not isinstance(entry, dict):
-        raise DataError(
-            f"A row is a {_kind(entry)}, not an object.", where=where, fix='write {"column": value}'
-        )
-    try:
-        json.dumps(entry, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        fix = "write the character whole, or leave it out"
-        raise DataError("A row holds half a character (a lone surrogate).", where=where, fix=fix) from error
-    return entry
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
-
-
-TEXT_READERS = {".csv": _csv, ".tsv": _tsv, ".json": _json, ".jsonl": _jsonl}
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:

@@ -24,9 +24,11 @@ from __future__ import annotations
 
 import json
 
+from optimizers.secrets import scrubbed
+
 
 class ParityError(Exception):
-    """A failure with a message meant for the person at the terminal.
+    """A failure with a message meant for the person at the terminal. Keys in it are hidden.
 
     Args:
         what: What is wrong, one sentence.
@@ -37,7 +39,9 @@ class ParityError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
-        self.what, self.where, self.fix = what, where, fix
+        self.what = what = scrubbed(what)
+        self.where = where = None if where is None else scrubbed(where)
+        self.fix = fix = None if fix is None else scrubbed(fix)
         lines = [what]
         if where is not None:
             lines.append(f"  where: {where}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ def complete_rows(
         labels: Closed output -> its allowed values; cells are turned into these.
 
     Raises:
-        DataError: A column is lacking or a label is not allowed.
+        DataError: A column is lacking, a cell has no JSON form or a label is not allowed.
     """
     import dspy
 
@@ -49,6 +50,9 @@ def complete_rows(
             left_out.append(origin)
             continue
         values = {**dict.fromkeys((*inputs, *outputs)), **row}
+        for column, value in values.items():
+            values[column] = None if _is_nan(value) else value
+            _check_cell(values[column], column in inputs or column in outputs, f"{origin}, column {column!r}")
         for field, known in spellings.items():
             exact = spelling(values[field])
             spelled = exact if exact in known else exact.casefold()
@@ -133,10 +137,26 @@ def check_groups(rows: Rows, found: Located, group: str) -> None:
         )
 
 
+def _check_cell(value: Any, used: bool, where: str) -> None:
+    """Refuse what the ledger and the exports could not write and read again."""
+    try:
+        json.dumps(json_value(value), ensure_ascii=False, allow_nan=not used).encode()
+    except DataError as error:
+        raise DataError(error.what, where=where, fix=error.fix) from None
+    except UnicodeEncodeError as error:
+        fix = "write the character whole, or leave it out"
+        raise DataError("A cell holds half a character (a lone surrogate).", where=where, fix=fix) from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        fix = "use finite numbers, or text"
+        raise DataError(f"A cell has no JSON form: {error}.", where=where, fix=fix) from error
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def _blank(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isnan(value)
-    return not value.strip() if isinstance(value, str) else value is None
+    return not value.strip() if isinstance(value, str) else value is None or _is_nan(value)
 
 
 def _spellings(allowed: Sequence[Any]) -> dict[str, Any]:

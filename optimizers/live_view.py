@@ -49,6 +49,7 @@ def run_in_view(
     Raises:
         KeyboardInterrupt: They did.
     """
+    from optimizers.program_file import prints_on_stderr
     from optimizers.search.estimate import predict, shortage_note
     from optimizers.search.shared_study import run_shared
     from optimizers.search.study import run_study
@@ -61,7 +62,7 @@ def run_in_view(
         if short := shortage_note(prediction):
             say(f"warning: {short}")
     try:
-        with watching(folder.path.name) as watch:
+        with prints_on_stderr(), watching(folder.path.name) as watch:
             if storage is None:
                 return run_study(task, folder, watch=watch)
             return run_shared(task, folder, storage, watch=watch, helping=_helping())

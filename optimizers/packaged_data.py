@@ -93,7 +93,7 @@ def read_card(path: Path) -> DataCard:
         )
     try:
         card = DataCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise DataError(f"The data card is no TOML: {error}", where=str(path), fix="mend the file") from error
     except ValidationError as error:
         first = error.errors()[0]

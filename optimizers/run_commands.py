@@ -96,14 +96,15 @@ def run(
     quiet()
     from optimizers import console
     from optimizers.models.resolve import parse_model
+    from optimizers.program_file import project_folder
     from optimizers.records.folder import valid_name
-    from optimizers.task import load_task, project_folder
+    from optimizers.task import load_task
 
     if study is not None:
         valid_name(study)
     writer = parse_model(proposer) if proposer else None
+    folder_of_runs = (runs or project_folder(program) / "runs").absolute()
     task = load_task(program, models=[parse_model(text) for text in model or ()], proposer=writer)
-    folder_of_runs = runs or project_folder(program) / "runs"
     console.pull_weights(task.served)
     from optimizers.search.manifest import default_name, open_folder
 
@@ -134,7 +135,8 @@ def resume(
     given = parse_budget(budget) if budget else None
     quiet()
     from optimizers import console
-    from optimizers.task import find_program, load_task
+    from optimizers.program_file import find_program
+    from optimizers.task import load_task
 
     folder = study_folder(study, runs, finished=False)
     known = folder.read_manifest()
@@ -158,9 +160,10 @@ def worker(
     """Work on a study that was started elsewhere, beside whoever else does. Run it in the same project."""
     quiet()
     from optimizers import console
+    from optimizers.program_file import find_program
     from optimizers.search.manifest import open_folder
     from optimizers.search.shared_study import fetch
-    from optimizers.task import find_program, load_task
+    from optimizers.task import load_task
 
     folder = fetch(runs_folder(runs), study, storage)
     known = folder.read_manifest()

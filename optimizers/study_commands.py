@@ -136,7 +136,7 @@ def advise(
 def runs_folder(runs: Path | None) -> Path:
     """The folder of studies: as given, else ``runs/`` of the project around the working folder."""
     if runs is not None:
-        return runs
+        return runs.absolute()
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "pyproject.toml").is_file():

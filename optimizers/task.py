@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizers.errors import TaskError, UserError
+from optimizers.errors import TaskError
+from optimizers.program_file import project_folder, run_program
 from optimizers.source_hash import metric_hash
 
 if TYPE_CHECKING:
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 Metric = Callable[..., float]
 """``metric(example, prediction, trace=None)`` -> a score in [0, 1]."""
 
-IN_CODE = "::"
-"""Stands between file and class in the path of a program that no program file declares."""
+MOST_NAME = 200
+"""Characters of a task's name."""
 
 DEFAULT_MODELS = ("local/smollm2-135m-instruct", "local/gemma-3-270m")
 
@@ -127,44 +125,6 @@ class LoadedTask:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def project_folder(program: Path) -> Path:
-    """The nearest folder above a program file with a pyproject.toml, else the file's own folder."""
-    for folder in program.resolve().parents:
-        if (folder / "pyproject.toml").is_file():
-            return folder
-    return program.resolve().parent
-
-
-def relative_program(path: str) -> str:
-    """A program file's path from its project's folder, which holds wherever the project is moved to."""
-    program = Path(path).resolve()
-    return program.relative_to(project_folder(program)).as_posix()
-
-
-def find_program(program: str, near: Path) -> Path:
-    """A program file by its path from the project's folder, looked for upwards from a folder and from here.
-
-    Raises:
-        TaskError: No folder above has it, or there never was one.
-    """
-    if IN_CODE in program:
-        raise TaskError(
-            "This study's program was handed over in code: it has no program file.",
-            where=program,
-            fix="run that code again, which continues the study; what it returns can be exported with "
-            "its method export(FOLDER), and loaded with load_program(FOLDER, PROGRAM)",
-        )
-    for start in (near.resolve(), Path.cwd()):
-        for folder in (start, *start.parents):
-            if (folder / program).is_file():
-                return folder / program
-    raise TaskError(
-        "The program file of this study is gone.",
-        where=program,
-        fix="run this inside its project, or restore the file",
-    )
-
-
 def load_task(path: Path, *, models: Sequence[Model] = (), proposer: Model | None = None) -> LoadedTask:
     """Load a program file and resolve everything it declares.
 
@@ -179,13 +139,8 @@ def load_task(path: Path, *, models: Sequence[Model] = (), proposer: Model | Non
         ModelError: A model is unknown.
         PriceError: A model has no known price.
     """
-    if not path.is_file():
-        raise TaskError(
-            "There is no program file here.",
-            where=str(path),
-            fix="give the path of a Python file; optimize --help lists the commands",
-        )
-    task = _declared(_import(path), path)
+    path = path.absolute()
+    task = _declared(run_program(path), path)
     if proposer is not None:
         task = replace(task, proposer=proposer)
     return resolve(task, base=project_folder(path), source=path, models=models)
@@ -197,13 +152,7 @@ def declared_task(path: Path) -> Task:
     Raises:
         TaskError: The file is missing, raises on import, or declares no task.
     """
-    if not path.is_file():
-        raise TaskError(
-            "There is no program file here.",
-            where=str(path),
-            fix="give the path of a Python file; optimize --help lists the commands",
-        )
-    return _declared(_import(path), path)
+    return _declared(run_program(path), path)
 
 
 def resolve(
@@ -224,13 +173,20 @@ def resolve(
         dataset: Data that is split already, in place of the declared one.
     """
     _check(task, source)
+    name = task.name or source.stem
+    if not name.isprintable() or len(name) > MOST_NAME:
+        raise TaskError(
+            f"The task's name has {len(name)} characters, or one that cannot be printed.",
+            where=f"{source}: name",
+            fix=f"give it a name of up to {MOST_NAME} letters, digits and signs",
+        )
     resolved = tuple(models) or tuple(_model(entry) for entry in task.models)
     names = [model.name for model in resolved]
     if len(set(names)) < len(names):
         raise TaskError("A model is declared twice.", where=f"{source}: models", fix="name each model once")
     dataset = dataset or _dataset(task, base)
     return LoadedTask(
-        name=task.name or source.stem,
+        name=name,
         program=task.program,
         metric=task.metric,
         metric_name=getattr(task.metric, "__name__", type(task.metric).__name__),
@@ -263,43 +219,6 @@ def _dataset(task: Task, base: Path) -> Dataset:
         group=task.group,
         margin=task.margin,
     )
-
-
-def _import(path: Path) -> Any:
-    """Run a program file under a private module name, its project's folder first on sys.path."""
-    folder = str(project_folder(path))
-    if folder in sys.path:
-        sys.path.remove(folder)
-    sys.path.insert(0, folder)
-    name = f"_parity_program_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise TaskError("This is no Python file.", where=str(path), fix="give the path of a .py file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        line = _line_in(error, path)
-        where = f"{path}, line {line}" if line else str(path)
-        if isinstance(error, UserError):
-            place = f"{where}: {error.where}" if error.where else where
-            raise TaskError(error.what, where=place, fix=error.fix) from error
-        raise TaskError(
-            f"The program file raises {type(error).__name__}: {error}",
-            where=where,
-            fix=f"make `python {path}` run without an error first",
-        ) from error
-    return module
-
-
-def _line_in(error: Exception, path: Path) -> int | None:
-    """The line of the program file that an error came from."""
-    if isinstance(error, SyntaxError):
-        return error.lineno
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
-    return lines[-1] if lines else None
 
 
 def _declared(module: Any, path: Path) -> Task:
@@ -338,6 +257,7 @@ def _check(task: Task, source: Path) -> None:
         raise TaskError(
             "The program has no predictor to optimize.", where=where, fix="use dspy.Predict inside it"
         )
+    _check_texts(task.program, where)
     if not callable(task.metric):
         raise TaskError(
             "The task's metric cannot be called.", where=where, fix="give metric(example, pred, trace=None)"
@@ -361,6 +281,21 @@ def _check(task: Task, source: Path) -> None:
     if not 0 < task.min_coverage <= 1:
         what = f"The least coverage {task.min_coverage} is out of range."
         raise TaskError(what, where=where, fix="give 0 < min_coverage <= 1")
+
+
+def _check_texts(program: dspy.Module, where: str) -> None:
+    """Refuse instructions that no prompt could be sent with, and no record keep."""
+    for name, predictor in program.named_predictors():
+        fields = predictor.signature.fields.values()
+        told = [str((info.json_schema_extra or {}).get("desc", "")) for info in fields]
+        try:
+            "\n".join([name, predictor.signature.instructions, *told]).encode()
+        except UnicodeEncodeError as error:
+            raise TaskError(
+                "An instruction or a field's description holds half a character (a lone surrogate).",
+                where=f"{where}: {name}",
+                fix="write the character whole, or leave it out",
+            ) from error
 
 
 def _model(entry: str | Model) -> Model:

@@ -25,9 +25,10 @@ from optimizers.models.from_lm import model_of
 from optimizers.models.model import Model
 from optimizers.models.resolve import parse_model
 from optimizers.program_fields import fields_of
+from optimizers.program_file import IN_CODE
 from optimizers.source_hash import metric_hash, program_hash, source_file
 from optimizers.splits import Dataset, make_dataset
-from optimizers.task import DEFAULT_MODELS, IN_CODE, LoadedTask, Metric, Task, resolve
+from optimizers.task import DEFAULT_MODELS, LoadedTask, Metric, Task, resolve
 
 if TYPE_CHECKING:
     from optimizers.candidate import Candidate

@@ -13,6 +13,7 @@ from optimizers.task import LoadedTask
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("parity", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=10_000)
 settings.load_profile("parity")
 
 

@@ -18,12 +18,9 @@ from pathlib import Path
 
 import pytest
 from faults.server import FaultServer
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from optimizers.doctor import Finding, diagnose, machine, program, servers, show
-from optimizers.doctor.findings import scrubbed
 from optimizers.tracking.mlflow_store import experiment_of, open_store
 
 CANARY = "sk-canary-7Fq2xVb9LmWz4TnR"
@@ -370,7 +367,7 @@ def test_a_good_program_has_no_problem(project: Path) -> None:
     ("text", "said"),
     [
         ("x = 1 / 0", "ZeroDivisionError"),
-        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit(3)", "ends the process, with 3"),
         ("x = 1", "declares no task"),
         ("from optimizers import model\nmodel('openai/nobody-knows')", "no known price"),
     ],
@@ -600,26 +597,6 @@ def test_an_address_is_shown_without_what_opens_it(project: Path) -> None:
     assert "&co" not in repr(broken)
     assert "hunter2" not in repr(findings) + repr(broken)
     assert of(broken, "model openai/small").level == "problem"
-
-
-@given(secret=st.text("abcXYZ0123456789_-", min_size=8, max_size=60), before=st.text(max_size=20))
-def test_whole_secrets_and_long_pieces_of_them_never_pass(secret: str, before: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOME_PROVIDER_API_KEY", secret)
-        for piece in (secret, secret[:8], secret[-8:]):
-            assert piece not in scrubbed(f"{before}{piece} and {piece}...")
-
-
-def test_text_without_secrets_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    for text in (
-        f"it is false at {tmp_path}/runs",
-        "nonetheless a basic task",
-        "http://127.0.0.1:80/v1 answers @ once",
-    ):
-        assert scrubbed(text) == text
 
 
 # Data.

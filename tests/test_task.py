@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from optimizers.errors import TaskError
-from optimizers.task import load_task, project_folder
+from optimizers.program_file import project_folder
+from optimizers.task import load_task
 
 PROGRAM = '''
 import dspy
@@ -118,3 +119,16 @@ def test_typed_labels_reach_the_metric_as_their_type(tmp_path: Path) -> None:
     task = load_task(write(tmp_path, text.replace('"negative"', '"false"') + TASK))
     values: set[Any] = {example.sentiment for example in task.dataset.train}
     assert values == {True, False}
+
+
+@pytest.mark.parametrize("name", ["a\\0b", "a\\nb", "\\x1b[2J", "half \\ud83d", "x" * 300])
+def test_a_name_that_nothing_could_show_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TaskError, match="The task's name"):
+        load_task(write(tmp_path, PROGRAM + TASK.replace("Task(", f'Task(name="{name}", ')))
+
+
+@pytest.mark.parametrize("place", ["Say whether", "dspy.InputField("])
+def test_half_a_character_in_what_a_model_is_told_is_refused(tmp_path: Path, place: str) -> None:
+    half = "\\ud83d Say whether" if place == "Say whether" else 'dspy.InputField(desc="\\ud83d"'
+    with pytest.raises(TaskError, match=r"half a character|surrogates not allowed"):
+        load_task(write(tmp_path, PROGRAM.replace(place, half) + TASK))

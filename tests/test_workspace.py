@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optimizers.errors import UserError
-from optimizers.task import project_folder
+from optimizers.program_file import project_folder
 from optimizers.workspace import write_workspace
 
 

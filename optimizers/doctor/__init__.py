@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizers.doctor.findings import DISTRIBUTION, Finding, checked, scrubbed
+from optimizers.doctor.findings import DISTRIBUTION, Finding, checked
 from optimizers.doctor.machine import disk_for_weights, libraries, mlflow_store, runs_folder
 from optimizers.doctor.program import check_program
+from optimizers.secrets import scrubbed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,7 @@ def diagnose(program: Path | None, runs: Path) -> list[Finding]:
     if program is None:
         found += checked("disk for weights", partial(disk_for_weights, None))
     else:
-        found += checked("program", partial(check_program, program))
+        found += checked("program", partial(check_program, program.absolute()))
     return [Finding(scrubbed(f.check), f.level, scrubbed(f.found), scrubbed(f.fix)) for f in found]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -14,15 +12,6 @@ Level = Literal["ok", "warning", "problem"]
 T = TypeVar("T")
 
 DISTRIBUTION = "prompt-parity"
-
-_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWD|PASSWORD|CREDENTIAL)S?(_|$)", re.IGNORECASE)
-_SECRET = re.compile(
-    r"((?:bearer|basic)\s+(?=\S{12})|[\w-]*(?:key|token|secret|password)=)[^\s@&,'\"]+"
-    r"|(?<=://)[^/\s]+(?=@)|\bsk-[\w-]{6,}",
-    re.IGNORECASE,
-)
-_PIECE = 8
-"""Characters of a secret in a row that are hidden wherever they stand."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +32,6 @@ class Finding:
 
 
 Findings = Iterable[Finding]
-
-
-def scrubbed(text: str) -> str:
-    """A text without what looks like a secret, and without the values of variables that hold keys.
-
-    Of a value of eight characters or more, every piece of eight is hidden too.
-    """
-    text = _SECRET.sub(r"\1[hidden]", text)
-    hidden: set[int] = set()
-    for name, value in os.environ.items():
-        secret = value.strip()
-        # GOOGLE_APPLICATION_CREDENTIALS and its like name a file, which is no secret.
-        if not _SECRET_NAME.search(name) or len(secret) < 4 or os.path.exists(secret):
-            continue
-        whole = [rf"(?<!\w){re.escape(secret)}(?!\w)"]
-        pieces = [re.escape(secret[at : at + _PIECE]) for at in range(len(secret) - _PIECE + 1)]
-        for found in re.finditer(f"(?=({'|'.join(pieces or whole)}))", text):
-            hidden.update(range(*found.span(1)))
-    return re.sub("\0+", "[hidden]", "".join("\0" if at in hidden else one for at, one in enumerate(text)))
-
-
-def shown(address: str) -> str:
-    """An address without user, password and query."""
-    return re.sub(r"(?<=://)[^/]*@", "", address).partition("?")[0]
 
 
 def attempt(check: str, work: Callable[[], T], fix: str = "") -> tuple[T | None, list[Finding]]:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level, shown
+from optimizers.doctor.findings import DISTRIBUTION, Finding, Findings, Level
+from optimizers.secrets import shown
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -107,7 +107,8 @@ def _data(task: Task, path: Path) -> Findings:
     from optimizers.data import json_value
     from optimizers.packaged_data import read_card
     from optimizers.program_fields import fields_of
-    from optimizers.task import project_folder, resolve
+    from optimizers.program_file import project_folder
+    from optimizers.task import resolve
 
     source = str(task.data) if isinstance(task.data, str | Path) else ""
     fix = f"to pull it and see what it holds: optimize estimate {path}"

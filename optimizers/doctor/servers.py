@@ -16,8 +16,9 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from optimizers.doctor.findings import DISTRIBUTION, Finding, shown
+from optimizers.doctor.findings import DISTRIBUTION, Finding
 from optimizers.models.keys import key_variables, needs_key
+from optimizers.secrets import shown
 
 if TYPE_CHECKING:
     from optimizers.models.model import Model
@@ -28,7 +29,7 @@ SECONDS = 3.0
 
 def key_of(model: Model) -> tuple[str, Finding]:
     """The variable that holds the key of a model over HTTP, and whether it is set; never what it holds."""
-    names, check = key_variables(model), f"key of {model.name}"
+    names, check = key_variables(model.name), f"key of {model.name}"
     variable = next((name for name in names if os.environ.get(name)), "")
     if variable and re.fullmatch(r"[!-~]+", os.environ[variable]):
         return variable, Finding(check, "ok", f"{variable} is set")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,13 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from optimizers.data import whole
 from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
 from optimizers.evaluation.traces import Entry, steps_of
 from optimizers.models.keys import key_variables, needs_key
 from optimizers.models.lm import Gate, Meter, metered
 from optimizers.records.rows import Failure, Rollout, Split, Trace
+from optimizers.secrets import scrubbed
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
@@ -135,6 +138,8 @@ def run_rollout(
     """Run one candidate on one example; what it is given and raises is as for :func:`run_rollouts`."""
     failure: Failure | None = None
     parsed, error, prediction = True, None, None
+    # Programs and metrics may change what they are given; the next rollout gets it as it was.
+    example = deepcopy(example)
     identity = example_id(example)
     steps: list[Entry] | None = [] if split == "train" else None
     start = time.perf_counter()
@@ -147,7 +152,7 @@ def run_rollout(
             raise
         except _FATAL as problem:
             raise _refused(model, problem) from problem
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             # Anything else the user's program lets through is recorded by kind, never dropped.
             failure, error = _failure(problem), f"{type(problem).__name__}: {problem}"
     if meter.stopped:
@@ -166,7 +171,7 @@ def run_rollout(
         score=score,
         failure=failure,
         parsed=parsed,
-        error=error[:_MESSAGE_LIMIT] if error else None,
+        error=whole(scrubbed(error))[:_MESSAGE_LIMIT] if error else None,
         output=_output(prediction),
         calls=len(meter.calls),
         prompt_tokens=prompt,
@@ -184,7 +189,7 @@ def _seed(example: str, number: int) -> int:
     return (int(example[:8], 16) + 7919 * number) % 2**31
 
 
-def _failure(problem: Exception) -> Failure:
+def _failure(problem: BaseException) -> Failure:
     if isinstance(problem, LMTransportError) and _timed_out(problem):
         return "timeout"
     return next((kind for error, kind in _FAILURES if isinstance(problem, error)), "program")
@@ -219,7 +224,7 @@ def _used(meter: Meter) -> tuple[int, int, int, float]:
 
 def _refused(model: Model, problem: Exception) -> EngineError:
     """What to say where every call would be refused: the provider's first words, and where a key goes."""
-    names = key_variables(model)
+    names = key_variables(model.name)
     lacking = isinstance(problem, (LMAuthError, LMConfigurationError)) and needs_key(model)
     lacking = lacking and not any(os.environ.get(name) for name in names)
     said = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
@@ -251,7 +256,7 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
         value = metric(example, prediction)
     except BudgetSpent:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MetricError(
             f"The metric raises {type(error).__name__}: {error}",
             where=where,
@@ -266,10 +271,10 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
     if not (math.isfinite(score) and 0 <= score <= 1):
         raise MetricError(f"The metric returned {score}, outside [0, 1].", where=where, fix=SCORE)
     # Metrics written for DSPy's GEPA return their feedback beside the score.
-    return score, str(getattr(value, "feedback", None) or "")
+    return score, whole(str(getattr(value, "feedback", None) or ""))
 
 
-def _line_of(error: Exception) -> str:
+def _line_of(error: BaseException) -> str:
     """Where an error was raised, for a message; nothing where Python does not say."""
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is the call of the metric
     own = [frame for frame in frames if "site-packages" not in frame.filename]
@@ -282,4 +287,4 @@ def _output(prediction: Any) -> dict[str, Any]:
 
     if prediction is None or not hasattr(prediction, "items"):
         return {}
-    return {str(name): serialize_for_json(value) for name, value in prediction.items()}
+    return {whole(str(name)): whole(serialize_for_json(value)) for name, value in prediction.items()}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optimizers.data import json_value
+from optimizers.data import json_value, whole
 from optimizers.errors import DataError
 from optimizers.records.rows import Step
 from optimizers.renderings.fields import json_value as output_value
@@ -58,11 +58,13 @@ def _step(
     if outputs and any(field not in outputs for field in signature.output_fields):
         return None
     try:
-        read = {field: json_value(inputs[field]) for field in signature.input_fields if field in inputs}
+        read = {
+            field: whole(json_value(inputs[field])) for field in signature.input_fields if field in inputs
+        }
     except DataError:
         return None
     wrote = {
-        field: output_value(outputs[field], info.annotation)
+        field: whole(output_value(outputs[field], info.annotation))
         for field, info in signature.output_fields.items()
         if field in outputs
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from optimizers.errors import UsageError
 from optimizers.export.dspy_program import load_program, write_dspy
@@ -11,10 +13,12 @@ from optimizers.export.finetune import write_finetune
 from optimizers.export.litellm_proxy import write_litellm
 from optimizers.export.mlflow_registry import write_mlflow
 from optimizers.export.openai_requests import write_openai
+from optimizers.export.placed import place
 from optimizers.export.point import Exported, rebuild
 from optimizers.export.promptfoo import write_promptfoo
 from optimizers.export.prompty import write_prompty
 from optimizers.export.python_module import write_python
+from optimizers.program_file import prints_on_stderr
 from optimizers.records.folder import StudyFolder
 
 __all__ = ["TARGETS", "export_point", "load_program", "writer"]
@@ -47,12 +51,14 @@ def export_point(
         The files written.
 
     Raises:
-        UsageError: There is no such target.
+        UsageError: There is no such target, or a file of the user's is where one of the export would go.
         UserError: There is no such point.
         ExportError: The export does not behave as the compiled program; nothing is written.
     """
     write = writer(target, where="--to")
-    return write(rebuild(folder, point), out or folder.exports / target)
+    there = (out or folder.exports / target).absolute()  # a program may change the working folder
+    with prints_on_stderr():
+        return write(rebuild(folder, point), there)
 
 
 def writer(target: str, *, where: str) -> Callable[[Exported, Path], list[Path]]:
@@ -70,7 +76,8 @@ def writer(target: str, *, where: str) -> Callable[[Exported, Path], list[Path]]
         raise UsageError(f"There is no export target {target!r}.", where=where, fix=fix)
 
     def write(exported: Exported, folder: Path) -> list[Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        return TARGETS[target](exported, folder)
+        with TemporaryDirectory() as apart:
+            written = TARGETS[target](replace(exported, out=folder), Path(apart))
+            return place(written, folder, exported.folder.exports if exported.folder else None)
 
     return write

@@ -20,8 +20,9 @@ from optimizers.errors import ExportError, UserError
 from optimizers.export.point import Exported, samples
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
+from optimizers.program_file import find_program
 from optimizers.renderings import rendering
-from optimizers.task import declared_task, find_program
+from optimizers.task import declared_task
 
 PROGRAM, MANIFEST = "program.json", "manifest.json"
 

@@ -43,10 +43,11 @@ from optimizers.export.finetune_card import BYTES_PER_TOKEN, FileCard, FinetuneC
 from optimizers.export.finetune_rows import GOLD, JUDGED, PARTIAL, RIGHT, UNLABELLED, Author, Row, Run
 from optimizers.near_duplicates import alike_across, group_leaders, telling_sets
 from optimizers.packaged_data import read_card
+from optimizers.program_file import project_folder
 from optimizers.proposals.bootstrap import steps_by
 from optimizers.records.reading import reading
 from optimizers.splits import SplitRow, row_of
-from optimizers.task import declared_task, project_folder
+from optimizers.task import declared_task
 
 if TYPE_CHECKING:
     from optimizers.export.point import Exported

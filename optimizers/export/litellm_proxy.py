@@ -19,7 +19,6 @@ providers LiteLLM reads their own variables.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from optimizers.errors import ExportError
 from optimizers.export.openai_requests import write_openai
 from optimizers.export.prompt_parts import PromptParts, parts_of
 from optimizers.export.standalone import as_sent
+from optimizers.records.folder import plain_name
 
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
@@ -66,13 +66,10 @@ def write_litellm(exported: Exported, folder: Path) -> list[Path]:
 
 def _names(task: str, prompts: list[PromptParts]) -> list[str]:
     """What clients ask for: a plain name, no two alike."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", task).strip("-.") or "task"
+    plain = plain_name(task)
     if len(prompts) == 1:
         return [plain]
-    names = [f"{plain}-{parts.file}" for parts in prompts]
-    if len(set(names)) < len(names):
-        raise ExportError("Two predictors would be served under one name.", where=", ".join(names))
-    return names
+    return [f"{plain}-{parts.file}" for parts in prompts]
 
 
 def _entry(name: str, parts: PromptParts) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from optimizers.export.dspy_program import write_dspy
 from optimizers.export.point import Exported, samples
 from optimizers.export.program_sources import pinned_requirements, sources_of
 from optimizers.program_fields import fields_of
+from optimizers.program_file import find_program
 from optimizers.renderings.fields import closed_values, without_none
-from optimizers.task import find_program
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 import threading
@@ -28,7 +27,8 @@ from optimizers.errors import ExportError, ParityError
 from optimizers.export.mlflow_model import example_of, save_model
 from optimizers.export.mlflow_prompts import RegistryPrompt, registry_prompts
 from optimizers.export.point import Exported
-from optimizers.task import IN_CODE
+from optimizers.program_file import IN_CODE
+from optimizers.records.folder import plain_name
 from optimizers.tracking.mlflow_log import choices_of, study_run
 from optimizers.tracking.mlflow_store import experiment_of, open_store, tracking_uri
 
@@ -112,7 +112,7 @@ def write_mlflow(exported: Exported, folder: Path) -> list[Path]:
             versions = _register(client, experiment, exported, prompts, model)
     except MlflowException as error:
         raise ParityError(f"MLflow refused: {error.message.splitlines()[0][:300]}", where=uri) from error
-    record = _registration(exported, prompts, versions, refused, _from(folder, uri))
+    record = _registration(exported, prompts, versions, refused, _from(exported.out or folder, uri))
     path = folder / RECORD
     path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return [path]
@@ -147,7 +147,7 @@ def _register(
     model: Path,
 ) -> Versions:
     """Register all prompts and the model, then move the alias to them."""
-    task, tags = _plain_name(exported.manifest.task), _tags(exported)
+    task, tags = plain_name(exported.manifest.task), _tags(exported)
     names = [f"{task}.{prompt.file}" for prompt in prompts]
     if len(set(names)) < len(names):
         raise ExportError("Two predictors would have one name in the registry.", where=", ".join(names))
@@ -243,10 +243,6 @@ def _in_use(uri: str, experiment: str) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-def _plain_name(task: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", task).strip("-.") or "task"
 
 
 def _tags(exported: Exported) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,13 @@ import dspy
 
 from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import ExportError, UserError
-from optimizers.task import find_program, load_task
+from optimizers.export.placed import file_names
+from optimizers.program_file import find_program
+from optimizers.task import load_task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optimizers.candidate import Sampling
     from optimizers.frontier.report import FrontierReport, Point
     from optimizers.models.model import Model
@@ -49,6 +52,7 @@ class Exported:
         task: The task, loaded again from its program file.
         compiled: The program as it was measured, without meters.
         folder: The study's folder; None where there is none.
+        out: Where the files go in the end; None for where they are written.
     """
 
     manifest: StudyManifest
@@ -57,6 +61,7 @@ class Exported:
     task: LoadedTask
     compiled: CompiledProgram
     folder: StudyFolder | None = None
+    out: Path | None = None
 
     def serving(self, predictor: str) -> tuple[Model, Sampling]:
         """The model that serves a predictor, and how tokens are drawn there."""
@@ -64,12 +69,16 @@ class Exported:
         return next(model for model in self.manifest.models if model.name == serving.model), serving.sampling
 
     def file(self, predictor: str) -> str:
-        """A predictor's name as a file's; where it is the whole program, its signature's or the task's."""
-        named = predictor
-        if predictor == ITSELF:
-            own = dict(self.task.program.named_predictors())[ITSELF].signature.__name__
-            named = self.manifest.task if own == UNNAMED else own
-        return re.sub(r"[^A-Za-z0-9_.-]", "_", named)
+        """A predictor's name as a file's, unlike every other's."""
+        names: list[str] = [name for name, _ in self.task.program.named_predictors()]
+        return file_names([self._called(name) for name in names])[names.index(predictor)]
+
+    def _called(self, predictor: str) -> str:
+        """A predictor's name; where it is the whole program, its signature's or the task's."""
+        if predictor != ITSELF:
+            return predictor
+        own = dict(self.task.program.named_predictors())[ITSELF].signature.__name__
+        return self.manifest.task if own == UNNAMED else str(own)
 
 
 def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:
@@ -97,10 +106,16 @@ def choose(report: FrontierReport, point_id: str | None) -> Point:
     """The point asked for, or the frontier point that tested best, the cheapest among equals.
 
     Raises:
-        UserError: No measured point has this id.
+        UserError: No measured point has this id, or the frontier is empty.
     """
     frontier = report.with_role("frontier")
     if point_id is None:
+        if not frontier:
+            raise UserError(
+                "The study has no frontier: too many rollouts of every candidate failed.",
+                where=report.study,
+                fix="see what failed: optimize report STUDY; or name a measured candidate: --point ID",
+            )
         return max(
             frontier, key=lambda point: (point.test.mean if point.test else point.dev.mean, -point.cost)
         )

@@ -23,9 +23,13 @@ _NO_KEY = frozenset(
 """Providers that take no key, or credentials of another kind."""
 
 
-def key_variables(model: Model) -> tuple[str, ...]:
-    """The environment variables of which one holds the key of a model over HTTP, the usual one first."""
-    provider = model.name.partition("/")[0]
+def key_variables(name: str) -> tuple[str, ...]:
+    """The environment variables of which one holds the key of a model over HTTP, the usual one first.
+
+    Args:
+        name: The model's name.
+    """
+    provider = name.partition("/")[0]
     return _VARIABLES.get(provider, (f"{provider.upper()}_API_KEY",))
 
 

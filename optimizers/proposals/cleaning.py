@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from optimizers.data import whole
 from optimizers.proposals.words import words
 
 MOST_CHARACTERS = 1500
@@ -51,7 +52,7 @@ def cleaned(text: str) -> str:
     Returns:
         The text; "" when it holds no instruction, or one too long to be cut at a sentence.
     """
-    text = _FENCE.sub("", text).strip()
+    text = _FENCE.sub("", whole(text)).strip()
     former = None
     while text != former:
         former = text

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from optimizers.budget import Budget, Use
 from optimizers.records.rows import Call, Phase, Split
-from optimizers.records.storage import answering
+from optimizers.records.storage import shown, writing_to
 from optimizers.records.tables import calls, flights, jobs, leads, purses, workers
 
 LEASE = 10.0
@@ -144,13 +144,13 @@ class Crew:
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
-        with answering(self._engine), self._engine.begin() as connection:
+        with writing_to(self._engine, shown(self._engine.url)), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _single(self) -> Iterator[sa.Connection]:
         """For one statement: it needs no round trips to begin and to commit."""
-        with answering(self._engine), self._at_once.connect() as connection:
+        with writing_to(self._engine, shown(self._engine.url)), self._at_once.connect() as connection:
             yield connection
 
     def beat(self) -> None:

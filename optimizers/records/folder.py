@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -39,6 +40,11 @@ def valid_name(name: str) -> str:
         where="--study",
         fix="use up to 80 letters, digits, '.', '_' and '-', with no dot in front",
     )
+
+
+def plain_name(text: str) -> str:
+    """Any text as part of a file's or a study's name: letters, digits, ``_``, ``.``, ``-``, at most 60."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:60].strip("-.") or "task"
 
 
 @dataclass(frozen=True)
@@ -102,10 +108,23 @@ class StudyFolder:
 
     @classmethod
     def create(cls, runs: Path, manifest: StudyManifest) -> Self:
-        """Make the folder of a new study and write its manifest."""
+        """Make the folder of a new study and write its manifest.
+
+        Raises:
+            StudyError: The folder cannot be made, or is a link that leads elsewhere.
+        """
         folder = cls.at(runs, manifest.name)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_record(folder.manifest, manifest)
+        try:
+            if folder.path.is_symlink():
+                raise FileExistsError(errno.EEXIST, "it is a link, which may lead anywhere")
+            folder.path.mkdir(parents=True, exist_ok=True)
+            write_record(folder.manifest, manifest)
+        except OSError as error:
+            raise StudyError(
+                f"The study's folder cannot be made: {error.strerror}.",
+                where=str(folder.path),
+                fix="give another name with --study, or another folder of studies with --runs",
+            ) from error
         return folder
 
     @classmethod

@@ -26,7 +26,7 @@ from optimizers.errors import LeadLost, StudyError
 from optimizers.frontier.report import Role
 from optimizers.records import tables
 from optimizers.records.rows import Call, ExampleRow, Rollout, Split, Trace, TrialRow
-from optimizers.records.storage import answering, server_engine, shown, sqlite_engine
+from optimizers.records.storage import reading_from, server_engine, shown, sqlite_engine, writing_to
 
 # Said once: to put a statement together takes longer than to run it, and these run for every call.
 _start_call = sa.insert(tables.calls).returning(tables.calls.c.id)
@@ -50,8 +50,8 @@ class Opening:
 class Ledger:
     """A study's rollouts, calls, candidates and the opening of its test. Usable from several threads."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: sa.Engine, where: str) -> None:
+        self.engine, self._where = engine, where
         self._is_file = engine.dialect.name == "sqlite"
         # SQLite takes one writer at a time: threads queue here rather than at its busy timeout.
         self._writing = threading.Lock() if self._is_file else nullcontext()
@@ -69,7 +69,7 @@ class Ledger:
         Raises:
             StudyError: The file is no ledger, or one of a newer version.
         """
-        return cls(sqlite_engine(path, of=of))
+        return cls(sqlite_engine(path, of=of), str(of or path))
 
     @classmethod
     def connect(cls, url: str, study: str, *, create: bool = False) -> Self:
@@ -85,7 +85,8 @@ class Ledger:
             StudyError: There is no such study.
             StorageError: The server does not answer.
         """
-        return cls(server_engine(url, study, create=create))
+        engine = server_engine(url, study, create=create)
+        return cls(engine, shown(engine.url))
 
     def __enter__(self) -> Self:
         return self
@@ -101,12 +102,13 @@ class Ledger:
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with answering(self.engine), self._writing, self.engine.begin() as connection:
+        with writing_to(self.engine, self._where), self._writing, self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
-        with answering(self.engine), self.engine.connect() as connection:
+        """A connection to read by; rows are taken apart inside, as a damaged file may hold anything."""
+        with reading_from(self.engine, self._where), self.engine.connect() as connection:
             yield connection
 
     def add_candidate(self, candidate: Candidate) -> None:
@@ -173,7 +175,7 @@ class Ledger:
             found = connection.execute(
                 sa.select(tables.kept.c.content).where(tables.kept.c.key == key)
             ).scalar()
-        return None if found is None else str(found)
+            return None if found is None else str(found)
 
     def withdraw(self, candidate: str, examples: Sequence[str]) -> None:
         """Take back failures that say nothing of the candidate: the server was down, or a key was wrong."""
@@ -200,12 +202,12 @@ class Ledger:
         """Example id -> example, of dev and test."""
         with self._read() as connection:
             rows = connection.execute(sa.select(tables.examples)).mappings().all()
-        return {
-            row["id"]: ExampleRow.model_validate(
-                {**row, "inputs": json.loads(row["inputs"]), "gold": json.loads(row["gold"])}
-            )
-            for row in rows
-        }
+            return {
+                row["id"]: ExampleRow.model_validate(
+                    {**row, "inputs": json.loads(row["inputs"]), "gold": json.loads(row["gold"])}
+                )
+                for row in rows
+            }
 
     def lose_calls(self, now: float) -> None:
         """Note that calls without an end are ``lost``, their process dead: they keep their most."""
@@ -253,7 +255,7 @@ class Ledger:
             seconds = connection.execute(
                 sa.select(sa.func.sum(tables.sessions.c.last - tables.sessions.c.began))
             ).scalar()
-        return Use(calls=calls, tokens=spent or 0, dollars=dollars or 0.0, seconds=seconds or 0.0)
+            return Use(calls=calls, tokens=spent or 0, dollars=dollars or 0.0, seconds=seconds or 0.0)
 
     def count_calls(self, column: Literal["phase", "state"]) -> dict[str, int]:
         """Calls by phase or by state."""
@@ -265,14 +267,14 @@ class Ledger:
         """Candidate id -> candidate."""
         with self._read() as connection:
             rows = connection.execute(sa.select(tables.candidates.c.id, tables.candidates.c.content)).all()
-        return {row.id: Candidate.model_validate_json(row.content) for row in rows}
+            return {row.id: Candidate.model_validate_json(row.content) for row in rows}
 
     def candidate(self, identity: str) -> Candidate:
         """The candidate of an id that is known."""
         table = tables.candidates.c
         with self._read() as connection:
             found = connection.execute(sa.select(table.content).where(table.id == identity)).scalar_one()
-        return Candidate.model_validate_json(found)
+            return Candidate.model_validate_json(found)
 
     def rollouts(self, *, candidate: str | None = None, split: Split | None = None) -> list[Rollout]:
         """Rollouts in the order they were written.
@@ -309,7 +311,7 @@ class Ledger:
         opening = self.test_opening()
         if opening is None or opening.roles != dict(roles):
             raise StudyError(
-                "The sealed test set was opened before, for other candidates.", where=shown(self.engine.url)
+                "The sealed test set was opened before, for other candidates.", where=self._where
             )
         return opening
 
@@ -319,11 +321,10 @@ class Ledger:
             row = connection.execute(
                 sa.select(tables.openings).where(tables.openings.c.split == "test")
             ).first()
-        if row is None:
-            return None
-        return Opening(
-            row.opened, {identity: tuple(found) for identity, found in json.loads(row.roles).items()}
-        )
+            if row is None:
+                return None
+            roles = json.loads(row.roles)
+            return Opening(row.opened, {identity: tuple(found) for identity, found in roles.items()})
 
 
 def _row(rollout: Rollout) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _in_place(path: Path) -> Ledger | None:
             if version == SCHEMA_VERSION and set(sa.inspect(connection).get_table_names()) >= set(
                 metadata.tables
             ):
-                return Ledger(engine)
+                return Ledger(engine, str(path))
     except sa.exc.DatabaseError:
         pass  # the copy says what is wrong with it, if anything is
     engine.dispose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ LONGEST = 63
 
 ROWS = 1_000
 """Rows copied at a time."""
+
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError, sqlite3.Error)
+"""What comes of taking apart what is not as it was written."""
 
 CONNECTIONS = 16
 """Connections that one process opens at most; each is held for milliseconds."""
@@ -49,12 +53,9 @@ def sqlite_engine(path: Path, *, of: Path | None = None) -> sa.Engine:
                 )
             metadata.create_all(connection)
             connection.execute(sa.text(f"PRAGMA user_version = {SCHEMA_VERSION}"))
-    except sa.exc.DatabaseError as error:
-        raise StudyError(
-            f"The ledger cannot be read: {error.orig}",
-            where=str(of or path),
-            fix="restore the file, or start a new study with --study NAME",
-        ) from error
+    except (sa.exc.SQLAlchemyError, *MALFORMED) as error:
+        engine.dispose()
+        raise damaged(str(of or path), error) from error
     return engine
 
 
@@ -85,7 +86,7 @@ def server_engine(url: str, study: str, *, create: bool) -> sa.Engine:
         ) from None
     # As with SQLite's write-ahead log: what a power cut may lose is the last moment, never the order.
     sa.event.listen(engine, "connect", lambda connection, _: _relax(connection))
-    with answering(engine), engine.begin() as connection:
+    with writing_to(engine, shown(address)), engine.begin() as connection:
         if sa.inspect(connection).has_schema(schema):
             return engine
         if not create:
@@ -107,7 +108,7 @@ def server_engine(url: str, study: str, *, create: bool) -> sa.Engine:
 def alone(engine: sa.Engine) -> Iterator[None]:
     """Keep other processes that ask for the same from going on until this one has."""
     key = {"key": str(engine.get_execution_options()["schema_translate_map"][None])}
-    with answering(engine), engine.connect() as connection:
+    with writing_to(engine, shown(engine.url)), engine.connect() as connection:
         connection.execute(sa.text("SELECT pg_advisory_lock(hashtext(:key))"), key)
         try:
             yield
@@ -116,28 +117,69 @@ def alone(engine: sa.Engine) -> Iterator[None]:
 
 
 @contextmanager
-def answering(engine: sa.Engine) -> Iterator[None]:
-    """Name the server where it does not answer.
+def reading_from(engine: sa.Engine, where: str) -> Iterator[None]:
+    """Say what is wrong where rows are read and taken apart: a damaged file may hold anything.
 
     Raises:
-        StorageError: It does not.
+        StorageError: The server does not answer.
+        StudyError: What was read is not as it was written.
     """
     try:
         yield
     except sa.exc.OperationalError as error:
-        said = str(error.orig).strip().splitlines() or ["no reason given"]
-        raise StorageError(
-            f"The storage does not answer: {said[0]}",
-            where=shown(engine.url),
-            fix="see to the server, its address and the account, then run the same command again",
+        if engine.dialect.name == "sqlite":
+            raise damaged(where, error) from error
+        raise _silent(error, where) from error
+    except (sa.exc.SQLAlchemyError, *MALFORMED) as error:
+        raise damaged(where, error) from error
+
+
+@contextmanager
+def writing_to(engine: sa.Engine, where: str) -> Iterator[None]:
+    """Say what is wrong where rows are written; a row that is there already is the caller's to judge.
+
+    Raises:
+        StorageError: The server does not answer.
+        StudyError: The file cannot be written.
+    """
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise
+    except sa.exc.DatabaseError as error:
+        if engine.dialect.name != "sqlite":
+            raise _silent(error, where) from error
+        raise StudyError(
+            f"The ledger cannot be written: {error.orig}",
+            where=where,
+            fix="see to the disk and the file's rights, then run the same command again",
         ) from error
+
+
+def damaged(where: str, error: Exception) -> StudyError:
+    """What to say of a ledger that is not as it was written."""
+    said = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+    return StudyError(
+        f"The ledger cannot be read: {said}",
+        where=where,
+        fix="restore the file, or start a new study with --study NAME",
+    )
+
+
+def _silent(error: sa.exc.DBAPIError, where: str) -> StorageError:
+    said = str(error.orig).strip().splitlines() or ["no reason given"]
+    return StorageError(
+        f"The storage does not answer: {said[0]}",
+        where=where,
+        fix="see to the server, its address and the account, then run the same command again",
+    )
 
 
 def copy_to_file(engine: sa.Engine, path: Path) -> None:
     """Copy a study's ledger from a server into a file, in place of what is there."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     copied = sqlite_engine(beside)
-    with answering(engine), engine.connect() as source, copied.begin() as target:
+    with writing_to(engine, shown(engine.url)), engine.connect() as source, copied.begin() as target:
         for table in metadata.sorted_tables:
             for rows in source.execute(sa.select(table)).mappings().partitions(ROWS):
                 target.execute(sa.insert(table), [dict(row) for row in rows])

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from optimizers.budget import Budget, Use
 from optimizers.errors import StudyError
 from optimizers.models.model import Model
-from optimizers.records.folder import StudyFolder
+from optimizers.program_file import relative_program
+from optimizers.records.folder import StudyFolder, plain_name
 from optimizers.records.rows import Objective, SplitSizes, StudyManifest
-from optimizers.task import relative_program
 
 if TYPE_CHECKING:
     from optimizers.task import LoadedTask
@@ -63,7 +63,7 @@ def manifest_of(
 
 def default_name(task: LoadedTask, seed: int, started_from: str | None = None) -> str:
     """The name of a study that is given none: the same for the same task, seed and beginning."""
-    name = f"{task.name}-{task.fingerprint[:6]}" + (f"-seed{seed}" if seed else "")
+    name = f"{plain_name(task.name)}-{task.fingerprint[:6]}" + (f"-seed{seed}" if seed else "")
     return f"{name}-from-{started_from.rsplit('-', 1)[-1]}" if started_from else name
 
 

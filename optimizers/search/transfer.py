@@ -31,13 +31,14 @@ from optimizers.frontier.transfer_matrix import (
 )
 from optimizers.models.model import ACCEPTABLE, Model
 from optimizers.models.resolve import parse_model
+from optimizers.program_file import find_program
 from optimizers.records.folder import write_record
 from optimizers.records.ledger import Ledger
 from optimizers.renderings import renderings_for
 from optimizers.space import search_space
 from optimizers.splits import example_id
 from optimizers.starts import default_candidate
-from optimizers.task import find_program, load_task
+from optimizers.task import load_task
 from optimizers.techniques import TECHNIQUES
 
 if TYPE_CHECKING:

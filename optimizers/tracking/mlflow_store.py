@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizers.errors import ParityError
+from optimizers.records.folder import plain_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,5 +55,5 @@ def experiment_of(client: MlflowClient, task: str, runs: Path) -> str:
         return str(found.experiment_id)
     location = None
     if "MLFLOW_TRACKING_URI" not in os.environ:
-        location = (artifacts_folder(runs) / task).as_uri()
+        location = (artifacts_folder(runs) / plain_name(task)).as_uri()
     return str(client.create_experiment(task, artifact_location=location))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
-from dspy.lm15 import AuthError, RateLimitError, Request
+from dspy.lm15 import AuthError, Message, RateLimitError, Request
 from dspy.utils.exceptions import LMAuthError, LMNotConfiguredError, LMTimeoutError
 from fakes import LARGE, SMALL, FakeEngine
 
@@ -17,21 +19,27 @@ from optimizers.errors import BudgetSpent, EngineError, MetricError
 from optimizers.evaluation.rollouts import run_rollouts
 from optimizers.models.lm import Meter, language_model
 from optimizers.models.model import Model
+from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Rollout
 from optimizers.task import LoadedTask
 
+answer = FakeEngine.complete
 
-def run(
-    task: LoadedTask, rendering: str, *, metric: Any = None, count: int = 12, model: str = "local/large"
-) -> list[Rollout]:
-    candidate = Candidate(
+
+def task_candidate(rendering: str, model: str = LARGE.name) -> Candidate:
+    return Candidate(
         model=model,
         rendering=rendering,
         technique="direct",
         predictors={"predict": PredictorPrompt(instruction="Classify.")},
         sampling=Sampling(max_tokens=12),
     )
-    compiled = compile_candidate(task.program, candidate, task.models)
+
+
+def run(
+    task: LoadedTask, rendering: str, *, metric: Any = None, count: int = 12, model: str = "local/large"
+) -> list[Rollout]:
+    compiled = compile_candidate(task.program, task_candidate(rendering, model), task.models)
     served = LARGE if model == LARGE.name else SMALL
     examples = task.dataset.dev[:count]
     return list(run_rollouts(compiled, examples, model=served, metric=metric or task.metric, split="dev"))
@@ -53,11 +61,6 @@ def test_every_rendering_scores_and_meters_one_call(
 def test_a_reply_out_of_format_is_a_wrong_answer_and_one_call(
     task: LoadedTask, engines: dict[str, FakeEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
-    from dspy.lm15 import Message
-
-    answer = FakeEngine.complete
     monkeypatch.setattr(
         FakeEngine,
         "complete",
@@ -211,3 +214,83 @@ def test_a_judges_calls_pass_the_gate_and_cost_the_rollout_nothing(
     assert [rollout.calls for rollout in rollouts] == [1, 1]
     with pytest.raises(BudgetSpent):
         run_all(gate=Tally(most=3))
+
+
+def test_what_a_program_or_a_metric_does_to_an_example_is_not_seen_by_the_next(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    def spoiling(example: dspy.Example, prediction: dspy.Prediction, trace: Any = None) -> float:
+        right = float(example.sentiment == prediction.sentiment)
+        example["sentiment"], example["review"] = "spoiled", "spoiled"
+        return right
+
+    before = [dict(example.items()) for example in task.dataset.dev[:12]]
+    spoiled, again = run(task, "compact", metric=spoiling), run(task, "compact")
+    assert [dict(example.items()) for example in task.dataset.dev[:12]] == before
+    assert [(r.example, r.score) for r in spoiled] == [(r.example, r.score) for r in again]
+
+
+def test_a_program_that_ends_the_process_fails_its_rollout_alone(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    def exiting(request: Request) -> None:
+        raise SystemExit(0)
+
+    engines["local/large"].fail = exiting
+    rollouts = run(task, "compact", count=2)
+    assert [(rollout.failure, rollout.error) for rollout in rollouts] == [("program", "SystemExit: 0")] * 2
+
+
+def test_a_metric_that_ends_the_process_is_an_error_of_the_metric(
+    task: LoadedTask, engines: dict[str, FakeEngine]
+) -> None:
+    def exiting(example: dspy.Example, prediction: dspy.Prediction, trace: Any = None) -> float:
+        raise SystemExit(0)
+
+    with pytest.raises(MetricError, match="SystemExit"):
+        run(task, "compact", metric=exiting)
+
+
+@pytest.mark.parametrize("rendering", ["compact", "json_object"])
+def test_half_a_character_in_a_reply_is_kept_as_a_sign_that_files_can_hold(
+    task: LoadedTask,
+    engines: dict[str, FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    rendering: str,
+) -> None:
+    reply = '{"sentiment": "half \\ud83d"}' if rendering == "json_object" else "half \ud83d"
+    monkeypatch.setattr(
+        FakeEngine,
+        "complete",
+        lambda self, request: replace(answer(self, request), message=Message.assistant(reply)),
+    )
+    rollouts = run(task, rendering, count=2)
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        ledger.add(rollouts)
+        assert ledger.rollouts() == rollouts
+    assert "half" in (rollouts[0].error or "")
+    assert "\ud83d" not in str(rollouts)
+
+
+def test_half_a_character_in_an_output_and_in_feedback(
+    task: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    class Halved(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.predict = dspy.Predict("review -> sentiment")
+
+        def forward(self, review: str) -> dspy.Prediction:
+            self.predict(review=review)
+            return dspy.Prediction(sentiment="half \ud83d", more={"\ud83d": ["\ud83d"]})
+
+    def criticized(example: Any, prediction: Any, trace: Any = None) -> dspy.Prediction:
+        return dspy.Prediction(score=0.0, feedback="half \ud83d")
+
+    compiled = compile_candidate(Halved(), task_candidate("compact"), task.models)
+    rollouts = run_rollouts(compiled, task.dataset.train[:2], model=LARGE, metric=criticized, split="train")
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        ledger.add(rollouts)
+        assert ledger.rollouts() == rollouts
+    assert rollouts[0].output["sentiment"] == "half \ufffd"

@@ -38,13 +38,17 @@ if __name__ == "__main__":
 
 from faults.answers import answer
 
-Kind = Literal["429", "500", "reset", "hang", "truncated", "html", "slow"]
+Kind = Literal["429", "500", "reset", "hang", "truncated", "html", "slow", "400", "401"]
 """What can go wrong: refused for now, server error, connection reset before an answer, no answer at all,
-half a JSON body, a web page in place of JSON, an answer that trickles."""
+half a JSON body, a web page in place of JSON, an answer that trickles; and refused for good, with a body that
+repeats the key and the address it was sent."""
 
 Mode = Literal["each", "once"]
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+REFUSALS: tuple[Kind, ...] = ("400", "401")
+
+KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind not in REFUSALS)
+"""What another attempt may mend."""
 
 
 @dataclass(frozen=True)
@@ -306,6 +310,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(429, _problem("too many requests"), f"Retry-After: {faults.retry_after}\r\n")
             case "500":
                 self._send(500, _problem("the server failed"))
+            case "400" | "401":
+                key = self.headers.get("Authorization", "")
+                self._send(int(fault), _problem(f"{key} is refused at {self.path}"))
             case "html":
                 self._write(200, b"<html><body>Please log in.</body></html>", "text/html")
             case "truncated":
@@ -357,7 +364,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="file to append requests to, as JSON lines")
     parser.add_argument("--latency", type=float, default=0.0, help="milliseconds before every answer")
     parser.add_argument("--rate", type=float, default=0.0, help="share of requests that fail")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=get_args(Kind), default=KINDS)
     parser.add_argument("--mode", choices=get_args(Mode), default="each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--retry-after", type=int, default=0, help="seconds a 429 asks to wait")

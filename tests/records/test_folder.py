@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.errors import StudyError
-from optimizers.records.folder import StudyFolder, list_studies, newest_study, valid_name
+from optimizers.records.folder import StudyFolder, list_studies, newest_study, plain_name, valid_name
 
 
 @given(st.text(max_size=100))
@@ -67,3 +67,47 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     folder.manifest.write_text("{}")
     with pytest.raises(StudyError, match=r"study\.json"):
         folder.read_manifest()
+
+
+BAD_NAMES = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "/x",
+    "~",
+    "~/x",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "a\n",
+    "\x1b[2J",
+    "é",
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_study_is_neither_begun_nor_read_outside_its_runs(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StudyError, match="cannot name a study"):
+        StudyFolder.create(tmp_path / "runs", manifest(name=name))
+    with pytest.raises(StudyError, match="cannot name a study"):
+        StudyFolder.load(tmp_path / "runs", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.text(max_size=300))
+def test_any_text_gives_a_name_that_is_one(text: str) -> None:
+    assert valid_name(f"{plain_name(text)}-123456-seed1")
+
+
+def test_no_study_is_begun_through_a_link_or_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "file").write_text("")
+    for name in ("link", "dangling", "file"):
+        with pytest.raises(StudyError, match="cannot be made"):
+            StudyFolder.create(tmp_path, manifest(name=name))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
