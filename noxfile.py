@@ -143,6 +143,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def ray(session: nox.Session) -> None:
+    """Workers on a Ray cluster of two nodes on this machine; needs PostgreSQL installed."""
+    session.install("-e", ".[test,ray]")
+    session.run("pytest", "tests/search/test_ray_workers.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
 def torture(session: nox.Session) -> None:
     """Kill studies at random moments; what they leave must be what an undisturbed study leaves."""
     session.install("-e", ".[test]")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optimizers.errors import UsageError
 from optimizers.study_commands import (
     JsonOption,
     RequireOption,
@@ -85,6 +86,13 @@ def run(
         int | None,
         typer.Option(min=1, help="Processes the study is planned for, where --storage lets others join; 1."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OPTIMIZE_RAY",
+            help="Ray cluster to run the other workers on, with --storage: auto, HOST:PORT or ray://HOST:PORT.",
+        ),
+    ] = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,6 +100,12 @@ def run(
     from optimizers.budget import parse_budget
     from optimizers.records.rows import parse_objectives
 
+    if ray is not None and (storage is None or workers is None or workers < 2):
+        raise UsageError(
+            "On a cluster, workers share a database.",
+            where="--ray",
+            fix="add --storage URL and --workers N, of which this process is one",
+        )
     limits, goals = parse_budget(budget or [DEFAULT_BUDGET]), parse_objectives(objectives)
     quiet()
     from optimizers import console
@@ -117,7 +131,14 @@ def run(
         started = starting(StudyFolder.at(folder_of_runs, name), storage)
     with started:
         folder = open_folder(task, folder_of_runs, name, seed, limits, goals, started_from, workers)
-    _run(task, folder, storage, as_json=as_json, require_match=require_match)
+    beside: AbstractContextManager[None] = nullcontext()
+    if ray is not None and storage is not None and workers is not None:
+        from optimizers.search.ray_workers import ray_workers
+
+        project = project_folder(program).absolute()
+        beside = ray_workers(ray, folder.read_manifest(), project, storage, workers - 1, console.say)
+    with beside:
+        _run(task, folder, storage, as_json=as_json, require_match=require_match)
 
 
 def resume(

@@ -118,7 +118,7 @@ def run_shared(
     """
     with Ledger.connect(storage, folder.path.name) as ledger:
         while (kept := ledger.kept(REPORT)) is None:
-            crew = Crew(ledger.engine, f"{socket.gethostname()}, process {os.getpid()}", lease)
+            crew = Crew(ledger.engine, _name(), lease)
             # Taken for dead while it stalled, and another one leads: it begins anew, as a newcomer.
             with suppress(LeadLost), Worker(task, ledger, crew) as worker:
                 _work(task, folder, ledger, worker, storage, watch, helping)
@@ -127,6 +127,32 @@ def run_shared(
         copy_to_file(ledger.engine, folder.ledger)
         write_outcome(task, folder, ledger, ledger.rollouts(), report)
     return report
+
+
+def help_shared(task: LoadedTask, study: str, storage: str) -> int:
+    """Run rollouts of a study that another process leads, until it is finished.
+
+    Args:
+        task: What to optimize; the same as the leader's.
+        study: The study's name.
+        storage: Address of the database that the processes share.
+
+    Returns:
+        How many rollouts this process ran.
+    """
+    rollouts = 0
+    with Ledger.connect(storage, study) as ledger:
+        while ledger.kept(REPORT) is None:
+            with suppress(LeadLost), Worker(task, ledger, Crew(ledger.engine, _name())) as worker:
+                while ledger.kept(REPORT) is None:
+                    worker.check()
+                    time.sleep(LOOK)
+                rollouts += worker.rollouts
+    return rollouts
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}, process {os.getpid()}"
 
 
 def _work(
