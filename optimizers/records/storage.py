@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from optimizers.errors import StorageError, StudyError, UsageError
 from optimizers.records.tables import SCHEMA_VERSION, metadata, shared
 
-EXAMPLE = "for example --storage postgresql+psycopg://USER@HOST/DATABASE"
+EXAMPLE = "for example --storage postgresql+psycopg://HOST/DATABASE"
 PREFIX = "parity "
 LONGEST = 63
 """Bytes of a PostgreSQL identifier."""
