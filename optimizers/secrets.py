@@ -13,6 +13,20 @@ _SECRET = re.compile(
     r"|(?<=://)[^/\s]+(?=@)|\bsk-[\w-]{6,}",
     re.IGNORECASE,
 )
+_PLACEHOLDERS = {
+    "none",
+    "null",
+    "empty",
+    "dummy",
+    "fake",
+    "test",
+    "unused",
+    "ollama",
+    "lm-studio",
+    "not-needed",
+}
+"""What servers that want no key are given in its place: words that messages need."""
+
 _PIECE = 8
 """Characters of a secret in a row that are hidden wherever they stand."""
 
@@ -29,6 +43,8 @@ def scrubbed(text: str) -> str:
         secret = value.strip()
         # GOOGLE_APPLICATION_CREDENTIALS and its like name a file, which is no secret.
         if not _SECRET_NAME.search(name) or len(secret) < 4 or os.path.exists(secret):
+            continue
+        if secret.lower() in _PLACEHOLDERS:
             continue
         whole = [rf"(?<!\w){re.escape(secret)}(?!\w)"]
         pieces = sorted({re.escape(piece) for form in _written(secret) for piece in _pieces(form)})

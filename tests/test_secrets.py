@@ -44,3 +44,8 @@ def test_an_error_says_no_key_wherever_it_stands(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OPENAI_API_KEY", "anything-but-this")
     error = ParityError("anything-but-this", where="at anything-but-this", fix="unset anything-but-this")
     assert "but-this" not in f"{error} {error!r} {error.what} {error.where} {error.fix}"
+
+
+def test_a_word_that_stands_for_no_key_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    assert scrubbed("there are none of them") == "there are none of them"
