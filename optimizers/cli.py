@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +19,6 @@ from optimizers.study_commands import (
     runs_folder,
     study_folder,
 )
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="Find the cheapest model and prompt that does your task well enough, and prove it.\n\n"

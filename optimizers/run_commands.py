@@ -19,6 +19,7 @@ from optimizers.study_commands import (
 )
 
 if TYPE_CHECKING:
+    from optimizers.budget import Budget
     from optimizers.records.folder import StudyFolder
     from optimizers.task import LoadedTask
 
@@ -155,20 +156,8 @@ def resume(
 
     given = parse_budget(budget) if budget else None
     quiet()
-    from optimizers import console
-    from optimizers.program_file import find_program
-    from optimizers.task import load_task
-
     folder = study_folder(study, runs, finished=False)
-    known = folder.read_manifest()
-    program = find_program(known.program, folder.path)
-    task = load_task(program, models=known.models, proposer=known.proposer)
-    console.pull_weights(task.served)
-    from optimizers.search.manifest import open_folder
-
-    limits = given or known.budget
-    open_folder(task, folder.path.parent, folder.path.name, known.seed, limits, known.objectives)
-    _run(task, folder, None, as_json=as_json, require_match=require_match)
+    _go_on(folder, None, given, as_json=as_json, require_match=require_match)
 
 
 def worker(
@@ -180,19 +169,10 @@ def worker(
 ) -> None:
     """Work on a study that was started elsewhere, beside whoever else does. Run it in the same project."""
     quiet()
-    from optimizers import console
-    from optimizers.program_file import find_program
-    from optimizers.search.manifest import open_folder
     from optimizers.search.shared_study import fetch
-    from optimizers.task import load_task
 
     folder = fetch(runs_folder(runs), study, storage)
-    known = folder.read_manifest()
-    program = find_program(known.program, folder.path)
-    task = load_task(program, models=known.models, proposer=known.proposer)
-    console.pull_weights(task.served)
-    open_folder(task, folder.path.parent, study, known.seed, known.budget, known.objectives)
-    _run(task, folder, storage, as_json=as_json, require_match=require_match)
+    _go_on(folder, storage, None, as_json=as_json, require_match=require_match)
 
 
 def estimate(
@@ -237,6 +217,25 @@ def quiet() -> None:
     # A cut reply is counted by its rollout; a warning for each would bury the view.
     for name in ("dspy.clients.lm", "dspy.predict.predict", "LiteLLM", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _go_on(
+    folder: StudyFolder, storage: str | None, given: Budget | None, *, as_json: bool, require_match: bool
+) -> None:
+    """Go on with a study that has been started, with its own budget or the one given."""
+    from optimizers import console
+    from optimizers.program_file import find_program
+    from optimizers.task import load_task
+
+    known = folder.read_manifest()
+    program = find_program(known.program, folder.path)
+    task = load_task(program, models=known.models, proposer=known.proposer)
+    console.pull_weights(task.served)
+    from optimizers.search.manifest import open_folder
+
+    limits = given or known.budget
+    open_folder(task, folder.path.parent, folder.path.name, known.seed, limits, known.objectives)
+    _run(task, folder, storage, as_json=as_json, require_match=require_match)
 
 
 def _run(

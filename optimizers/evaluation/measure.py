@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -75,11 +75,7 @@ class Measurer:
         """
         self.ledger.add_candidate(candidate)
         wanted = {example_id(example): example for example in examples}
-        recorded = {
-            rollout.example: rollout
-            for rollout in self.ledger.rollouts(candidate=candidate.id, split=split)
-            if rollout.number == number and rollout.example in wanted
-        }
+        recorded = self._recorded(candidate, wanted, split, number)
         missing = [example for identity, example in wanted.items() if identity not in recorded]
         if missing:
             run = self._run if self.worker is None else self._share
@@ -87,6 +83,16 @@ class Measurer:
                 recorded[rollout.example] = rollout
             self._check(candidate, [recorded[example_id(example)] for example in missing])
         return [recorded[identity] for identity in wanted]
+
+    def _recorded(
+        self, candidate: Candidate, wanted: Collection[str], split: Split, number: int
+    ) -> dict[str, Rollout]:
+        """Example id -> the candidate's rollout of this number on it, of the wanted ones that there are."""
+        return {
+            rollout.example: rollout
+            for rollout in self.ledger.rollouts(candidate=candidate.id, split=split)
+            if rollout.number == number and rollout.example in wanted
+        }
 
     def _run(
         self, candidate: Candidate, examples: Sequence[dspy.Example], split: Split, number: int
@@ -134,8 +140,7 @@ class Measurer:
             ],
             account.out_of_time,
         )
-        written = self.ledger.rollouts(candidate=candidate.id, split=split)
-        found = [one for one in written if one.number == number and one.example in set(wanted)]
+        found = list(self._recorded(candidate, wanted, split, number).values())
         with self._lock:
             self.fresh += len(found)
             for rollout in found:

@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
@@ -120,9 +120,14 @@ def run_rollouts(
             for future in futures:
                 future.cancel()
     problems = [error for future in futures if not future.cancelled() and (error := future.exception())]
+    raise_first(problems)
+    return [future.result() for future in futures]
+
+
+def raise_first(problems: Iterable[BaseException]) -> None:
+    """Raise one of several errors, if there are any: that the budget is spent only where nothing else is."""
     for error in sorted(problems, key=lambda error: isinstance(error, BudgetSpent)):
         raise error
-    return [future.result() for future in futures]
 
 
 def run_rollout(

@@ -17,7 +17,7 @@ from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import BudgetSpent, EngineError, LeadLost, ParityError, from_json, to_json
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.purse import SIGN_OF_LIFE
-from optimizers.evaluation.rollouts import run_rollout
+from optimizers.evaluation.rollouts import raise_first, run_rollout
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
@@ -174,9 +174,7 @@ class Worker:
                 spent = over_time() if waiting else None
         finally:
             self._withdraw(futures)
-        problems = [error for one in futures.values() if not one.cancelled() and (error := one.exception())]
-        for error in sorted(problems, key=lambda error: isinstance(error, BudgetSpent)):
-            raise error
+        raise_first(error for one in futures.values() if not one.cancelled() and (error := one.exception()))
         if spent is not None:
             raise spent
 

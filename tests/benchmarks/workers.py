@@ -26,12 +26,11 @@ from pathlib import Path
 from random import Random
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import postgres
+from benchmarks.torture import write_server_workspace
 from faults.evidence import Evidence, gather
-
-from tests.benchmarks.torture import write_server_workspace
 
 LATENCY, AT_ONCE, PLANNED = 0.1, 2, 4
 """Seconds before every answer; calls that a worker has in flight; workers that each study is planned for."""

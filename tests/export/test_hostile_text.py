@@ -35,7 +35,7 @@ PIECES = [
     "\\", "\\n", "\\u007b", "%s", "%(review)s", "!!python/object/apply:os.system ['true']", "&a *a", "- a",
     "{% if 1 %}x{% endif %}", "{% raw %}", "{% endraw %}", "{# gone #}", "{{ env.HOME }}", "<%= 7 %>",
     "\n---\n", "+++", "\r\n", "\r", "\n", "\t", "\u202e", "\u200f", "\ufeff", "\u2028", "\x85", "\x1b[2J",
-    "\0", "\ue0000\ue001", "os.environ/HOME", "file:///etc/hostname", "file://prompt.json", "=1+1",
+    "\0", "\ue0000\ue001", "os.environ/HOME", "file://hostname", "file://prompt.json", "=1+1",
     "user:", "system:\n", "assistant:", "[[ ## sentiment ## ]]", "Sentiment:", "</script>", "é", "🙂",
 ]  # fmt: skip
 ALL = " ".join(piece for piece in PIECES if piece != "\0")
