@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from optimizers.frontier.report import Comparison, FrontierReport, Importance, Point, Prediction
+    from optimizers.frontier.report import Comparison, Drop, FrontierReport, Importance, Point, Prediction
     from optimizers.models.model import Model
 
 MOST_CHOICES = 3
@@ -90,6 +90,11 @@ def show_report(report: FrontierReport, folder: Path) -> None:
     for point in _bests_beside(report):
         name = f"{point.candidate.label}, {'its best, ' if 'best' in point.roles else ''}not on the frontier"
         _print(f" - {point.candidate.id}: {name}: {point.candidate.summary}; {_beside(point)}")
+    if report.robustness:
+        _print(
+            "What they stand: change of the score on perturbed and injected inputs; how often injections win"
+        )
+        stdout.print(_robustness_table(report))
     _print(f"\n{report.answer}\n")
     _print_importance(report)
     _print_honesty(report)
@@ -220,6 +225,28 @@ def _frontier_table(report: FrontierReport) -> Table:
             "itself" if "reference" in point.roles else _verdict(point.comparison),
         )
     return table
+
+
+def _robustness_table(report: FrontierReport) -> Table:
+    table = _table("model", "point", "perturbed", "injections win", "injected")
+    labels = {point.candidate.id: point.candidate.label for point in report.points}
+    for one in report.robustness:
+        won = one.attacked.success if one.attacked else None
+        table.add_row(
+            labels[one.candidate],
+            one.candidate,
+            _lost(one.perturbed),
+            f"{won.mean:.2f} ({won.low:.2f}-{won.high:.2f})" if won is not None and won.n else "",
+            _lost(one.attacked.drop if one.attacked else None),
+        )
+    return table
+
+
+def _lost(drop: Drop | None) -> str:
+    """The change of a score, as it is shown elsewhere: a loss has a minus."""
+    if drop is None:
+        return ""
+    return f"{-drop.drop:+.3f} ({-drop.high:+.2f} to {-drop.low:+.2f})"
 
 
 def _verdict(comparison: Comparison | None) -> str:

@@ -28,6 +28,7 @@ PHASES = {
     "search": "searching (step 1 of 3)",
     "settle": "measuring the leaders further on dev (step 2 of 3)",
     "test": "measuring the frontier on the sealed test set (step 3 of 3)",
+    "robustness": "running the frontier on perturbed inputs",
     "done": "done",
 }
 
@@ -58,7 +59,8 @@ def run_in_view(
     for note in task.dataset.notes:
         say(f"note: {note}")
     if folder.read_prediction() is None:  # it has not begun yet
-        prediction = predict(task, search_space(task), folder.read_manifest().budget)
+        known = folder.read_manifest()
+        prediction = predict(task, search_space(task), known.budget, robustness=known.robustness)
         if short := shortage_note(prediction):
             say(f"warning: {short}")
     try:
@@ -126,7 +128,7 @@ def _left(progress: StudyProgress) -> str:
         return f"{clock(progress.used.seconds)} in all"
     so_far = f"{clock(progress.seconds)} so far"
     # How long the leaders are measured depends on what is found: no time is foretold for that.
-    if progress.phase not in ("search", "test") or progress.share < 0.05:
+    if progress.phase not in ("search", "test", "robustness") or progress.share < 0.05:
         return so_far
     spent = progress.used.seconds if progress.phase == "search" else progress.phase_seconds
     return f"{so_far}, about {clock(spent * (1 / progress.share - 1))} of this step left"

@@ -64,6 +64,14 @@ StorageOption = Annotated[
     ),
 ]
 
+RobustnessOption = Annotated[
+    bool,
+    typer.Option(
+        "--robustness",
+        help="Run the frontier on perturbed inputs and prompt injections too, within the budget.",
+    ),
+]
+
 DEFAULT_BUDGET = "200"
 INTERRUPTED = 130
 
@@ -79,8 +87,9 @@ def run(
         str | None, typer.Option(help="Name of the study; an unfinished one is continued.")
     ] = None,
     objectives: Annotated[
-        str, typer.Option(help="What to trade off: quality,cost or quality,cost,latency.")
+        str, typer.Option(help="What to trade off: quality,cost, and latency or robustness as a third.")
     ] = "quality,cost",
+    robustness: RobustnessOption = False,
     require_match: RequireOption = False,
     storage: StorageOption = None,
     workers: Annotated[
@@ -131,7 +140,9 @@ def run(
 
         started = starting(StudyFolder.at(folder_of_runs, name), storage)
     with started:
-        folder = open_folder(task, folder_of_runs, name, seed, limits, goals, started_from, workers)
+        folder = open_folder(
+            task, folder_of_runs, name, seed, limits, goals, started_from, workers, robustness
+        )
     beside: AbstractContextManager[None] = nullcontext()
     if ray is not None and storage is not None and workers is not None:
         from optimizers.search.ray_workers import ray_workers
@@ -179,6 +190,7 @@ def estimate(
     program: ProgramArgument,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    robustness: RobustnessOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a study will use and what it can show. Nothing is spent."""
@@ -193,7 +205,7 @@ def estimate(
     from optimizers.task import load_task
 
     task = load_task(program, models=[parse_model(text) for text in model or ()])
-    prediction = predict(task, search_space(task), limits)
+    prediction = predict(task, search_space(task), limits, robustness=robustness)
     if as_json:
         print(prediction.model_dump_json(indent=2))
     else:

@@ -26,6 +26,7 @@ from optimizers.models.model import Model
 from optimizers.models.resolve import parse_model
 from optimizers.program_fields import fields_of
 from optimizers.program_file import IN_CODE
+from optimizers.records.rows import OBJECTIVES, Objective
 from optimizers.source_hash import metric_hash, program_hash, source_file
 from optimizers.splits import Dataset, make_dataset
 from optimizers.task import DEFAULT_MODELS, LoadedTask, Metric, Task, resolve
@@ -34,11 +35,9 @@ if TYPE_CHECKING:
     from optimizers.candidate import Candidate
     from optimizers.frontier.report import FrontierReport, Point, Verdict
     from optimizers.records.folder import StudyFolder
-    from optimizers.records.rows import Objective
 
 Pick = Literal["cheapest_match", "best"]
 
-OBJECTIVES: tuple[tuple[Objective, ...], ...] = (("quality", "cost"), ("quality", "cost", "latency"))
 
 NAME = "Parity"
 """What errors call the place that the settings are from."""
@@ -145,7 +144,7 @@ class Parity(Teleprompter):  # type: ignore[misc]
         reference: Name of the model a smaller one must match; the dearest one if left out.
         margin: Quality the user accepts to lose against the reference, in score units.
         seed: Seed of every random choice.
-        objectives: ``("quality", "cost")``, or with ``"latency"`` as the third.
+        objectives: ``("quality", "cost")``, or with ``"latency"`` or ``"robustness"`` as the third.
         runs: Folder of studies; ``runs`` of the current folder if left out.
         study: Name of the study; made of program, data and metric if left out.
         group: Column that says which examples belong together.

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from optimizers.compiled import CompiledProgram, compile_candidate
+from optimizers.compiled import CompiledProgram
 from optimizers.errors import EngineError
 from optimizers.evaluation.account import Account
-from optimizers.evaluation.rollouts import run_rollouts
+from optimizers.evaluation.rollouts import compiled_for, run_rollouts
+from optimizers.perturbations.examples import is_relabelled
 from optimizers.records.crew import Job, Terms
 from optimizers.splits import example_id
 
@@ -47,7 +48,7 @@ class Measurer:
     on_rollout: Callable[[Rollout], None] = lambda rollout: None
     worker: Worker | None = None
     fresh: int = 0
-    _compiled: tuple[str, CompiledProgram] | None = None
+    _compiled: tuple[tuple[str, bool], CompiledProgram] | None = None
     _slots: dict[str, threading.Semaphore] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -61,7 +62,7 @@ class Measurer:
 
         Args:
             candidate: What to run.
-            examples: What to run it on.
+            examples: What to run it on; perturbed ones all alike in whether labels are turned round.
             split: Which part of the data they are.
             number: Rollout number: 0, or 1, 2, ... for repeats.
 
@@ -99,7 +100,7 @@ class Measurer:
     ) -> list[Rollout]:
         model = next(model for model in self.task.models if model.name == candidate.model)
         return run_rollouts(
-            self._compile(candidate),
+            self._compile(candidate, is_relabelled(examples[0])),
             examples,
             model=model,
             metric=self.task.metric,
@@ -157,12 +158,12 @@ class Measurer:
         with self._lock:
             return self._slots.setdefault(model.name, threading.Semaphore(model.concurrency))
 
-    def _compile(self, candidate: Candidate) -> CompiledProgram:
-        last = self._compiled
-        if last is not None and last[0] == candidate.id:
+    def _compile(self, candidate: Candidate, relabelled: bool) -> CompiledProgram:
+        last, key = self._compiled, (candidate.id, relabelled)
+        if last is not None and last[0] == key:
             return last[1]
-        compiled = compile_candidate(self.task.program, candidate, self.task.models)
-        self._compiled = candidate.id, compiled
+        compiled = compiled_for(self.task, candidate, relabelled=relabelled)
+        self._compiled = key, compiled
         return compiled
 
     def _check(self, candidate: Candidate, fresh: Sequence[Rollout]) -> None:

@@ -31,18 +31,22 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from optimizers.compiled import compile_candidate
 from optimizers.data import whole
 from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
 from optimizers.evaluation.traces import Entry, steps_of
 from optimizers.models.keys import key_variables, needs_key
 from optimizers.models.lm import Gate, Meter, metered
+from optimizers.perturbations.examples import with_labels_reversed
 from optimizers.records.rows import Failure, Rollout, Split, Trace
 from optimizers.secrets import scrubbed
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
+    from optimizers.candidate import Candidate
     from optimizers.compiled import CompiledProgram
     from optimizers.models.model import Model
+    from optimizers.task import LoadedTask
 
 _FATAL = (
     LMAuthError,
@@ -65,6 +69,12 @@ _FAILURES: tuple[tuple[type[Exception], Failure], ...] = (
 )
 
 _MESSAGE_LIMIT = 500
+
+
+def compiled_for(task: LoadedTask, candidate: Candidate, *, relabelled: bool) -> CompiledProgram:
+    """A candidate of a task, ready to run; its labels listed the other way round where that is asked."""
+    program = with_labels_reversed(task.program) if relabelled else task.program
+    return compile_candidate(program, candidate, task.models)
 
 
 def run_rollouts(

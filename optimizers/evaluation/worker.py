@@ -13,14 +13,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from optimizers.budget import Use
-from optimizers.compiled import CompiledProgram, compile_candidate
+from optimizers.compiled import CompiledProgram
 from optimizers.errors import BudgetSpent, EngineError, LeadLost, ParityError, from_json, to_json
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.purse import SIGN_OF_LIFE
-from optimizers.evaluation.rollouts import raise_first, run_rollout
+from optimizers.evaluation.rollouts import compiled_for, raise_first, run_rollout
+from optimizers.perturbations.examples import is_relabelled, perturbed
+from optimizers.records.perturbed import PERTURBED_DEV, PERTURBED_TEST, perturbed_of
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
+    import dspy
+
     from optimizers.records.crew import Crew, Job, Terms
     from optimizers.records.ledger import Ledger
     from optimizers.records.rows import Call
@@ -107,7 +111,7 @@ class Worker:
         self._examples = {example_id(example): example for part in parts for example in part}
         self._models = {model.name: model for model in task.models}
         self._running: Counter[str] = Counter()
-        self._compiled: OrderedDict[str, CompiledProgram] = OrderedDict()
+        self._compiled: OrderedDict[tuple[str, bool], CompiledProgram] = OrderedDict()
         self._accounts: dict[Terms, Account] = {}
         self._posted: dict[int, Future[None]] = {}
         self._leading = False
@@ -252,9 +256,10 @@ class Worker:
         assert job.id is not None
         error = None
         try:
+            example = self._example(job.example)
             rollout = run_rollout(
-                self._compile(job.candidate),
-                self._examples[job.example],
+                self._compile(job.candidate, is_relabelled(example)),
+                example,
                 model=self._models[job.model],
                 metric=self._task.metric,
                 split=job.split,
@@ -282,12 +287,22 @@ class Worker:
                 self._accounts[terms] = account
             return self._accounts[terms]
 
-    def _compile(self, candidate: str) -> CompiledProgram:
+    def _example(self, identity: str) -> dspy.Example:
+        """The example of an id; perturbed ones are made of the task's as the leader wrote down."""
         with self._lock:
-            if candidate not in self._compiled:
+            if identity not in self._examples:
+                for key in (PERTURBED_DEV, PERTURBED_TEST):
+                    for row in perturbed_of(self._ledger, key):
+                        self._examples[row.id] = perturbed(self._examples[row.source], row)
+            return self._examples[identity]
+
+    def _compile(self, candidate: str, relabelled: bool) -> CompiledProgram:
+        with self._lock:
+            key = candidate, relabelled
+            if key not in self._compiled:
                 known = self._ledger.candidate(candidate)
-                self._compiled[candidate] = compile_candidate(self._task.program, known, self._task.models)
-            self._compiled.move_to_end(candidate)
+                self._compiled[key] = compiled_for(self._task, known, relabelled=relabelled)
+            self._compiled.move_to_end(key)
             while len(self._compiled) > COMPILED:
                 self._compiled.popitem(last=False)
-            return self._compiled[candidate]
+            return self._compiled[key]

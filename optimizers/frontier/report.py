@@ -176,6 +176,7 @@ class Prediction(BaseModel):
         trials: Trials that fit the budget.
         total: What the whole study uses, its test included.
         test: Of that, what the sealed test uses.
+        robustness: Of that, what perturbed examples use; None where none are run.
         test_rows: Test examples there are.
         tested: Test examples that the budget leaves room for; None in records that do not say.
         detectable: The smallest difference in quality that the tested examples show.
@@ -187,6 +188,7 @@ class Prediction(BaseModel):
     trials: int
     total: Amount
     test: Amount
+    robustness: Amount | None = None
     test_rows: int
     tested: int | None = None
     detectable: float
@@ -290,6 +292,64 @@ class Importance(BaseModel):
         return self.low > 0
 
 
+class Drop(BaseModel):
+    """What a perturbation costs a candidate, paired with the same test examples as they were.
+
+    Attributes:
+        rule: What was done; "" for all rules together.
+        clean: Mean score on the examples as they were.
+        drop: Mean of (as they were - perturbed), in score units.
+        low: Lower end of its 95% interval.
+        high: Upper end of it.
+        n: Perturbed examples scored. One that no longer fits the model's context counts as wrong.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    clean: float = Field(ge=0, le=1)
+    drop: float = Field(ge=-1, le=1)
+    low: float
+    high: float
+    n: int = Field(ge=1)
+
+
+class Attack(BaseModel):
+    """How often an injection gets what it wants, of the examples that do not give it anyway.
+
+    Attributes:
+        rule: The injection, and the input field it stands in; "" for all together.
+        success: Share of the examples that gave what it wants.
+        drop: What it costs the score, wanted answer or not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    success: Estimate
+    drop: Drop
+
+
+class Robustness(BaseModel):
+    """What a candidate stands, on test examples that were perturbed.
+
+    Attributes:
+        candidate: Its id.
+        perturbed: All perturbations that leave what the input says, together; None where none ran.
+        rules: Each of them.
+        attacked: All injections together; None where none ran.
+        injections: Each of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidate: str
+    perturbed: Drop | None = None
+    rules: tuple[Drop, ...] = ()
+    attacked: Attack | None = None
+    injections: tuple[Attack, ...] = ()
+
+
 class FrontierReport(BaseModel):
     """Everything a study found, from cheapest to dearest.
 
@@ -313,6 +373,7 @@ class FrontierReport(BaseModel):
         optimism: How much the best dev score overstates itself for having been chosen.
         suspects: Examples whose label to look at again, the strongest suspicion first.
         importance: What each choice did to quality, over all models and for each.
+        robustness: What the tested points stand, in order of cost; empty where it was not asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -336,6 +397,7 @@ class FrontierReport(BaseModel):
     optimism: Optimism | None = None
     suspects: tuple[Suspect, ...] = ()
     importance: tuple[Importance, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
 
     def with_role(self, role: Role) -> tuple[Point, ...]:
         """The points that play a role, in order of cost."""

@@ -16,8 +16,9 @@ from optimizers.budget import Budget
 from optimizers.errors import UsageError
 from optimizers.models.model import Model
 
-Split = Literal["train", "dev", "test"]
-"""``train`` rollouts are where proposals come from: no score of them counts for a candidate."""
+Split = Literal["train", "dev", "test", "perturbed"]
+"""``train`` rollouts are where proposals come from: no score of them counts for a candidate. ``perturbed``
+ones are of examples made of others, to see what a prompt stands."""
 
 Failure = Literal["timeout", "rate_limit", "server", "context_overflow", "provider", "program"]
 """Why a rollout has no score: the infrastructure failed it, not the model's answer.
@@ -106,9 +107,9 @@ class Rollout(BaseModel):
         return self
 
 
-Phase = Literal["prepare", "propose", "search", "settle", "test", "done"]
+Phase = Literal["prepare", "propose", "search", "settle", "test", "robustness", "done"]
 """What a study is doing: ``propose`` lets the pools grow, ``search`` runs trials, ``settle`` measures
-the leaders further, ``test`` opens the sealed set."""
+the leaders further, ``test`` opens the sealed set, ``robustness`` runs perturbed examples of it."""
 
 CallState = Literal["started", "finished", "failed", "lost"]
 """``lost`` is a call whose process died before it ended: it may or may not have been served."""
@@ -122,8 +123,9 @@ class Block(BaseModel):
         tried: Examples run, failures included.
         cost: Serving cost of those with a score, US dollars.
         latency: Median seconds of those with a score.
-        calls: Model calls of all.
-        tokens: Tokens of all.
+        calls: Model calls of all, perturbed ones included.
+        tokens: Tokens of all, likewise.
+        perturbed: Scores of the same examples perturbed, where robustness is traded off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,18 +136,21 @@ class Block(BaseModel):
     latency: float
     calls: int
     tokens: int
+    perturbed: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, rollouts: Sequence[Rollout]) -> Block:
-        """What a candidate's rollouts on a block say."""
+    def of(cls, rollouts: Sequence[Rollout], perturbed: Sequence[Rollout] = ()) -> Block:
+        """What a candidate's rollouts on a block say, and those on its examples perturbed."""
+        every = [*rollouts, *perturbed]
         scored = [rollout for rollout in rollouts if rollout.score is not None]
         return cls(
             scores=tuple(rollout.score for rollout in scored if rollout.score is not None),
             tried=len(rollouts),
             cost=sum(rollout.cost for rollout in scored),
             latency=median(rollout.latency for rollout in scored) if scored else 0.0,
-            calls=sum(rollout.calls for rollout in rollouts),
-            tokens=sum(rollout.prompt_tokens + rollout.completion_tokens for rollout in rollouts),
+            calls=sum(rollout.calls for rollout in every),
+            tokens=sum(rollout.prompt_tokens + rollout.completion_tokens for rollout in every),
+            perturbed=tuple(rollout.score for rollout in perturbed if rollout.score is not None),
         )
 
 
@@ -238,6 +243,39 @@ class ExampleRow(BaseModel):
     gold: dict[str, Any]
 
 
+MADE_UP = "XQ"
+"""How a word begins that an injection wants where no label is at hand: no answer holds it otherwise."""
+
+
+class PerturbedRow(BaseModel):
+    """An example made of another one.
+
+    Attributes:
+        id: Content hash of what was made.
+        source: That of what it was made of.
+        rule: What was done: a rule's name, or an injection's.
+        field: The input field that an injection stands in; None for other rules.
+        output: The output field that an injection is after.
+        target: The answer it wants; None where it wants the prompt itself.
+        inputs: The input fields that were changed, as they are now.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    source: str
+    rule: str
+    field: str | None = None
+    output: str | None = None
+    target: str | None = None
+    inputs: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The rule, and where an injection stands."""
+        return self.rule if self.field is None else f"{self.rule} in {self.field}"
+
+
 class SplitSizes(BaseModel):
     """How many examples each part of the data holds."""
 
@@ -248,7 +286,14 @@ class SplitSizes(BaseModel):
     test: int = Field(ge=1)
 
 
-Objective = Literal["quality", "cost", "latency"]
+Objective = Literal["quality", "cost", "latency", "robustness"]
+
+OBJECTIVES: tuple[tuple[Objective, ...], ...] = (
+    ("quality", "cost"),
+    ("quality", "cost", "latency"),
+    ("quality", "cost", "robustness"),
+)
+"""What a study may trade off."""
 
 
 class StudyManifest(BaseModel):
@@ -278,6 +323,7 @@ class StudyManifest(BaseModel):
         started_from: Name of the study whose prompts it began with; None to begin afresh.
         proposer: The model that writes instructions, if there is one.
         workers: Processes that the study is planned for.
+        robustness: Whether the frontier is run on perturbed examples too.
         versions: Versions of the packages that decide results.
         created: When the study began, UTC.
     """
@@ -308,6 +354,7 @@ class StudyManifest(BaseModel):
     started_from: str | None = None
     proposer: Model | None = None
     workers: int = Field(default=1, ge=1)
+    robustness: bool = False
     versions: dict[str, str] = Field(default_factory=dict)
     created: datetime
 
@@ -316,12 +363,9 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     """What a study trades off, as written on the command line.
 
     Raises:
-        UsageError: It is neither quality,cost nor quality,cost,latency.
+        UsageError: It is none of :data:`OBJECTIVES`.
     """
-    known: dict[str, tuple[Objective, ...]] = {
-        "quality,cost": ("quality", "cost"),
-        "quality,cost,latency": ("quality", "cost", "latency"),
-    }
+    known = {",".join(objectives): objectives for objectives in OBJECTIVES}
     objectives = known.get(text.replace(" ", ""))
     if objectives is None:
         raise UsageError(

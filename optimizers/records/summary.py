@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,9 +13,11 @@ from optimizers.frontier.build import build_report
 from optimizers.frontier.importance import importances
 from optimizers.frontier.label_noise import label_noise_suspects
 from optimizers.frontier.report import Amount, FrontierReport, Role, Spend, Suspect
+from optimizers.frontier.robustness import robustness_of
 from optimizers.frontier.selection import selection_optimism
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.perturbed import PERTURBED_TEST, perturbed_of
 from optimizers.records.rows import ExampleRow, Rollout
 
 MOST_SUSPECTS = 20
@@ -38,11 +41,15 @@ def report_of(
         roles: Candidate id -> why it was tested, decided before the test was opened.
         trials: Trials run.
     """
-    manifest, rollouts = folder.read_manifest(), [row for row in known if row.split != "train"]
+    manifest, rollouts = folder.read_manifest(), [row for row in known if row.split in ("dev", "test")]
     measured = dict.fromkeys(rollout.candidate for rollout in rollouts)
     candidates, examples = ledger.candidates(), ledger.examples()
     groups = {row.id: row.group for row in examples.values() if row.group is not None}
     spend = spend_of(ledger)
+    by_candidate: dict[str, list[Rollout]] = defaultdict(list)
+    for rollout in known:
+        by_candidate[rollout.candidate].append(rollout)
+    made = {row.id: row for row in perturbed_of(ledger, PERTURBED_TEST)}
     report = build_report(
         manifest,
         candidates,
@@ -61,6 +68,14 @@ def report_of(
             "optimism": selection_optimism(_dev_scores(rollouts), seed=manifest.seed),
             "suspects": tuple(_suspects(rollouts, examples, candidates)),
             "importance": importances(candidates, rollouts, seed=manifest.seed, groups=groups),
+            "robustness": tuple(
+                found
+                for point in report.points
+                if point.roles != ("searched",)
+                and (found := robustness_of(point.candidate, made, by_candidate[point.candidate.id]))
+            )
+            if made
+            else (),
         }
     )
 

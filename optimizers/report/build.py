@@ -146,6 +146,12 @@ def _report(study: Study, advice: Advice | None) -> StudyReport:
         foretold=report.prediction,
         failures=tuple(failures_of(best, dev) for best in bests),
         shared=shared_errors(bests, study.names.get(study.manifest.reference, ""), dev),
+        robustness=report.robustness,
+        labels={
+            point.candidate.id: point.candidate.label
+            for point in study.points
+            if point.roles != ("searched",)
+        },
         advice=advice,
     )
 

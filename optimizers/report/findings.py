@@ -11,6 +11,7 @@ from optimizers.frontier.report import (
     NoiseFloor,
     Point,
     Prediction,
+    Robustness,
     Role,
     Spend,
 )
@@ -183,6 +184,8 @@ class StudyReport(Record):
         foretold: What it was foretold to use.
         failures: What each model's best got wrong on dev.
         shared: Errors on dev that models share, and those of one alone.
+        robustness: What the tested points stand, where that was asked.
+        labels: Candidate id -> short names of its models, of the points that robustness is known of.
         advice: What to do next; None where nothing was measured on test.
     """
 
@@ -204,4 +207,6 @@ class StudyReport(Record):
     foretold: Prediction | None
     failures: tuple[ModelFailures, ...]
     shared: Shared
+    robustness: tuple[Robustness, ...]
+    labels: dict[str, str]
     advice: Advice | None

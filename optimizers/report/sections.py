@@ -12,6 +12,7 @@ from optimizers.report.advice_sections import advice_lines
 from optimizers.report.failure_sections import failures, shown_error
 from optimizers.report.findings import Gap, Measured, ModelResult, Shrinkage, StudyReport
 from optimizers.report.markdown import bullets, code, escape, table
+from optimizers.report.robustness_sections import robustness
 
 PHASES = {
     "prepare": "preparing",
@@ -19,6 +20,7 @@ PHASES = {
     "search": "searching",
     "settle": "measuring the leaders further",
     "test": "the sealed test",
+    "robustness": "perturbed inputs",
     "done": "afterwards",
 }
 
@@ -32,6 +34,7 @@ def to_markdown(report: StudyReport) -> str:
         _found(report),
         _sureness(report),
         _cost(report),
+        robustness(report),
         failures(report),
         _next(report),
     )

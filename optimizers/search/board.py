@@ -32,6 +32,9 @@ MOST_FITTED = 200
 PRIOR = 10
 """Rollouts' worth of doubt in the mean of a candidate that no belief is formed of."""
 
+LEAST_FRAGILITY = 0.01
+"""Candidates this far from perfect on perturbed examples count as equally robust."""
+
 
 @dataclass
 class Standing:
@@ -73,6 +76,13 @@ class Standing:
     def cost(self) -> float:
         """Mean serving cost of a rollout, US dollars."""
         return self.total[2] / max(1, self.scored)
+
+    @property
+    def fragility(self) -> float:
+        """1 less the mean score on perturbed examples; while they are few, that on others counts too."""
+        scores = [score for block in self.blocks for score in block.perturbed]
+        kept = (sum(scores) + PRIOR * self.mean) / (len(scores) + PRIOR)
+        return max(LEAST_FRAGILITY, 1.0 - kept)
 
     @property
     def latency(self) -> float:
@@ -164,17 +174,30 @@ class Board:
         return self._shrunk(standing) if found is None else found
 
     def values(self, standing: Standing) -> list[float]:
-        """The candidate's objectives: believed quality, US dollars per 1,000 rollouts, seconds if asked."""
+        """The candidate's objectives: believed quality, US dollars per 1,000 rollouts, and the third if any.
+
+        Seconds of a rollout, or the mean score on perturbed examples.
+        """
         bounded = min(1.0, max(0.0, self.quality(standing)))
-        known = {"quality": bounded, "cost": 1000 * standing.cost, "latency": standing.latency}
+        known = {
+            "quality": bounded,
+            "cost": 1000 * standing.cost,
+            "latency": standing.latency,
+            "robustness": 1.0 - standing.fragility,
+        }
         return [known[objective] for objective in self.objectives]
+
+    def burdens(self, standing: Standing) -> list[float]:
+        """What is to be little, beside quality: US dollars a rollout, and seconds or fragility if asked."""
+        known = {"cost": standing.cost, "latency": standing.latency, "robustness": standing.fragility}
+        return [known[objective] for objective in self.objectives if objective != "quality"]
 
     def frontier(self) -> list[Standing]:
         """Candidates not dominated in their objectives, and with enough scored."""
         enough = [s for s in self.considered() if s.coverage >= self.min_coverage]
         if not enough:
             return []
-        _, *costs = zip(*[self.values(standing) for standing in enough], strict=True)
+        costs = zip(*[self.burdens(standing) for standing in enough], strict=True)
         keep = non_dominated([self.quality(standing) for standing in enough], *costs)
         return [standing for standing, kept in zip(enough, keep, strict=True) if kept]
 

@@ -18,6 +18,7 @@ from optimizers.compiled import PromptedPredict, compile_candidate, messages_of
 from optimizers.frontier.report import Amount, Prediction, Shortage
 from optimizers.search.blocks import BLOCK
 from optimizers.search.confirm import DEFAULT_ROWS
+from optimizers.search.robustness import rows_of
 from optimizers.search.rounds import GROW_AT, MOST_STARTS
 from optimizers.space import FORMAT_TOKENS
 from optimizers.split_notes import detectable_difference
@@ -68,17 +69,21 @@ SAMPLED, ROWS = 12, 3
 KEPT_SHARE, KEPT_ROOM = 0.5, 1.25
 """Most of a budget that is kept for the test, and room beside what the test is foretold to need."""
 
+PERTURBED_LENGTH = 1.4
+"""Tokens of perturbed examples over those of others: one in twelve is very long, most a little longer."""
+
 SEARCHED = 2.0
 """Least that is left for searching, in what its rounds begin with: as much again for what it chooses."""
 
 
-def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
+def predict(task: LoadedTask, space: SearchSpace, budget: Budget, *, robustness: bool = False) -> Prediction:
     """What a study of this task will use within a budget, without calling a model.
 
     Args:
         task: The task.
         space: Its search space.
         budget: Its limits; a budget without trials is taken to buy as many as fit.
+        robustness: Whether the frontier is run on perturbed examples too.
     """
     random = Random(0)
     sample = [drawn(space, model, random) for model in task.models for _ in range(SAMPLED)]
@@ -88,35 +93,40 @@ def predict(task: LoadedTask, space: SearchSpace, budget: Budget) -> Prediction:
     leader = _mean(uses[: len(uses) // 2])
     leaders, rows = len(task.models) + LED, len(task.dataset.test)
     test = leader * (leaders * rows) + _mean(default) * (min(DEFAULT_ROWS, rows) * len(task.models))
+    perturbed = leader * (leaders * rows_of(task) * PERTURBED_LENGTH if robustness else 0)
     settle = leader * (leaders * min(SETTLED, len(task.dataset.dev)))
     trial = _mean(uses) * (PER_TRIAL * TRIED_SHARE) + leader * (PER_TRIAL * (1 - TRIED_SHARE))
-    fixed = leader * GROWN + settle + test
+    confirmed = test + perturbed
+    fixed = leader * GROWN + settle + confirmed
     trials = _affordable(budget, trial, fixed)
     total = trial * trials + fixed
     share = min(1.0, 1 / max(total.share_of(budget), 1e-9))
-    fits = _test_share(test, total, budget)
+    fits = _test_share(confirmed, total, budget)
     tested = max(1, int(rows * fits))
     prediction = Prediction(
         trials=trials,
         total=amount(total * share),
         test=amount(test * fits),
+        robustness=amount(perturbed * fits) if robustness else None,
         test_rows=rows,
         tested=tested,
         detectable=detectable_difference(tested),
     )
     begun = _mean(uses) * (BLOCK * (len(starts(space, 0)) + MOST_STARTS * len(GROW_AT))) + leader * GROWN
-    return prediction.model_copy(update={"shortage": _shortage(prediction, budget, begun, trial, test)})
+    return prediction.model_copy(update={"shortage": _shortage(prediction, budget, begun, trial, confirmed)})
 
 
 def held_back(prediction: Prediction, budget: Budget) -> Use:
-    """What the search must leave for the sealed test.
+    """What the search must leave for the sealed test, and for perturbed examples of it where they are run.
 
-    That is what the test is foretold to use and some room, and at most half of the budget.
+    That is what they are foretold to use and some room, and at most half of the budget.
     """
 
     def kept(unit: str) -> float:
-        limit = getattr(budget, unit)
-        return 0.0 if limit is None else min(KEPT_ROOM * getattr(prediction.test, unit), KEPT_SHARE * limit)
+        limit, needed = getattr(budget, unit), getattr(prediction.test, unit)
+        if prediction.robustness is not None:
+            needed += getattr(prediction.robustness, unit)
+        return 0.0 if limit is None else min(KEPT_ROOM * needed, KEPT_SHARE * limit)
 
     return Use(
         calls=kept("calls"),
@@ -124,6 +134,15 @@ def held_back(prediction: Prediction, budget: Budget) -> Use:
         dollars=kept("dollars"),
         seconds=kept("seconds"),
     )
+
+
+def held_back_for_robustness(prediction: Prediction, budget: Budget) -> Use:
+    """What the sealed test must leave of that for perturbed examples: their share."""
+    later = prediction.robustness
+    if later is None:
+        return Use()
+    both = later.calls + prediction.test.calls
+    return held_back(prediction, budget) * (later.calls / both if both else 0.0)
 
 
 def _shortage(prediction: Prediction, budget: Budget, begun: Use, trial: Use, test: Use) -> Shortage | None:
@@ -134,7 +153,7 @@ def _shortage(prediction: Prediction, budget: Budget, begun: Use, trial: Use, te
         budget: Its limits.
         begun: What the candidates take that rounds begin with, and what lets the pools grow.
         trial: What a trial takes.
-        test: What the whole sealed test takes.
+        test: What the whole sealed test takes, perturbed examples included.
     """
     kept, found = held_back(prediction, budget), []
     for unit in USED:

@@ -24,6 +24,7 @@ from optimizers.records.rows import Block
 from optimizers.search.features import MODEL
 from optimizers.search.policy import outlook
 from optimizers.search.proposed import proposals
+from optimizers.splits import example_id
 from optimizers.starts import Choices, FixedChoices, drawn_choices
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Search:
         seed: Seed of the study.
         unit: What the worth of a block is counted against.
         workers: Processes that the study is planned for: so many times what one runs at a time.
+        perturbed: Id of a dev example -> what was made of it, where robustness is traded off.
 
     Attributes:
         round: Number of the round, from 1; 0 before the first.
@@ -121,9 +123,10 @@ class Search:
         seed: int,
         unit: Unit = "calls",
         workers: int = 1,
+        perturbed: Mapping[str, dspy.Example] | None = None,
     ) -> None:
         self.board, self.measurer, self.blocks, self.seed, self.unit = board, measurer, blocks, seed, unit
-        self.workers = workers
+        self.workers, self.perturbed = workers, perturbed or {}
         self.round = 0
         self.space: SearchSpace
         self.starts: list[Choices] = []
@@ -310,7 +313,12 @@ class Search:
     def _measured(self, standing: Standing, number: int) -> Block | BudgetSpent:
         """What a candidate scores on a block, or that the budget does not cover it."""
         try:
-            return Block.of(self.measurer.measure(standing.candidate, self.blocks[number], "dev"))
+            block = self.blocks[number]
+            beside = [made for one in block if (made := self.perturbed.get(example_id(one))) is not None]
+            found = self.measurer.measure(standing.candidate, block, "dev")
+            if not beside:
+                return Block.of(found)
+            return Block.of(found, self.measurer.measure(standing.candidate, beside, "perturbed"))
         except BudgetSpent as spent:
             return spent
 

@@ -29,6 +29,7 @@ def manifest_of(
     objectives: Sequence[Objective],
     started_from: str | None = None,
     workers: int = 1,
+    robustness: bool = False,
 ) -> StudyManifest:
     """The manifest of a study of this task that starts now."""
     dataset = task.dataset
@@ -56,6 +57,7 @@ def manifest_of(
         started_from=started_from,
         proposer=task.proposer,
         workers=workers,
+        robustness=robustness or "robustness" in objectives,
         versions={package: version(package) for package in VERSIONED},
         created=datetime.now(UTC),
     )
@@ -76,8 +78,11 @@ def open_folder(
     objectives: Sequence[Objective] = ("quality", "cost"),
     started_from: str | None = None,
     workers: int | None = None,
+    robustness: bool = False,
 ) -> StudyFolder:
     """The study's folder: a new one, or the one to continue, with the budget it has from now on.
+
+    A finished study may yet be asked what its frontier stands.
 
     Raises:
         StudyError: The name belongs to another task, or to this one before it changed; the study
@@ -88,7 +93,8 @@ def open_folder(
         if started_from is not None:
             StudyFolder.load(runs, started_from).read_report()
         return StudyFolder.create(
-            runs, manifest_of(task, name, seed, budget, objectives, started_from, workers or 1)
+            runs,
+            manifest_of(task, name, seed, budget, objectives, started_from, workers or 1, robustness),
         )
     known = folder.read_manifest()
     changes = differences(known, task, seed, objectives)
@@ -98,10 +104,12 @@ def open_folder(
             where=str(folder.path),
             fix="give another name with --study to start anew, or restore what changed",
         )
+    update: dict[str, object] = {"robustness": robustness or known.robustness}
     if folder.report.exists():
         _check_finished(folder, budget)
-        return folder
-    changed = known.model_copy(update={"budget": budget, "workers": workers or known.workers})
+    else:
+        update |= {"budget": budget, "workers": workers or known.workers}
+    changed = known.model_copy(update=update)
     if changed != known:
         folder.write_manifest(changed)
     return folder

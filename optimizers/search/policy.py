@@ -14,7 +14,6 @@ from optimizers.search.gain import Prospects, gains, regret, under_way
 
 if TYPE_CHECKING:
     from optimizers.budget import Budget, Unit
-    from optimizers.records.rows import Objective
     from optimizers.search.board import Board, Standing
     from optimizers.search.features import Choices, Floats
 
@@ -110,7 +109,7 @@ def _outlook(board: Board, sizes: Sequence[int], unit: Unit, proposed: Sequence[
     belief = believe(alike, scores, board.variances(alike), len(sizes))
     every = np.ones((len(proposed), 2))
     if known:
-        measured = np.array([_costs(standing, board.objectives, unit) for standing in known])
+        measured = np.array([[*board.burdens(one), _spends(one, unit)] for one in known])
         floor = np.maximum(FREE * measured.max(axis=0), LEAST)
         every = np.exp(foretold(alike, np.log(np.maximum(measured, floor))))
     prospects = Prospects(
@@ -123,11 +122,9 @@ def _outlook(board: Board, sizes: Sequence[int], unit: Unit, proposed: Sequence[
     return Outlook(known, proposed, gains(belief, prospects), belief, prospects)
 
 
-def _costs(standing: Standing, objectives: Sequence[Objective], unit: Unit) -> list[float]:
-    """What a candidate's rollout costs in each objective, and last what it uses of the budget."""
-    known = {"cost": standing.cost, "latency": standing.latency}
-    each = getattr(standing.use, unit) / max(1, standing.n)
-    return [*(known[objective] for objective in objectives if objective != "quality"), each]
+def _spends(standing: Standing, unit: Unit) -> float:
+    """What a candidate's rollout uses of the budget."""
+    return float(getattr(standing.use, unit)) / max(1, standing.n)
 
 
 def scarce(budget: Budget) -> Unit:

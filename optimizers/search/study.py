@@ -29,12 +29,13 @@ from optimizers.records.summary import report_of
 from optimizers.search.blocks import blocks
 from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
-from optimizers.search.estimate import held_back, predict
+from optimizers.search.estimate import held_back, held_back_for_robustness, predict
 from optimizers.search.growth import Growth
 from optimizers.search.loop import Search, Trial
 from optimizers.search.outcome import write_outcome
 from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
+from optimizers.search.robustness import perturbed_dev, run_robustness
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
 from optimizers.search.trials import OptunaMirror, sqlite_address
 from optimizers.search.warm import prompts_of
@@ -82,7 +83,9 @@ def run_study(
         stack.enter_context(folder.lock())
         ledger = stack.enter_context(Ledger.open(folder.ledger))
         if folder.report.exists():
-            return folder.read_report()
+            found = folder.read_report()
+            if found.robustness or not manifest.robustness:
+                return found
         run = stack.enter_context(StudyRun.open(manifest, folder))
         mirror = stack.enter_context(OptunaMirror(sqlite_address(folder.optuna), manifest.name))
         parts = (task, manifest, folder, ledger, run, mirror, watch, OwnPurse(ledger))
@@ -153,7 +156,7 @@ class _Session:
         self.show("prepare", 0.0)
         plain = self.space_of(self.task, {})
         self.ledger.add_examples(example_rows(self.task))
-        prediction = predict(self.task, plain, self.manifest.budget)
+        prediction = predict(self.task, plain, self.manifest.budget, robustness=self.manifest.robustness)
         self.folder.write_prediction(prediction)
         for model in self.task.served:
             if model.engine == "llama":
@@ -168,13 +171,20 @@ class _Session:
             known = self.ledger.candidates()
             frozen = Frozen({identity: known[identity] for identity in opening.roles}, opening.roles)
         self.test(frozen)
+        if self.manifest.robustness:
+            self.robustness(frozen)
         return self.finish(frozen)
 
     def restored(self) -> Search:
         """The search as earlier processes left it: their finished trials, gone through again."""
         dev = self.ordered(self.task.dataset.dev)
         unit, workers = scarce(self.manifest.budget), self.manifest.workers
-        search = Search(self.board, self.measurer, dev, self.manifest.seed, unit, workers)
+        perturbed = {}
+        if "robustness" in self.manifest.objectives:
+            perturbed = perturbed_dev(
+                self.measurer, [one for block in dev for one in block], self.manifest.seed
+            )
+        search = Search(self.board, self.measurer, dev, self.manifest.seed, unit, workers, perturbed)
         known = self.ledger.candidates()
         while (record := self.ledger.kept(round_key(search.round + 1))) is not None:
             self.begin(search, Round.model_validate_json(record))
@@ -300,13 +310,14 @@ class _Session:
 
     def test(self, frozen: Frozen) -> None:
         """Measure what was frozen on the sealed test set, as far as the budget goes."""
-        self.account.held_back = Use()
+        prediction = self.folder.read_prediction()
+        kept = held_back_for_robustness(prediction, self.manifest.budget) if prediction else Use()
+        self.account.held_back = kept
         self.show("test", 0.0)
         # Points are measured in turns on the same examples: what fits the budget is paired.
         with suppress(BudgetSpent):
             # In an order of which every beginning is like the whole: some points run only a part.
-            ordered = self.ordered(self.task.dataset.test)
-            examples, budget = [example for block in ordered for example in block], self.manifest.budget
+            examples, budget = self.test_examples(), self.manifest.budget
             run_test(
                 frozen,
                 examples,
@@ -315,6 +326,23 @@ class _Session:
                 on_share=lambda share: self.show("test", share),
             )
             repeat_sampled(frozen, examples, self.measurer)
+
+    def test_examples(self) -> list[dspy.Example]:
+        """The sealed test set in the order in which it is run."""
+        return [example for block in self.ordered(self.task.dataset.test) for example in block]
+
+    def robustness(self, frozen: Frozen) -> None:
+        """Run the frontier on perturbed test examples, as far as the budget goes."""
+        self.account.held_back = Use()
+        self.show("robustness", 0.0)
+        with suppress(BudgetSpent):
+            run_robustness(
+                frozen,
+                self.test_examples(),
+                self.measurer,
+                self.manifest.seed,
+                on_share=lambda share: self.show("robustness", share),
+            )
 
     def log(self, trial: TrialRow, standing: Standing) -> None:
         """Record a finished trial where people look."""

@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from optimizers.search.board import Board
     from optimizers.space import SearchSpace
 
-DIRECTIONS = {"quality": StudyDirection.MAXIMIZE}
-METRICS = {"quality": "quality", "cost": "cost_per_1000", "latency": "latency_p50"}
+DIRECTIONS = {"quality": StudyDirection.MAXIMIZE, "robustness": StudyDirection.MAXIMIZE}
+METRICS = {
+    "quality": "quality",
+    "cost": "cost_per_1000",
+    "latency": "latency_p50",
+    "robustness": "perturbed_quality",
+}
 
 INHERITED = "inherited"
 """User attribute of a round's study: how many trials it took over from the rounds before, once it has all."""
