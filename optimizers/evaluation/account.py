@@ -151,6 +151,11 @@ class CandidateGate:
         """Reserve a call of at most so many tokens."""
         return self.account.open(model, self.candidate, prompt, completion)
 
+    def check(self) -> None:
+        """Raise that the time is up, where it is."""
+        if spent := self.account.out_of_time():
+            raise spent
+
     def close(self, number: int, call: Tokens) -> None:
         """Settle an answered call."""
         self.account.close(number, call)

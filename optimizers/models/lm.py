@@ -29,8 +29,10 @@ from dspy.utils.exceptions import (
 
 from optimizers.candidate import Sampling
 from optimizers.errors import ModelError, ParityError
+from optimizers.models.fleet import FleetEngine
 from optimizers.models.llama import llama_engine
 from optimizers.models.model import ACCEPTABLE, DRAWN, Model
+from optimizers.models.rate_limits import seconds_to_wait
 from optimizers.models.text_completion import TextCompletionEngine
 
 ATTEMPTS = 2
@@ -79,6 +81,10 @@ class Gate(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Raise what keeps any further call from being let through, such as that time is up."""
+        ...
+
     def close(self, number: int, call: Call) -> None:
         """Note what an answered call used."""
         ...
@@ -110,6 +116,16 @@ class Meter:
         except ParityError as error:
             self.stopped = error
             raise
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a call's turn, unless the gate has no time for it."""
+        try:
+            if self.gate:
+                self.gate.check()
+        except ParityError as error:
+            self.stopped = error
+            raise
+        time.sleep(seconds)
 
     def close(self, number: int, model: Model, calls: Sequence[Call]) -> None:
         """Record an answered call, which may hold several completions."""
@@ -187,6 +203,8 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
             return super().__call__(prompt, messages=messages, **kwargs)
         bound = bounds(self, prompt, messages, kwargs)
         for left in reversed(range(ATTEMPTS)):
+            while pause := seconds_to_wait(self.served, *bound):
+                meter.wait(pause)
             number, token = meter.open(self.served, *bound), _answers.set([])
             try:
                 reply = super().__call__(prompt, messages=messages, **kwargs)
@@ -293,6 +311,9 @@ def language_model(model: Model, sampling: Sampling | None = None, *, measured: 
     settings = {} if sampling is None else call_settings(model, sampling)
     if model.engine == "llama":
         settings["engine"] = llama_engine(model)
+    elif model.replicas and model.api_base:
+        addresses = (model.api_base, *model.replicas)
+        settings["engine"] = FleetEngine(model.name, addresses, model.timeout, text=model.kind == "base")
     elif model.kind == "base":
         settings["engine"] = TextCompletionEngine(model.name, model.api_base, model.timeout)
     else:

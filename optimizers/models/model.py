@@ -74,9 +74,12 @@ class Model(BaseModel):
         price: What its tokens cost.
         engine: Who serves it.
         api_base: Address of an OpenAI-compatible server, for models served over HTTP.
+        replicas: Addresses of further servers of the same model: each call goes to the least busy.
         context: Tokens that fit in one call, prompt and reply together.
         concurrency: Calls that may be in flight at once.
         timeout: Seconds to wait for a reply of a model over HTTP.
+        rpm: Calls per minute at most, over all servers; None without a limit.
+        tpm: Tokens per minute at most, likewise: about those of the prompt and all a reply may hold.
         accepts: Sampling parameters its engine takes beyond temperature, top_p, max_tokens and seed:
             some of :data:`ACCEPTABLE`.
         reasoning_efforts: Levels of its native reasoning, lowest first; empty where it does not
@@ -92,9 +95,12 @@ class Model(BaseModel):
     price: Price
     engine: Engine = "auto"
     api_base: str | None = None
+    replicas: tuple[str, ...] = ()
     context: int = Field(default=4096, ge=256)
     concurrency: int = Field(default=8, ge=1)
     timeout: float = Field(default=120.0, gt=0)
+    rpm: int | None = Field(default=None, ge=1)
+    tpm: int | None = Field(default=None, ge=1)
     # A manifest from before there was this field means what the engine takes, too.
     accepts: frozenset[str] = Field(default_factory=lambda data: _accepted_by(data.get("engine")))
     reasoning_efforts: tuple[str, ...] = ()

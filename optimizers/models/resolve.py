@@ -28,8 +28,8 @@ REASONING_CONTEXT = 32_768
 """The same for a model that reasons: twice the room it is given for that."""
 
 KEYS = (
-    "kind", "size", "price", "api_base", "engine", "context", "concurrency", "timeout", "accepts",
-    "reasoning_efforts",
+    "kind", "size", "price", "api_base", "engine", "context", "concurrency", "timeout", "rpm", "tpm",
+    "accepts", "reasoning_efforts",
 )  # fmt: skip
 
 
@@ -39,11 +39,13 @@ def model(
     kind: Kind | None = None,
     size: float | None = None,
     price: DeclaredPrice = None,
-    api_base: str | None = None,
+    api_base: str | Sequence[str] | None = None,
     engine: Engine = "auto",
     context: int | None = None,
     concurrency: int | None = None,
     timeout: float | None = None,
+    rpm: int | None = None,
+    tpm: int | None = None,
     accepts: Sequence[str] = (),
     reasoning_efforts: Sequence[str] | None = None,
 ) -> Model:
@@ -54,11 +56,13 @@ def model(
         kind: ``base``, ``instruct`` or ``chat``; chat for models over HTTP if left out.
         size: Billions of parameters.
         price: (input, output) in US dollars per million tokens, or ``"by-size"``.
-        api_base: Address of your own OpenAI-compatible server.
+        api_base: Address of your own OpenAI-compatible server, or of several that serve this model.
         engine: DSPy backend of a model over HTTP: ``auto``, ``lm15`` or ``litellm``.
         context: Tokens that fit in one call.
-        concurrency: Calls in flight at once.
+        concurrency: Calls in flight at once, over all servers.
         timeout: Seconds to wait for a reply over HTTP; 120 if left out.
+        rpm: Calls per minute at most.
+        tpm: Tokens per minute at most: the prompt's, about, and all that a reply may hold.
         accepts: Sampling parameters that your server takes beyond the usual: some of ``top_k``,
             ``min_p``, ``repetition_penalty`` and ``reasoning_effort``. llama.cpp's in this process
             are known.
@@ -76,6 +80,9 @@ def model(
     if engine not in ("auto", "lm15", "litellm"):
         raise ModelError(f"There is no engine {engine!r}.", where=name, fix="one of auto, lm15, litellm")
     if name.startswith(LOCAL_PREFIX):
+        if api_base or rpm or tpm:
+            what = "A local model runs in this process: it has no address and no limits per minute."
+            raise ModelError(what, where=name, fix="leave api_base, rpm and tpm out")
         if accepts or reasoning_efforts:
             what = "What a local model takes is known, and is not declared."
             raise ModelError(what, where=name, fix="leave accepts and reasoning_efforts out")
@@ -86,12 +93,8 @@ def model(
         local = f"{LOCAL_PREFIX}{name}"
         fix = f"write {local}" if local in CATALOGUE else f"for example openai/{name}"
         raise ModelError("A model needs its provider in front.", where=name, fix=fix)
-    if api_base is not None and scrubbed(api_base) != api_base:
-        raise ModelError(
-            "The address of the model holds a key or a password, and studies keep no keys.",
-            where=f"{name}: api_base {api_base}",
-            fix=f"leave it out of the address, and set {key_variables(name)[0]} in the environment",
-        )
+    addresses = (api_base,) if isinstance(api_base, str) else tuple(api_base or ())
+    _check_addresses(name, addresses, engine)
     accepted, efforts = _beyond_the_usual(name, kind, accepts, reasoning_efforts)
     samples = kind == "base" or leaves_sampling_open(name)
     return Model(
@@ -100,14 +103,45 @@ def model(
         size=size,
         price=price_of(name, size=size, declared=price),
         engine=engine,
-        api_base=api_base,
+        api_base=addresses[0] if addresses else None,
+        replicas=addresses[1:],
         context=context or (REASONING_CONTEXT if efforts or not samples else REMOTE_CONTEXT),
-        concurrency=concurrency or 8,
+        concurrency=concurrency or 8 * max(1, len(addresses)),
         timeout=timeout or 120.0,
+        rpm=_per_minute(name, "rpm", rpm),
+        tpm=_per_minute(name, "tpm", tpm),
         accepts=accepted,
         reasoning_efforts=efforts,
         takes_temperature=samples,
     )
+
+
+def _check_addresses(name: str, addresses: Sequence[str], engine: Engine) -> None:
+    """Refuse addresses that studies could not keep, or that no engine would use.
+
+    Raises:
+        ModelError: One holds a key, is there twice, or there are several for DSPy's native engine.
+    """
+    for address in addresses:
+        if scrubbed(address) != address:
+            raise ModelError(
+                "The address of the model holds a key or a password, and studies keep no keys.",
+                where=f"{name}: api_base {address}",
+                fix=f"leave it out of the address, and set {key_variables(name)[0]} in the environment",
+            )
+    if len(set(addresses)) < len(addresses):
+        raise ModelError("One address is given twice.", where=name, fix="give each server once")
+    if len(addresses) > 1 and engine == "lm15":
+        what = "DSPy's native engine knows one address."
+        raise ModelError(what, where=name, fix="leave engine out: several servers go through LiteLLM")
+
+
+def _per_minute(name: str, what: str, limit: int | None) -> int | None:
+    if limit is not None and limit < 1:
+        raise ModelError(
+            f"{what} is {limit}: no call could be sent.", where=name, fix=f"{what}=60, or leave it out"
+        )
+    return limit
 
 
 def _beyond_the_usual(
@@ -141,8 +175,9 @@ def _beyond_the_usual(
 def parse_model(text: str) -> Model:
     """A model from the command line: ``NAME[,key=value...]``.
 
-    Keys are kind, size, price (``IN/OUT`` or ``by-size``), api_base, engine, context, concurrency,
-    timeout, accepts (``top_k/min_p``) and reasoning_efforts (``low/medium/high``).
+    Keys are kind, size, price (``IN/OUT`` or ``by-size``), api_base (again for each further server), engine,
+    context, concurrency, timeout, rpm, tpm, accepts (``top_k/min_p``) and reasoning_efforts
+    (``low/medium/high``).
 
     Raises:
         ModelError: A key is unknown or a value is not of its type.
@@ -156,7 +191,8 @@ def parse_model(text: str) -> Model:
                 f"{part!r} is no setting of a model.", where=text, fix=f"settings are {', '.join(KEYS)}"
             )
         try:
-            options[key] = _value(key, value)
+            read = _value(key, value)
+            options[key] = (*options.get(key, ()), read) if key == "api_base" else read
         except ValueError:
             raise ModelError(
                 f"{value!r} is no {key}.", where=text, fix="for example price=0.1/0.4,size=7"
@@ -174,7 +210,7 @@ def _value(key: str, value: str) -> Any:
         return float(value)
     if key in ("accepts", "reasoning_efforts"):
         return tuple(filter(None, value.split("/")))
-    return int(value) if key in ("context", "concurrency") else value
+    return int(value) if key in ("context", "concurrency", "rpm", "tpm") else value
 
 
 def _local(

@@ -38,22 +38,10 @@ class TextCompletionEngine:
         import litellm
         from dspy.clients.engines.litellm_errors import litellm_errors
 
-        config, extensions = request.config, request.config.extensions or {}
-        options = {
-            "max_tokens": config.max_tokens,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
-            "seed": config.seed,
-            "stop": list(config.stop) or None,
-            "top_k": config.top_k,
-            "min_p": extensions.get("min_p"),
-            "repetition_penalty": extensions.get("repetition_penalty"),
-        }
-        provider, _, name = self.model.partition("/")
-        model = f"text-completion-openai/{name}" if provider == "openai" else self.model
+        provider = self.model.partition("/")[0]
         with litellm_errors(model=self.model, provider=provider):
             reply = litellm.text_completion(
-                model=model,
+                model=wire_name(self.model),
                 prompt=request.messages[0].text or "",
                 api_base=self.api_base,
                 # Servers on one's own machine ask for no key, but the client insists on one.
@@ -61,9 +49,9 @@ class TextCompletionEngine:
                 timeout=self.timeout,
                 num_retries=0,
                 max_retries=0,
-                **{key: value for key, value in options.items() if value is not None},
+                **text_options(request),
             )
-        return _response(reply, request.model)
+        return text_response(reply, request.model)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The whole reply as events."""
@@ -82,7 +70,30 @@ class TextCompletionEngine:
         return cls(**state)
 
 
-def _response(reply: Any, model: str) -> Response:
+def wire_name(model: str) -> str:
+    """How LiteLLM is told that a model's endpoint takes text to continue."""
+    provider, _, name = model.partition("/")
+    return f"text-completion-openai/{name}" if provider == "openai" else model
+
+
+def text_options(request: Request) -> dict[str, Any]:
+    """What a request sets, by the names that LiteLLM has for it."""
+    config, extensions = request.config, request.config.extensions or {}
+    options = {
+        "max_tokens": config.max_tokens,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "seed": config.seed,
+        "stop": list(config.stop) or None,
+        "top_k": config.top_k,
+        "min_p": extensions.get("min_p"),
+        "repetition_penalty": extensions.get("repetition_penalty"),
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def text_response(reply: Any, model: str) -> Response:
+    """A reply of LiteLLM's as DSPy's engines give it."""
     choice = reply.choices[0]
     usage = reply.usage
     return Response(

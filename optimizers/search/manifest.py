@@ -18,6 +18,9 @@ from optimizers.records.rows import Objective, SplitSizes, StudyManifest
 if TYPE_CHECKING:
     from optimizers.task import LoadedTask
 
+OF_THE_SERVERS = frozenset({"replicas", "rpm", "tpm"})
+"""What may change of a model while a study runs: how many servers there are, and how fast they are asked."""
+
 VERSIONED = ("prompt-parity", "dspy", "optuna", "litellm", "mlflow", "xllamacpp")
 
 
@@ -154,7 +157,7 @@ def differences(
         if name not in then or name not in now:
             pairs[f"the model {name}"] = ("there", "absent") if name in then else ("absent", "there")
             continue
-        for part in type(then[name]).model_fields:
+        for part in (one for one in type(then[name]).model_fields if one not in OF_THE_SERVERS):
             pairs[f"the {part} of {name}"] = (_plain(then[name], part), _plain(now[name], part))
     return [f"{what} ({old} then, {new} now)" for what, (old, new) in pairs.items() if old != new]
 

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from optimizers.errors import LeadLost, StudyError
 from optimizers.evaluation.worker import Worker
 from optimizers.frontier.report import FrontierReport
+from optimizers.models.rate_limits import share_limits
 from optimizers.records.crew import LEASE, Crew
 from optimizers.records.folder import StudyFolder, valid_name
 from optimizers.records.ledger import Ledger
@@ -116,6 +117,7 @@ def run_shared(
         StorageError: The database does not answer.
         BudgetError: The budget ends before anything is measured.
     """
+    share_limits(folder.read_manifest().workers)
     with Ledger.connect(storage, folder.path.name) as ledger:
         while (kept := ledger.kept(REPORT)) is None:
             crew = Crew(ledger.engine, _name(), lease)
@@ -142,6 +144,7 @@ def help_shared(task: LoadedTask, study: str, storage: str) -> int:
     """
     rollouts = 0
     with Ledger.connect(storage, study) as ledger:
+        share_limits(_manifest(ledger).workers)
         while ledger.kept(REPORT) is None:
             with suppress(LeadLost), Worker(task, ledger, Crew(ledger.engine, _name())) as worker:
                 while ledger.kept(REPORT) is None:

@@ -1,0 +1,119 @@
+"""Several servers of one model as one model: LiteLLM's Router chooses which gets a call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+from dspy.lm15 import RateLimitError, Request, Response, response_to_events
+
+from optimizers.models.text_completion import text_options, text_response, wire_name
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+REST = 5.0
+"""Seconds for which a server that failed is left alone, if another one is there."""
+
+@lru_cache(maxsize=64)
+def _router(model: str, addresses: tuple[str, ...], timeout: float, text: bool) -> Any:
+    """The router of a fleet: one for the process, as it must know of all calls that are under way."""
+    from litellm import Router
+
+    provider = model.partition("/")[0]
+    # Servers on one's own machine ask for no key, but the clients insist on one.
+    key = os.environ.get(f"{provider.upper()}_API_KEY", "none")
+    return Router(
+        model_list=[
+            {
+                "model_name": model,
+                "litellm_params": {
+                    "model": model,
+                    "api_base": address,
+                    "api_key": key,
+                    "timeout": timeout,
+                    "max_retries": 0,
+                },
+            }
+            for address in addresses
+        ],
+        # LiteLLM does not know which calls for text are under way: each server is as likely as any.
+        routing_strategy="simple-shuffle" if text else "least-busy",
+        # A second attempt passes the study's account like any other, so it is not the router's to make. It
+        # must find another server: the first failure has this one rest.
+        num_retries=0,
+        allowed_fails=0,
+        cooldown_time=REST,
+    )
+
+
+class FleetEngine:
+    """Serves a model by whichever of its servers has least to do; for plain text, by any of them.
+
+    Args:
+        model: LiteLLM model string, e.g. ``openai/NAME``.
+        addresses: Where the servers are.
+        timeout: Seconds to wait for one reply.
+        text: Send prompts as they stand to ``/completions``, as base models need it.
+    """
+
+    def __init__(
+        self, model: str, addresses: Sequence[str], timeout: float = 120.0, text: bool = False
+    ) -> None:
+        self.model, self.addresses, self.timeout, self.text = model, tuple(addresses), timeout, text
+        self.abilities: frozenset[str] = frozenset({"raw"}) if text else frozenset()
+
+    def complete(self, request: Request) -> Response:
+        """Have one server answer.
+
+        Raises:
+            lm15 errors: As LiteLLM reports them; where all servers rest after failures, that of a rate
+                limit, which says when to try again.
+        """
+        from dspy.clients.engines.litellm_errors import litellm_errors
+        from litellm.types.router import RouterRateLimitError
+
+        provider = self.model.partition("/")[0]
+        try:
+            with litellm_errors(model=self.model, provider=provider):
+                return self._sent(request)
+        except RouterRateLimitError as error:
+            raise RateLimitError("All servers of the fleet failed lately.", retry_after=REST) from error
+
+    def _sent(self, request: Request) -> Response:
+        from dspy.clients.lm15_boundary import request_kwargs, response_value
+
+        if self.text:
+            name, prompt = wire_name(self.model), request.messages[0].text or ""
+            router = _router(name, self.addresses, self.timeout, True)
+            reply = router.text_completion(model=name, prompt=prompt, **text_options(request))
+            return text_response(reply, request.model)
+        sent = request_kwargs(request, "chat")
+        if request.config.top_k is not None:
+            sent["top_k"] = request.config.top_k
+        router = _router(self.model, self.addresses, self.timeout, False)
+        reply = router.completion(model=self.model, **sent)
+        found: Response = response_value(reply, "chat", request)
+        return found
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """The whole reply as events."""
+        return iter(response_to_events(self.complete(request)))
+
+    def close(self) -> None:
+        """Nothing is held open between calls."""
+
+    def dump_state(self) -> dict[str, Any]:
+        """What a saved DSPy program needs to find this engine again, without keys."""
+        return {
+            "model": self.model,
+            "addresses": list(self.addresses),
+            "timeout": self.timeout,
+            "text": self.text,
+        }
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> Self:
+        """The engine a saved DSPy program names."""
+        return cls(**state)
