@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from optimizers.errors import DataError
+from optimizers.large_files import SAMPLED, drawn_rows, is_large, sample_note, sample_of
 from optimizers.records.rows import SplitSizes
 from optimizers.text_rows import MOST_CHARACTERS, TEXT_READERS, read_text
 
@@ -166,9 +167,14 @@ def _from_path(path: Path) -> Rows:
     if extension == ".toml":
         return _from_card(path)
     if extension == ".parquet":
-        return _located(_parquet(path), str(path), path.name)
-    records, lines, notes = TEXT_READERS[extension](read_text(path), path)
+        return _parquet(path)
+    sample = sample_of(path) if extension in SAMPLED and is_large(path) else None
+    text = read_text(path) if sample is None else sample.text
+    records, lines, notes = TEXT_READERS[extension](text, path)
     read = _located(records, str(path), path.name)
+    if sample is not None:
+        read = _numbered(read, path, sample.rows)
+        notes = [*notes, sample_note(path, len(sample.rows), sample.total)]
     if lines:
         read = replace(
             read, origin=tuple(f"{at} (line {n})" for at, n in zip(read.origin, lines, strict=True))
@@ -240,19 +246,30 @@ def _from_card(path: Path) -> Rows:
     return Rows(found.rows, found.origin, split=sizes, notes=(str(note),) if note else ())
 
 
-def _parquet(path: Path) -> list[dict[str, Any]]:
+def _numbered(read: Rows, path: Path, numbers: Iterable[int]) -> Rows:
+    """Rows that are some of a file's, by their numbers in it."""
+    return replace(read, origin=tuple(f"{path.name} row {number}" for number in numbers))
+
+
+def _parquet(path: Path) -> Rows:
     from datasets import Dataset
     from datasets.exceptions import DatasetsError
 
     # Dataset.from_parquet rather than load_dataset("parquet"), which reports each use to the Hub.
     with tempfile.TemporaryDirectory() as scratch, _without_progress():
         try:
-            table = Dataset.from_parquet(str(path), cache_dir=str(_cache() or scratch), keep_in_memory=True)
+            folder = str(_cache() or scratch)
+            table = Dataset.from_parquet(str(path), cache_dir=folder, keep_in_memory=not is_large(path))
         except (DatasetsError, OSError, ValueError) as error:
             cause = error.__cause__ or error
             fix = "write it again, for example with pandas.DataFrame.to_parquet"
             raise DataError(f"This is no readable Parquet file: {cause}", where=str(path), fix=fix) from error
-        return _records(table)
+        if not is_large(path):
+            return _located(_records(table), str(path), path.name)
+        rows = drawn_rows(path, len(table))
+        read = _located(_records(table.select(rows)), str(path), path.name)
+        note = sample_note(path, len(rows), len(table))
+        return replace(_numbered(read, path, (row + 1 for row in rows)), notes=(note,))
 
 
 def _from_hub(source: str) -> Rows:

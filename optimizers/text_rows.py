@@ -32,7 +32,8 @@ def read_text(path: Path) -> str:
         raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
     if len(content) > MOST_BYTES:
         what = f"The file holds more than {MOST_BYTES // 1_000_000} MB, which a study has no use for."
-        raise DataError(what, where=str(path), fix="give a sample of it: some thousands of rows are plenty")
+        fix = "write it as .csv or .jsonl, of which rows are drawn; some thousands of them are plenty"
+        raise DataError(what, where=str(path), fix=fix)
     if b"\0" in content:
         fix = "save it as UTF-8 text; spreadsheets call it CSV UTF-8"
         raise DataError("The file holds NUL bytes: it is binary or UTF-16.", where=str(path), fix=fix)
@@ -47,23 +48,23 @@ def read_text(path: Path) -> str:
     return text
 
 
+USUAL = {".csv": ",", ".tsv": "\t"}
+"""Extension -> what usually parts the columns."""
+
 Found = tuple[list[dict[str, Any]], list[int], list[str]]
 """Records, the line of the file that each begins on, if it has lines, and notes about how they were read."""
 
 
 def _csv(text: str, path: Path) -> Found:
-    return _table(text, path, ",")
+    return _table(text, path, USUAL[".csv"])
 
 
 def _tsv(text: str, path: Path) -> Found:
-    return _table(text, path, "\t")
+    return _table(text, path, USUAL[".tsv"])
 
 
 def _table(text: str, path: Path, usual: str) -> Found:
-    # Where a comma is the decimal sign, spreadsheets part the columns of a .csv by semicolons.
-    first = text.lstrip().partition("\n")[0]
-    delimiter = next((mark for mark in (usual, ";", "\t") if mark in first), usual)
-    (_, header), *below = _cells(text, path, delimiter)
+    (_, header), *below = _cells(text, path, delimiter_of(text, usual))
     lines = [cells for _, cells in below]
     names = [name.strip() for name in header]
     if len(names) > MOST_COLUMNS:
@@ -89,6 +90,18 @@ def _table(text: str, path: Path, usual: str) -> Found:
     notes = [] if all(names) else [f"{path.name}: a column without a name is left out"]
     records = [{name: cells[i] for name, cells in columns.items()} for i in range(len(lines))]
     return records, [number for number, _ in below], notes
+
+
+def delimiter_of(text: str, usual: str) -> str:
+    """What parts the columns of a delimited text, by its first line.
+
+    Args:
+        text: Begins with the header.
+        usual: What it is where nothing else is found.
+    """
+    # Where a comma is the decimal sign, spreadsheets part the columns of a .csv by semicolons.
+    first = text.lstrip().partition("\n")[0]
+    return next((mark for mark in (usual, ";", "\t") if mark in first), usual)
 
 
 def _cells(text: str, path: Path, delimiter: str) -> list[tuple[int, list[str]]]:

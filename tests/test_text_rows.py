@@ -69,10 +69,10 @@ def test_a_cell_that_no_prompt_can_take_is_refused(
 
 def test_a_file_is_read_no_further_than_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_rows, "MOST_BYTES", 10_000_000)
-    with (tmp_path / "a.csv").open("wb") as file:
+    with (tmp_path / "a.json").open("wb") as file:
         file.truncate(10**12)  # a hole: no disk is used
     with pytest.raises(DataError, match="more than 10 MB"):
-        load_rows("a.csv", base=tmp_path)
+        load_rows("a.json", base=tmp_path)
 
 
 @pytest.mark.parametrize(

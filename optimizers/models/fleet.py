@@ -16,6 +16,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 REST = 5.0
 """Seconds for which a server that failed is left alone, if another one is there."""
 
+
 @lru_cache(maxsize=64)
 def _router(model: str, addresses: tuple[str, ...], timeout: float, text: bool) -> Any:
     """The router of a fleet: one for the process, as it must know of all calls that are under way."""
