@@ -135,7 +135,8 @@ def models(
         for name, entry in CATALOGUE.items()
     ]
     if as_json:
-        print(json.dumps(rows, indent=2))
+        kinds = [{"quantization": entry.quantization} for entry in CATALOGUE.values()]
+        print(json.dumps([row | kind for row, kind in zip(rows, kinds, strict=True)], indent=2))
     else:
         console.show_rows(rows)
 

@@ -41,12 +41,13 @@ def pulling(what: str) -> Iterator[Callable[[int, int], None]]:
 def pull_weights(models: Sequence[Model]) -> None:
     """Pull the weights that are lacking, with their licence and progress shown."""
     from optimizers.assets import fetch, licence_notice
-    from optimizers.models.catalogue import CATALOGUE, pulled
+    from optimizers.models.catalogue import entry_of, pulled
 
     for model in models:
-        if model.name not in CATALOGUE:
+        entry = entry_of(model.name)
+        if entry is None:
             continue
-        asset = CATALOGUE[model.name].asset
+        asset = entry.asset
         if notice := licence_notice(asset):
             say(notice)
         if not pulled(model.name):

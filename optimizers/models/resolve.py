@@ -12,6 +12,7 @@ from optimizers.errors import ModelError
 from optimizers.models.keys import key_variables
 from optimizers.models.model import ACCEPTABLE, LOCAL_PREFIX, Engine, Kind, Model
 from optimizers.models.pricing import BY_SIZE, DeclaredPrice, price_of
+from optimizers.models.quantized import PINNED_BITS, check_quantization
 from optimizers.models.reasoning import EFFORTS, USUAL_EFFORTS, known_efforts, leaves_sampling_open
 from optimizers.secrets import scrubbed
 
@@ -52,7 +53,8 @@ def model(
     """Declare a model.
 
     Args:
-        name: ``local/NAME``, ``local//path/to/file.gguf``, or a DSPy/LiteLLM model string.
+        name: ``local/NAME`` or ``local/NAME@q8_0``, ``local//path/to/file.gguf``, or a DSPy/LiteLLM model
+            string.
         kind: ``base``, ``instruct`` or ``chat``; chat for models over HTTP if left out.
         size: Billions of parameters.
         price: (input, output) in US dollars per million tokens, or ``"by-size"``.
@@ -223,10 +225,15 @@ def _local(
 ) -> Model:
     from optimizers.models.catalogue import CATALOGUE
 
-    known = CATALOGUE.get(name)
+    base, _, quantization = name.partition("@")
+    known = CATALOGUE.get(base)
+    if known is not None and quantization == known.quantization:
+        name, quantization = base, ""
+    if known is not None and quantization:
+        check_quantization(name, quantization, known.quantization)
     rest = name.removeprefix(LOCAL_PREFIX)
     if known is None and not (rest.startswith(("/", ".", "~")) or rest.endswith(".gguf")):
-        close = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.6)
+        close = difflib.get_close_matches(base, CATALOGUE, n=1, cutoff=0.6)
         meant = f"did you mean {close[0]}? " if close else ""
         raise ModelError(
             "There is no local model of this name.",
@@ -239,11 +246,14 @@ def _local(
         )
     kind = kind or (known.kind if known else _guessed_kind(name))
     size = size or (known.size if known else _size_in(name))
+    share = PINNED_BITS[quantization] / PINNED_BITS[known.quantization] if known and quantization else 1.0
     return Model(
         name=name,
         kind=kind,
         size=size,
-        price=price_of(name, size=size, declared=price),
+        quantization=quantization or (known.quantization if known else _quantization_in(name)),
+        weights=round(known.asset.bytes * share) if known else Path(rest).expanduser().stat().st_size,
+        price=price_of(name, size=size, declared=price, share=share),
         engine="llama",
         context=context or LOCAL_CONTEXT,
         concurrency=concurrency or LOCAL_CONCURRENCY,
@@ -268,6 +278,14 @@ def _guessed_kind(name: str) -> Kind:
         where=name,
         fix='declare it: model("local//path", kind="base"), or instruct, or chat',
     )
+
+
+def _quantization_in(name: str) -> str | None:
+    """How a file is quantized, from a part of its name such as ``Q4_K_M`` or ``f16``."""
+    found = re.search(
+        r"(?<![a-z0-9])(i?q\d(?:_[a-z0-9]+)*|b?f16|f32|mxfp4)(?![a-z0-9])", Path(name).stem.lower()
+    )
+    return found[1] if found else None
 
 
 def _size_in(name: str) -> float | None:

@@ -32,6 +32,7 @@ class Measured(Record):
         dev: Quality on dev.
         test: Quality on the sealed test, where it was tested.
         cost: Mean serving cost of a rollout, US dollars.
+        latency: Median seconds of a rollout.
     """
 
     candidate: str
@@ -41,6 +42,7 @@ class Measured(Record):
     dev: Estimate
     test: Estimate | None
     cost: float
+    latency: float
 
     @classmethod
     def of(cls, point: Point) -> Measured:
@@ -53,6 +55,7 @@ class Measured(Record):
             dev=point.dev,
             test=point.test if point.test and point.test.n else None,
             cost=point.cost,
+            latency=point.latency,
         )
 
 

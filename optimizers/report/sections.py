@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from optimizers.frontier.report import Amount, Estimate
+from optimizers.models.model import Model
 from optimizers.report.advice_sections import advice_lines
 from optimizers.report.failure_sections import failures, shown_error
 from optimizers.report.findings import Gap, Measured, ModelResult, Shrinkage, StudyReport
@@ -62,17 +63,25 @@ def _asked(report: StudyReport) -> Iterable[str]:
         ]
     )
     yield table(
-        ("model", "kind", "size", "USD per million tokens, in / out"),
+        ("model", "kind", "size", "weights", "USD per million tokens, in / out"),
         (
             (
                 escape(model.name),
                 model.kind,
                 f"{model.size:g} B" if model.size else "unknown",
+                _weights(model),
                 f"{model.price.input:g} / {model.price.output:g}",
             )
             for model in asked.models
         ),
     )
+
+
+def _weights(model: Model) -> str:
+    """Memory that a model's weights take, and how they are quantized, where it runs in the process."""
+    if model.weights is None:
+        return ""
+    return f"{model.weights / 1e6:,.0f} MB" + (f", {model.quantization}" if model.quantization else "")
 
 
 def _tried(report: StudyReport) -> Iterable[str]:
@@ -109,6 +118,7 @@ def _found(report: StudyReport) -> Iterable[str]:
             escape(row.point.label),
             score(row.point.test),
             f"{1000 * row.point.cost:.5f}",
+            f"{row.point.latency:.2f}",
             "is the reference's best"
             if "reference" in row.point.roles
             else f"{row.comparison.verdict}, {row.comparison.cost_ratio:.0%} of its cost"
@@ -117,7 +127,11 @@ def _found(report: StudyReport) -> Iterable[str]:
         )
         for number, row in enumerate(report.frontier, start=1)
     ]
-    yield table(("", "model", "test", "USD / 1,000", "beside the reference's best"), shown, numbers=[0, 3])
+    yield table(
+        ("", "model", "test", "USD / 1,000", "seconds", "beside the reference's best"),
+        shown,
+        numbers=[0, 3, 4],
+    )
     yield bullets(
         f"Point {number}, {code(row.point.candidate)}: {escape(row.point.summary)}"
         for number, row in enumerate(report.frontier, start=1)

@@ -18,8 +18,9 @@ from optimizers.records.rows import Objective, SplitSizes, StudyManifest
 if TYPE_CHECKING:
     from optimizers.task import LoadedTask
 
-OF_THE_SERVERS = frozenset({"replicas", "rpm", "tpm"})
-"""What may change of a model while a study runs: how many servers there are, and how fast they are asked."""
+UNCOMPARED = frozenset({"replicas", "rpm", "tpm", "quantization", "weights"})
+"""What may change of a model while a study runs: its servers and how fast they are asked; and what follows
+from its name, and was not always on record."""
 
 VERSIONED = ("prompt-parity", "dspy", "optuna", "litellm", "mlflow", "xllamacpp")
 
@@ -157,7 +158,7 @@ def differences(
         if name not in then or name not in now:
             pairs[f"the model {name}"] = ("there", "absent") if name in then else ("absent", "there")
             continue
-        for part in (one for one in type(then[name]).model_fields if one not in OF_THE_SERVERS):
+        for part in (one for one in type(then[name]).model_fields if one not in UNCOMPARED):
             pairs[f"the {part} of {name}"] = (_plain(then[name], part), _plain(now[name], part))
     return [f"{what} ({old} then, {new} now)" for what, (old, new) in pairs.items() if old != new]
 
