@@ -172,9 +172,14 @@ class Crew:
             _clear(connection, [self.id])
 
     def lead(self) -> bool:
-        """Take the lead where nobody holds it; returns whether this process leads."""
+        """Take the lead where nobody holds it; returns whether this process leads.
+
+        What an earlier leader posted and nobody began is taken back: the new one may choose otherwise.
+        """
+        taken = insert(leads).on_conflict_do_nothing().returning(leads.c.study)
         with self._begin() as connection:
-            connection.execute(insert(leads).on_conflict_do_nothing(), {"study": STUDY, "worker": self.id})
+            if connection.execute(taken, {"study": STUDY, "worker": self.id}).scalar() is not None:
+                connection.execute(sa.delete(jobs).where(jobs.c.state == "waiting"))
             return connection.execute(sa.select(leads.c.worker)).scalar() == self.id
 
     def leads(self) -> bool:

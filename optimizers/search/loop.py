@@ -314,10 +314,10 @@ class Search:
         """What a candidate scores on a block, or that the budget does not cover it."""
         try:
             block = self.blocks[number]
-            beside = [made for one in block if (made := self.perturbed.get(example_id(one))) is not None]
             found = self.measurer.measure(standing.candidate, block, "dev")
-            if not beside:
+            if not self.perturbed:
                 return Block.of(found)
+            beside = [self.perturbed[name] for name in map(example_id, block) if name in self.perturbed]
             return Block.of(found, self.measurer.measure(standing.candidate, beside, "perturbed"))
         except BudgetSpent as spent:
             return spent

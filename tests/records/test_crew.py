@@ -105,14 +105,16 @@ def test_what_the_dead_held_is_free_again(join: Join, ledger: Ledger) -> None:
     assert alive.lead()
     assert not dead.leads()
     assert alive.members() == ["two"]
-    assert [job.id for job in alive.take({"small": 9})] == numbers
+    assert alive.take({"small": 9}) == []  # who leads now says anew what is to be run
+    again = alive.post(jobs(2))
+    assert [job.id for job in alive.take({"small": 9})] == again
     assert [one.state for one in ledger.calls()] == ["lost"]
     # Had it only stalled: what it says of its call comes too late, and its jobs are another's.
     assert isinstance(lost, int)
     dead.settle(lost, Use(1, 100, 0.5), Use(1, 10, 0.1), state="finished")
     dead.end(numbers[0])
     assert alive.used() == Use(1, 100, 0.5)
-    assert alive.ended(numbers) == {}
+    assert alive.ended(again) == {}
 
 
 def test_who_shows_signs_of_life_keeps_what_it_holds(join: Join) -> None:
@@ -169,3 +171,29 @@ def test_a_settled_call_is_written_as_it_ended(join: Join, ledger: Ledger) -> No
     assert (written.state, written.prompt_tokens, written.cost) == ("finished", 40, 0.2)
     assert written.ended is not None
     assert crew.used() == crew.booked() == Use(1, 42, pytest.approx(0.2))
+
+
+def test_a_new_leader_takes_back_what_the_last_one_left_waiting(join: Join) -> None:
+    one, two = join(), join("two")
+    assert one.lead()
+    one.post(jobs(5))
+    begun = two.take({"small": 2})
+    assert one.lead()  # it leads already: nothing of its own is lost
+    assert len(two.take({"small": 1})) == 1
+    one.leave()
+    assert two.lead()
+    assert two.take({"small": 9}) == []
+    two.end(begun[0].id or 0)
+    assert two.ended([begun[0].id or 0]) == {begun[0].id: None}
+
+
+def test_what_a_dead_helper_held_is_run_by_another(join: Join) -> None:
+    leader, dead = join(), join("two")
+    assert leader.lead()
+    numbers = leader.post(jobs(2))
+    dead.take({"small": 2})
+    for _ in range(3):
+        time.sleep(0.3)
+        leader.beat()
+    assert leader.lead()
+    assert [job.id for job in leader.take({"small": 9})] == numbers
