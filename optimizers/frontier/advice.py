@@ -21,6 +21,9 @@ LIKELIER = 0.2
 WORTH, LEAST_WORTH = 0.5, 0.005
 """Expected gain that is worth as much search again: a share of the margin, and at least so much."""
 
+AFTER = frozenset({"test", "robustness"})
+"""Phases whose calls are no search."""
+
 
 class Outlook(BaseModel):
     """What as much search again is expected to bring one model.
@@ -265,7 +268,7 @@ def _again(report: FrontierReport) -> tuple[float, float]:
     """Calls and US dollars of what came before the test, about."""
     if report.spend is None or not report.spend.total.calls:
         return 0.0, 0.0
-    calls = sum(count for phase, count in report.spend.by_phase.items() if phase != "test")
+    calls = sum(count for phase, count in report.spend.by_phase.items() if phase not in AFTER)
     return float(calls), report.spend.total.dollars * calls / report.spend.total.calls
 
 
