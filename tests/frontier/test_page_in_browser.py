@@ -19,12 +19,15 @@ import pytest
 from optimizers.candidate import Candidate, Nearest, PredictorPrompt
 from optimizers.frontier.page import Detail, LabelScore, Message, SampleError, Sent, write_page
 from optimizers.frontier.report import (
+    Attack,
     Comparison,
+    Drop,
     Effect,
     Estimate,
     FrontierReport,
     Importance,
     Point,
+    Robustness,
     Suspect,
 )
 from optimizers.frontier.selection import Optimism
@@ -219,6 +222,15 @@ def study(said: str = "plain") -> FrontierReport:
         optimism=Optimism(optimism=0.02, candidates=5, examples=50),
         suspects=(suspect,),
         importance=(importance,),
+        robustness=tuple(stands(one.candidate.id, said) for one in points if "frontier" in one.roles),
+    )
+
+
+def stands(candidate: str, said: str) -> Robustness:
+    drop = Drop(rule=said, clean=0.9, drop=0.125, low=0.05, high=0.2, n=30)
+    attack = Attack(rule=f"{said} in review", success=around(0.25, 0.1, 28), drop=drop)
+    return Robustness(
+        candidate=candidate, perturbed=drop, rules=(drop,), attacked=attack, injections=(attack,)
     )
 
 
@@ -417,3 +429,15 @@ def test_a_free_point_and_one_far_below_have_a_place(browser: Browser, tmp_path:
         "(document.querySelector('#chart svg').getBoundingClientRect())"
     )
     assert all(area[0] <= x <= area[2] and area[1] <= y <= area[3] for x, y in places)
+
+
+def test_what_prompts_stand_is_shown_for_each_change(browser: Browser, tmp_path: Path) -> None:
+    opened(browser, tmp_path)
+    browser.run("document.querySelector('#stands summary').click()")
+    shown = browser.text("#stands")
+    assert shown.count("\u22120.125") >= 2
+    assert "0.250" in shown
+    assert "plain in review, succeeds" in shown
+    write_page(study().model_copy(update={"robustness": ()}), tmp_path / "frontier.html", {}, CURVE)
+    browser.open(tmp_path / "frontier.html")
+    assert browser.run("document.getElementById('stands').hidden")
