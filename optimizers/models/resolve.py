@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from optimizers.errors import ModelError
-from optimizers.models.keys import key_variables
-from optimizers.models.model import ACCEPTABLE, LOCAL_PREFIX, Engine, Kind, Model
+from optimizers.models.keys import address_of, key_variables
+from optimizers.models.model import ACCEPTABLE, CONTINUING, LOCAL_PREFIX, Engine, Kind, Model
 from optimizers.models.pricing import BY_SIZE, DeclaredPrice, price_of
 from optimizers.models.reasoning import EFFORTS, USUAL_EFFORTS, known_efforts, leaves_sampling_open
 from optimizers.secrets import scrubbed
@@ -86,11 +86,21 @@ def model(
         local = f"{LOCAL_PREFIX}{name}"
         fix = f"write {local}" if local in CATALOGUE else f"for example openai/{name}"
         raise ModelError("A model needs its provider in front.", where=name, fix=fix)
+    if api_base is not None and name.startswith(("ollama/", "ollama_chat/")) and engine == "auto":
+        engine = "lm15"  # the two engines want different addresses of Ollama
+    api_base = address_of(name, api_base)
     if api_base is not None and scrubbed(api_base) != api_base:
         raise ModelError(
             "The address of the model holds a key or a password, and studies keep no keys.",
             where=f"{name}: api_base {api_base}",
             fix=f"leave it out of the address, and set {key_variables(name)[0]} in the environment",
+        )
+    provider = name.partition("/")[0]
+    if kind == "base" and provider not in CONTINUING:
+        raise ModelError(
+            f"{provider} has no endpoint that continues text as it stands, which a base model needs.",
+            where=name,
+            fix="declare another kind, or name it openai/NAME with the api_base of a server of OpenAI's kind",
         )
     accepted, efforts = _beyond_the_usual(name, kind, accepts, reasoning_efforts)
     samples = kind == "base" or leaves_sampling_open(name)

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Self
 
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
+from optimizers.models.keys import key_variables
+
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 
@@ -50,14 +52,16 @@ class TextCompletionEngine:
             "repetition_penalty": extensions.get("repetition_penalty"),
         }
         provider, _, name = self.model.partition("/")
-        model = f"text-completion-openai/{name}" if provider == "openai" else self.model
+        # LiteLLM knows LM Studio's as a server of conversations alone.
+        as_openai = provider in ("openai", "lm_studio")
+        model = f"text-completion-openai/{name}" if as_openai else self.model
         with litellm_errors(model=self.model, provider=provider):
             reply = litellm.text_completion(
                 model=model,
                 prompt=request.messages[0].text or "",
                 api_base=self.api_base,
                 # Servers on one's own machine ask for no key, but the client insists on one.
-                api_key=os.environ.get(f"{provider.upper()}_API_KEY", "none"),
+                api_key=next(filter(None, map(os.environ.get, key_variables(self.model))), "none"),
                 timeout=self.timeout,
                 num_retries=0,
                 max_retries=0,
@@ -85,10 +89,15 @@ class TextCompletionEngine:
 def _response(reply: Any, model: str) -> Response:
     choice = reply.choices[0]
     usage = reply.usage
+    details = getattr(usage, "prompt_tokens_details", None)
     return Response(
         id=reply.id or None,
         model=model,
         message=Message.assistant(choice.text or ""),
         finish_reason="length" if choice.finish_reason == "length" else "stop",
-        usage=Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens),
+        usage=Usage(
+            input_tokens=usage.prompt_tokens,
+            output_tokens=usage.completion_tokens,
+            cache_read_tokens=getattr(details, "cached_tokens", None),
+        ),
     )
