@@ -41,6 +41,16 @@ OWN_ADDRESS = {
 Without an address LiteLLM would send what they are asked to OpenAI."""
 
 
+PLACES = {
+    "azure": ("AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_RESOURCE"),
+    "bedrock": ("AWS_REGION", "AWS_REGION_NAME", "AWS_DEFAULT_REGION"),
+}
+"""Variables of which one says where a provider's models are served, for those that have no one address."""
+
+OPENAI_KIND = OLLAMA | OWN_ADDRESS.keys() | {"openai"}
+"""Providers whose servers list their models as OpenAI's does, and take a key as it does."""
+
+
 def address_of(name: str, declared: str | None) -> str | None:
     """Where a model over HTTP is reached; None where that is the engine's to know.
 

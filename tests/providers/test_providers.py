@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from fakes import Classify, sentiment_dataset, sentiment_matches
+from providers.answers import chat_answer, refusal, text_answer
+from providers.errors import WAIT
 from providers.server import Asked, Provider, Reply
-from providers.wire import LIMIT, TEMPERATURE, TOP_P, WAIT, WIRES, Wire, chat_answer, refusal, text_answer
+from providers.wire import LIMIT, TEMPERATURE, TOP_P, WIRES, Wire
 
 from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.compiled import compile_candidate
