@@ -142,6 +142,8 @@ def test_a_request_is_what_the_provider_documents(provider: Provider, wire: Wire
         assert fnmatch.fnmatchcase(asked.headers[name], value), asked.headers[name]
     assert {path: at(asked.body, path) for path in wire.body} == wire.body
     assert not names_in(asked.body) & set(wire.never)
+    assert ("seed" in names_in(asked.body)) != ("seed" in wire.never)
+    assert secret_of(wire) not in (asked.path, *asked.query.values())
     assert EXAMPLE.review in json.dumps(asked.body)
 
 
@@ -267,6 +269,8 @@ def test_a_base_model_continues_exactly_the_text(
     assert (asked.host, asked.path) == address
     assert asked.body["prompt"].endswith(f"Review: {EXAMPLE.review}\nSentiment:")
     assert asked.body["max_tokens"] == LIMIT
+    assert "\n" in "".join(asked.body["stop"])
+    assert isinstance(asked.body["seed"], int)
     assert "messages" not in asked.body
     wants_key = needs_key(model(name, price=(0.1, 0.2), **declared)) or name.startswith("openai/")
     assert asked.headers["authorization"] == f"Bearer {'canary-of-base' if wants_key else 'none'}"

@@ -250,6 +250,13 @@ WIRES: list[Wire] = [
         },
         **_AZURE_LISTED,
     ),
+    Wire(
+        name="azure-lm15-other-key",
+        engine="auto",
+        environ={"AZURE_API_KEY": "canary-of-azure", "AZURE_OPENAI_ENDPOINT": "https://our.openai.azure.com"},
+        address=("our.openai.azure.com", "/openai/v1/chat/completions"),
+        **{**_AZURE, "errors": {}},
+    ),
     *_both("anthropic", _ANTHROPIC),
     *_both("gemini", _GEMINI),
     Wire(
@@ -297,8 +304,39 @@ WIRES: list[Wire] = [
             "errors": OWN_OLLAMA_ERRORS,
         },
     ),
+    *(
+        Wire(
+            name=f"ollama-at-{address}",
+            engine="auto",
+            **{
+                **_OLLAMA,
+                "environ": {"OLLAMA_API_KEY": "canary-of-ollama"},
+                "keys": ("OLLAMA_API_KEY",),
+                "auth": {"authorization": "Bearer canary-of-ollama"},
+                "address": ("10.0.0.7:11434", "/v1/chat/completions"),
+                "settings": {"price": (0.08, 0.32), "api_base": f"http://10.0.0.7:11434{address}"},
+                "errors": {},
+            },
+        )
+        for address in ("", "/v1")
+    ),
     *_own_server("ollama", "llama3.1:8b", 11434, _OLLAMA),
     *_both("vllm", _VLLM),
+    Wire(
+        name="vllm-elsewhere",
+        engine="lm15",
+        **{
+            **_VLLM,
+            "environ": {
+                "HOSTED_VLLM_API_KEY": "canary-of-vllm",
+                "HOSTED_VLLM_API_BASE": "http://10.0.0.7:8000/v1",
+            },
+            "keys": ("HOSTED_VLLM_API_KEY",),
+            "auth": {"authorization": "Bearer canary-of-vllm"},
+            "address": ("10.0.0.7:8000", "/v1/chat/completions"),
+            "errors": {},
+        },
+    ),
     *_own_server("vllm", "Qwen/Qwen2.5-7B-Instruct", 8000, _VLLM),
     *_own_server("llama.cpp", "weights", 8080, {**_VLLM, "errors": LLAMA_CPP_ERRORS}),
     Wire(name="lm-studio", engine="auto", **_LM_STUDIO),
