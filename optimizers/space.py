@@ -239,7 +239,8 @@ class SearchSpace:
         elif self.sampling and model.takes_temperature:
             settings["temperature"] = _pick(chooser, f"{prefix}.temperature", TEMPERATURES)
         if self.sampling and settings.get("temperature", 0) > 0:
-            known = [name for name, cut in TRUNCATIONS.items() if cut.keys() <= model.accepts | {"top_p"}]
+            taken = model.accepts | ({"top_p"} if model.takes_top_p else set())
+            known = [name for name, cut in TRUNCATIONS.items() if cut.keys() <= taken]
             settings |= TRUNCATIONS[_pick(chooser, f"{prefix}.truncation", known)]
         if (
             self.sampling

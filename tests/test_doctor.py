@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -425,6 +426,35 @@ def test_a_key_that_is_needed_and_one_that_is_not(monkeypatch: pytest.MonkeyPatc
     there = checked(project)
     assert [of(there, f"key of {name}").level for name in names] == ["ok", "ok", "ok"]
     assert of(there, "key of gemini/x").found == "GOOGLE_API_KEY is set"
+
+
+def test_where_a_provider_without_one_address_serves_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "AZURE_", "BEDROCK_")):
+            monkeypatch.delenv(name)
+    models = ", ".join(f'model("{name}", price=(1.0, 2.0))' for name in ("azure/x", "bedrock/x"))
+    lacking = checked(project, models)
+    assert of(lacking, "place of azure/x").fix.startswith("set AZURE_API_BASE")
+    assert of(lacking, "key of azure/x").fix == "set AZURE_API_KEY in the environment"
+    assert of(lacking, "place of bedrock/x").level == "warning"
+    assert "AWS_ACCESS_KEY_ID" in of(lacking, "key of bedrock/x").found
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://our.openai.azure.com")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    there = checked(project)
+    assert [of(there, f"place of {name}").level for name in ("azure/x", "bedrock/x")] == ["ok", "ok"]
+
+
+def test_a_server_of_ones_own_is_asked_where_it_listens(
+    monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    with answering(401) as server:
+        monkeypatch.setenv("LM_STUDIO_API_BASE", server.address)
+        monkeypatch.setenv("LM_STUDIO_API_KEY", CANARY)
+        found = of(checked(project, 'model("lm_studio/x", price=(1.0, 2.0))'), "server of lm_studio/x")
+    assert found.fix == "set LM_STUDIO_API_KEY to a key of this server"
+    assert server.asked == [("GET", "/v1/models", f"Bearer {CANARY}")]
 
 
 def test_the_context_of_a_listed_model(project: Path) -> None:

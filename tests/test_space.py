@@ -140,6 +140,14 @@ def test_chat_endpoints_are_never_sent_raw_text(task: LoadedTask) -> None:
     }
 
 
+def test_claude_is_never_drawn_a_top_p(task: LoadedTask) -> None:
+    for name, cuts in (("anthropic/claude-haiku-4-5", {1.0}), ("openai/x", {0.9, 1.0})):
+        remote = Model(name=name, kind="chat", price=LARGE.price)
+        space = search_space(replace(task, models=(remote,)))
+        drawn = [space.choose(Dice(seed)).sampling for seed in range(100)]
+        assert {sampling.top_p for sampling in drawn if sampling.temperature > 0} == cuts
+
+
 def test_demos_are_train_examples_balanced_over_labels(space: SearchSpace, task: LoadedTask) -> None:
     values = {"model": "local/small", "small.predict.demos": 4, "small.predict.balanced.draw": 2}
     demos = space.choose(FixedChoices(values)).predictors["predict"].demos

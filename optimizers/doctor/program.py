@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from optimizers.doctor.findings import Finding, Findings, attempt, checked
 from optimizers.doctor.machine import disk_for_weights, mb
-from optimizers.doctor.servers import Answer, ask, context_of, key_of, server_of
+from optimizers.doctor.servers import Answer, ask, context_of, key_of, place_of, server_of
+from optimizers.models.keys import OPENAI_KIND
 
 if TYPE_CHECKING:
     from optimizers.models.model import Model
@@ -75,9 +76,10 @@ def _model(model: Model, asked: Callable[[str, str], Answer]) -> Findings:
         return
     variable, key = key_of(model)
     yield key
+    yield from place_of(model)
     answer: Answer = ""
-    if model.api_base is not None:
-        sent = variable if key.level == "ok" and model.name.startswith("openai/") else ""
+    if model.api_base is not None and model.name.partition("/")[0] in OPENAI_KIND:
+        sent = variable if key.level == "ok" else ""
         answer = asked(model.api_base, sent)
         yield server_of(model, answer, sent)
     yield context_of(model, answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from optimizers.doctor.findings import DISTRIBUTION, Finding
-from optimizers.models.keys import key_variables, needs_key
+from optimizers.models.keys import PLACES, key_variables, needs_key
 from optimizers.secrets import shown
 
 if TYPE_CHECKING:
@@ -41,6 +41,23 @@ def key_of(model: Model) -> tuple[str, Finding]:
     return "", Finding(
         check, "problem" if needed else "ok", said if needed else f"{said}: may not be needed", fix
     )
+
+
+def place_of(model: Model) -> Iterator[Finding]:
+    """Whether it is said where the models of a provider without one address are served."""
+    provider = model.name.partition("/")[0]
+    if provider not in PLACES or model.api_base is not None:
+        return
+    names, check = PLACES[provider], f"place of {model.name}"
+    held = next((name for name in names if os.environ.get(name)), None)
+    if held is not None:
+        yield Finding(check, "ok", f"{held} is set")
+    elif provider == "azure":
+        fix = f"set {names[0]} to the address of your resource, or declare api_base="
+        yield Finding(check, "problem", f"{' or '.join(names)} is not set", fix)
+    else:
+        said = f"{' or '.join(names)} is not set: the AWS configuration's region is asked, else us-west-2"
+        yield Finding(check, "warning", said, f"set {names[0]}")
 
 
 Answer = Mapping[str, int | None] | int | str
@@ -92,9 +109,11 @@ def server_of(model: Model, answer: Answer, sent: str) -> Finding:
     check, where = f"server of {model.name}", shown(model.api_base or "")
     if isinstance(answer, str):
         return Finding(check, "problem", f"{where}: {answer}", "start the server, or correct api_base")
-    if isinstance(answer, int) and answer in (401, 403) and model.name.startswith("openai/"):
+    if isinstance(answer, int) and answer in (401, 403):
         said = f"{where} refuses the key in {sent}" if sent else f"{where} asks for a key"
-        return Finding(check, "problem", said, f"set {sent or 'OPENAI_API_KEY'} to a key of this server")
+        return Finding(
+            check, "problem", said, f"set {sent or key_variables(model.name)[0]} to a key of this server"
+        )
     if isinstance(answer, int):
         fix = "make sure that api_base is right: it often ends with /v1"
         said = f"{where} answers, with status {answer} and no list of models"

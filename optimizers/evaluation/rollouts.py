@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 import traceback
 from collections import defaultdict
@@ -69,6 +70,8 @@ _FAILURES: tuple[tuple[type[Exception], Failure], ...] = (
 )
 
 _MESSAGE_LIMIT = 500
+
+_PREFIX = re.compile(r"^\[[^\]]*\] (?:(?:litellm\.)?\w*(?:Error|Exception)(?: \w+Error)?(?:: | - ))*")
 
 
 def compiled_for(task: LoadedTask, candidate: Candidate, *, relabelled: bool) -> CompiledProgram:
@@ -240,18 +243,28 @@ def _used(meter: Meter) -> tuple[int, int, int, float]:
 def _refused(model: Model, problem: Exception) -> EngineError:
     """What to say where every call would be refused: the provider's first words, and where a key goes."""
     names = key_variables(model.name)
-    lacking = isinstance(problem, (LMAuthError, LMConfigurationError)) and needs_key(model)
-    lacking = lacking and not any(os.environ.get(name) for name in names)
-    said = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
-    what = f"{' or '.join(names)} is not set" if lacking else said
-    do = (
-        f"set {names[0]} in the environment" if lacking else "see to the key, the credit and the model's name"
-    )
+    held = next((name for name in names if os.environ.get(name)), None)
+    if held is None and needs_key(model) and isinstance(problem, (LMAuthError, LMConfigurationError)):
+        what, do = f"{' or '.join(names)} is not set", f"set {names[0]} in the environment"
+    else:
+        # What comes before are names of classes and of the model, which stands below.
+        said = _PREFIX.sub("", str(problem).strip()) or type(problem).__name__
+        what, do = said.splitlines()[0], _remedy(problem, held or names[0])
     return EngineError(
         f"The model refuses every call: {what}",
         where=model.name,
         fix=f"{do}, then run the same command again; optimize doctor PROGRAM checks keys",
     )
+
+
+def _remedy(problem: Exception, variable: str) -> str:
+    if isinstance(problem, LMAuthError):
+        return f"set {variable} to a key that is valid for this model"
+    if isinstance(problem, LMBillingError):
+        return "see to the credit of the account"
+    if isinstance(problem, LMUnsupportedModelError):
+        return "correct the model's name, or have the account or the server offer it"
+    return "correct the model's name or its settings"
 
 
 def _judged(

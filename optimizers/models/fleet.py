@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from dspy.lm15 import RateLimitError, Request, Response, response_to_events
 
+from optimizers.models.keys import OLLAMA, key_variables
 from optimizers.models.text_completion import text_options, text_response, wire_name
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -22,15 +23,17 @@ def _router(model: str, addresses: tuple[str, ...], timeout: float, text: bool) 
     """The router of a fleet: one for the process, as it must know of all calls that are under way."""
     from litellm import Router
 
-    provider = model.partition("/")[0]
+    provider, _, short = model.partition("/")
+    # Ollama's servers are given by their address of OpenAI's kind.
+    served = f"openai/{short}" if provider in OLLAMA else model
     # Servers on one's own machine ask for no key, but the clients insist on one.
-    key = os.environ.get(f"{provider.upper()}_API_KEY", "none")
+    key = next(filter(None, map(os.environ.get, key_variables(model))), "none")
     return Router(
         model_list=[
             {
                 "model_name": model,
                 "litellm_params": {
-                    "model": model,
+                    "model": served,
                     "api_base": address,
                     "api_key": key,
                     "timeout": timeout,
@@ -91,6 +94,8 @@ class FleetEngine:
             reply = router.text_completion(model=name, prompt=prompt, **text_options(request))
             return text_response(reply, request.model)
         sent = request_kwargs(request, "chat")
+        if "max_completion_tokens" in sent:  # some servers of one's own pass over the newer name
+            sent["max_tokens"] = sent.pop("max_completion_tokens")
         if request.config.top_k is not None:
             sent["top_k"] = request.config.top_k
         router = _router(self.model, self.addresses, self.timeout, False)

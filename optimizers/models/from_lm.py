@@ -8,6 +8,7 @@ from typing import Any
 import dspy
 
 from optimizers.errors import ModelError
+from optimizers.models.keys import key_variables
 from optimizers.models.lm import MeteredLM
 from optimizers.models.model import ACCEPTABLE, Kind, Model
 from optimizers.models.reasoning import known_efforts
@@ -43,12 +44,12 @@ def model_of(lm: dspy.LM) -> Model:
     if foreign:
         what = f"The language model has settings that a study cannot record: {', '.join(foreign)}."
         raise ModelError(what, where=where, fix=f"leave them out, or {declare}")
-    variable = f"{where.partition('/')[0].upper()}_API_KEY"
-    if "api_key" in settings and settings["api_key"] != os.environ.get(variable):
+    variables = key_variables(where)
+    if "api_key" in settings and settings["api_key"] not in map(os.environ.get, variables):
         raise ModelError(
             "The language model has an API key of its own, and studies keep no keys.",
             where=where,
-            fix=f"set {variable} in the environment to it",
+            fix=f"set {variables[0]} in the environment to it",
         )
     kind: Kind = "base" if lm.model_type == "text" else "chat"
     engine: Any = lm.engine

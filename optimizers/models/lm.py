@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import dspy
 from dspy.clients import costs
-from dspy.lm15 import Request, Response, Usage
+from dspy.lm15 import Request, Response
 from dspy.utils.exceptions import (
     LMAuthError,
     LMBillingError,
@@ -30,8 +30,10 @@ from dspy.utils.exceptions import (
 from optimizers.candidate import Sampling
 from optimizers.errors import ModelError, ParityError
 from optimizers.models.fleet import FleetEngine
+from optimizers.models.keys import KEY_GIVEN, OLLAMA, key_variables
 from optimizers.models.llama import llama_engine
 from optimizers.models.model import ACCEPTABLE, DRAWN, Model
+from optimizers.models.problems import RefusalError, asked_to_wait, meant
 from optimizers.models.rate_limits import seconds_to_wait
 from optimizers.models.text_completion import TextCompletionEngine
 
@@ -48,8 +50,6 @@ THINKING_BESIDE = 32_768
 """Tokens that DSPy allows some of Anthropic's models for thinking beside the limit it is given, at most."""
 
 _METER = "parity_meter"
-_CACHE_APART = frozenset({"anthropic", "bedrock"})
-_REASONING_APART = frozenset({"gemini", "vertex_ai", "vertex", "xai"})
 
 _REFUSED = (LMRateLimitError, LMInvalidRequestError, LMAuthError, LMBillingError, LMConfigurationError)
 """Errors by which a server says that it did no work, or that come before anything is sent, such as a
@@ -127,28 +127,19 @@ class Meter:
             raise
         time.sleep(seconds)
 
-    def close(self, number: int, model: Model, calls: Sequence[Call]) -> None:
-        """Record an answered call, which may hold several completions."""
-        total = _sum(calls)
+    def close(self, number: int, model: Model, call: Call) -> None:
+        """Record an answered call."""
         with self._lock:
-            self.calls.append((model, total))
+            self.calls.append((model, call))
         if self.gate:
-            self.gate.close(number, total)
+            self.gate.close(number, call)
 
     def fail(self, number: int, error: BaseException) -> None:
         """Record a call without an answer."""
         if self.gate:
-            self.gate.fail(number, refused=isinstance(error, _REFUSED))
-
-
-def _sum(calls: Sequence[Call]) -> Call:
-    prompts, completions = [call.prompt for call in calls], [call.completion for call in calls]
-    known = calls and None not in prompts and None not in completions
-    return Call(
-        prompt=sum(p or 0 for p in prompts) if known else None,
-        cached=sum(call.cached for call in calls),
-        completion=sum(c or 0 for c in completions) if known else None,
-    )
+            # A reply that was filtered out after it was written came with no status of an error.
+            written = isinstance(error, RefusalError) and error.status is None
+            self.gate.fail(number, refused=isinstance(error, _REFUSED) and not written)
 
 
 @contextmanager
@@ -208,13 +199,15 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
             number, token = meter.open(self.served, *bound), _answers.set([])
             try:
                 reply = super().__call__(prompt, messages=messages, **kwargs)
-            except BaseException as error:
+            except BaseException as raised:
+                error = meant(raised)
                 meter.fail(number, error)
                 if not (left and _transient(error)):
-                    raise
+                    raise error from error.__cause__
                 time.sleep(_wait(error))
             else:
-                meter.close(number, self.served, _answers.get())
+                answered = _answers.get()
+                meter.close(number, self.served, answered[-1] if answered else Call(None, 0, None))
                 return reply
             finally:
                 _answers.reset(token)
@@ -229,13 +222,9 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
         if dspy.settings.get(_METER) is None:
             super().update_history(entry)
             return
-        answered = entry["response"]
-        if hasattr(answered, "choices"):
-            _answers.get().append(_listed_call(entry["usage"]))
-            return
-        responses = [answered] if isinstance(answered, Response) else answered
-        provider = self.model.partition("/")[0]
-        _answers.get().extend(_call(response.usage, provider) for response in responses)
+        # Of several completions, one without usage makes the call's unknown.
+        silent = any(None in (one.usage.input_tokens, one.usage.output_tokens) for one in _completions(entry))
+        _answers.get().append(_call({} if silent else entry["usage"]))
 
 
 def bounds(
@@ -248,7 +237,10 @@ def bounds(
     """
     config = prompt.config if isinstance(prompt, Request) else None
     effort = config.reasoning if config else kwargs.get("reasoning_effort", lm.kwargs.get("reasoning_effort"))
-    asked = config.max_tokens if config else kwargs.get("max_tokens", kwargs.get("max_completion_tokens"))
+    if config:
+        asked = config.max_tokens or (config.extensions or {}).get("max_tokens")
+    else:
+        asked = kwargs.get("max_tokens", kwargs.get("max_completion_tokens"))
     completion = asked or lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens")
     if completion and effort and lm.model.partition("/")[0] == "anthropic":
         completion += THINKING_BESIDE
@@ -274,23 +266,17 @@ def _transient(error: BaseException) -> bool:
 
 
 def _wait(error: BaseException) -> float:
-    asked = getattr(error, "retry_after", None)
-    return min(LONGEST_WAIT, asked if isinstance(asked, (int, float)) else 1.0)
+    asked = asked_to_wait(error)
+    return min(LONGEST_WAIT, 1.0 if asked is None else asked)
 
 
-def _call(usage: Usage, provider: str) -> Call:
-    """Usage in one convention: providers differ on whether totals hold cached and reasoning tokens."""
-    prompt, completion = usage.input_tokens, usage.output_tokens
-    cached = usage.cache_read_tokens or 0
-    if prompt is not None and provider in _CACHE_APART:
-        prompt += cached + (usage.cache_write_tokens or 0)
-    if completion is not None and provider in _REASONING_APART:
-        completion += usage.reasoning_tokens or 0
-    return Call(prompt=prompt, cached=cached, completion=completion)
+def _completions(entry: Mapping[str, Any]) -> Sequence[Response]:
+    answered = entry["response"]
+    return answered if isinstance(answered, tuple) else ()
 
 
-def _listed_call(usage: Mapping[str, Any]) -> Call:
-    """Usage as LiteLLM states it, whoever the provider: OpenAI's names, totals that hold everything."""
+def _call(usage: Mapping[str, Any]) -> Call:
+    """Usage as DSPy states it, whoever the provider and the engine: totals that hold everything."""
     details = usage.get("prompt_tokens_details") or {}
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else details.cached_tokens
     return Call(usage.get("prompt_tokens"), cached or 0, usage.get("completion_tokens"))
@@ -349,17 +335,30 @@ def call_settings(model: Model, sampling: Sampling) -> dict[str, Any]:
     thinks = effort not in (None, "none")
     room = model.reasoning_room if thinks or effort is None or not model.takes_temperature else 0
     settings: dict[str, Any] = {"max_tokens": sampling.max_tokens + room}
-    # Claude takes no temperature while it thinks.
+    # Claude takes no temperature while it thinks, and none beside a top_p since version 4.1.
     if model.takes_temperature and not (thinks and "claude" in model.name):
         settings["temperature"] = sampling.temperature
         if sampling.temperature > 0:
-            settings |= {"top_p": sampling.top_p} | {key: wanted[key] for key in DRAWN if key in wanted}
+            settings |= {key: wanted[key] for key in DRAWN if key in wanted}
+            if model.takes_top_p:
+                settings["top_p"] = sampling.top_p
     return settings | {key: value for key, value in wanted.items() if key not in DRAWN}
 
 
 def _connection(model: Model) -> dict[str, Any]:
-    if model.api_base is None:
+    provider, address = model.name.partition("/")[0], model.api_base
+    if address is None and provider not in KEY_GIVEN:
         return {}
-    key = f"{model.name.partition('/')[0].upper()}_API_KEY"
-    # Servers on one's own machine ask for no key, but the clients insist on one.
-    return {"api_base": model.api_base} | ({} if key in os.environ else {"api_key": "none"})
+    variable = next((name for name in key_variables(model.name) if os.environ.get(name)), None)
+    if variable is not None:
+        # What every engine finds by itself is left to it: a key that is not held cannot be repeated.
+        found = variable == f"{provider.upper()}_API_KEY" and provider not in KEY_GIVEN
+        key = {} if found else {"api_key": os.environ[variable]}
+    else:
+        # Servers on one's own machine ask for no key, but the clients insist on one.
+        key = {} if address is None else {"api_key": "none"}
+    if address is None:
+        return key
+    if provider in OLLAMA and model.engine == "litellm":
+        address = address.removesuffix("/v1")
+    return {"api_base": address} | key

@@ -27,6 +27,10 @@ ACCEPTABLE = (*DRAWN, "repetition_penalty", "reasoning_effort")
 LLAMA_ACCEPTS = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Those that llama.cpp takes."""
 
+CONTINUING = frozenset({"openai", "hosted_vllm", "lm_studio", "together_ai", "fireworks_ai"})
+"""Providers with an endpoint that takes text to continue as it stands. Of others LiteLLM would make a
+conversation of it, or the server would put a chat template around it."""
+
 REASONING_ROOM = 16_384
 """Tokens a reply may hold beside its limit where the model reasons. DSPy asks for 16,000 at least of
 OpenAI's models: a limit that reasoning has used up leaves no answer, and is paid for."""
@@ -120,6 +124,11 @@ class Model(BaseModel):
         if not self.takes_temperature:
             return REASONING_ROOM
         return min(REASONING_ROOM, self.context // 2) if self.reasoning_efforts else 0
+
+    @property
+    def takes_top_p(self) -> bool:
+        """Whether top_p may be sent beside a temperature: Claude takes one of the two since version 4.1."""
+        return "claude" not in self.name
 
     @property
     def is_local(self) -> bool:

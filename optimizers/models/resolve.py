@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from optimizers.errors import ModelError
-from optimizers.models.keys import key_variables
-from optimizers.models.model import ACCEPTABLE, LOCAL_PREFIX, Engine, Kind, Model
+from optimizers.models.keys import address_of, key_variables
+from optimizers.models.model import ACCEPTABLE, CONTINUING, LOCAL_PREFIX, Engine, Kind, Model
 from optimizers.models.pricing import BY_SIZE, DeclaredPrice, price_of
 from optimizers.models.quantized import PINNED_BITS, check_quantization
 from optimizers.models.reasoning import EFFORTS, USUAL_EFFORTS, known_efforts, leaves_sampling_open
@@ -95,8 +95,18 @@ def model(
         local = f"{LOCAL_PREFIX}{name}"
         fix = f"write {local}" if local in CATALOGUE else f"for example openai/{name}"
         raise ModelError("A model needs its provider in front.", where=name, fix=fix)
-    addresses = (api_base,) if isinstance(api_base, str) else tuple(api_base or ())
+    if api_base is not None and name.startswith(("ollama/", "ollama_chat/")) and engine == "auto":
+        engine = "lm15"  # the two engines want different addresses of Ollama
+    declared: list[str | None] = [api_base] if isinstance(api_base, str) else [*(api_base or ())]
+    addresses = tuple(filter(None, (address_of(name, one) for one in declared or [None])))
     _check_addresses(name, addresses, engine)
+    provider = name.partition("/")[0]
+    if kind == "base" and provider not in CONTINUING:
+        raise ModelError(
+            f"{provider} has no endpoint that continues text as it stands, which a base model needs.",
+            where=name,
+            fix="declare another kind, or name it openai/NAME with the api_base of a server of OpenAI's kind",
+        )
     accepted, efforts = _beyond_the_usual(name, kind, accepts, reasoning_efforts)
     samples = kind == "base" or leaves_sampling_open(name)
     return Model(
@@ -133,7 +143,7 @@ def _check_addresses(name: str, addresses: Sequence[str], engine: Engine) -> Non
             )
     if len(set(addresses)) < len(addresses):
         raise ModelError("One address is given twice.", where=name, fix="give each server once")
-    if len(addresses) > 1 and engine == "lm15":
+    if len(addresses) > 1 and engine == "lm15" and not name.startswith(("ollama/", "ollama_chat/")):
         what = "DSPy's native engine knows one address."
         raise ModelError(what, where=name, fix="leave engine out: several servers go through LiteLLM")
 

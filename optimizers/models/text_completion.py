@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Self
 
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
+from optimizers.models.keys import key_variables
+
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 
@@ -45,7 +47,7 @@ class TextCompletionEngine:
                 prompt=request.messages[0].text or "",
                 api_base=self.api_base,
                 # Servers on one's own machine ask for no key, but the client insists on one.
-                api_key=os.environ.get(f"{provider.upper()}_API_KEY", "none"),
+                api_key=next(filter(None, map(os.environ.get, key_variables(self.model))), "none"),
                 timeout=self.timeout,
                 num_retries=0,
                 max_retries=0,
@@ -73,7 +75,8 @@ class TextCompletionEngine:
 def wire_name(model: str) -> str:
     """How LiteLLM is told that a model's endpoint takes text to continue."""
     provider, _, name = model.partition("/")
-    return f"text-completion-openai/{name}" if provider == "openai" else model
+    # LiteLLM knows LM Studio's as a server of conversations alone.
+    return f"text-completion-openai/{name}" if provider in ("openai", "lm_studio") else model
 
 
 def text_options(request: Request) -> dict[str, Any]:
@@ -96,10 +99,15 @@ def text_response(reply: Any, model: str) -> Response:
     """A reply of LiteLLM's as DSPy's engines give it."""
     choice = reply.choices[0]
     usage = reply.usage
+    details = getattr(usage, "prompt_tokens_details", None)
     return Response(
         id=reply.id or None,
         model=model,
         message=Message.assistant(choice.text or ""),
         finish_reason="length" if choice.finish_reason == "length" else "stop",
-        usage=Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens),
+        usage=Usage(
+            input_tokens=usage.prompt_tokens,
+            output_tokens=usage.completion_tokens,
+            cache_read_tokens=getattr(details, "cached_tokens", None),
+        ),
     )

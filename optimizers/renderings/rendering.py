@@ -11,7 +11,8 @@ import asyncio
 import itertools
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +23,8 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimizers.errors import ModelError
 from optimizers.models.model import Kind
+from optimizers.models.problems import RefusalError
+from optimizers.models.wording import older_limit, takes_seed
 from optimizers.renderings.constraints import is_closed, without_lengths
 from optimizers.renderings.fields import format_value, label, one_line
 
@@ -173,11 +176,8 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
             ModelError: The engine cannot take this rendering, or a setting is unknown.
         """
         request, options = self._request(lm, lm_kwargs, signature, demos, inputs, abilities(lm))
-        try:
+        with self._noting_loss(signature, inputs):
             return [self._values(signature, lm(request, **options))]
-        except Exception as error:
-            self._lose(inputs, error)
-            raise
 
     async def acall(
         self,
@@ -189,14 +189,11 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
     ) -> list[dict[str, Any]]:
         """As calling the rendering, with ``await``."""
         request, options = self._request(lm, lm_kwargs, signature, demos, inputs, abilities(lm))
-        try:
+        with self._noting_loss(signature, inputs):
             answer = (
                 lm.acall(request, **options) if _awaits(lm) else asyncio.to_thread(lm, request, **options)
             )
             return [self._values(signature, await answer)]
-        except Exception as error:
-            self._lose(inputs, error)
-            raise
 
     def format(
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
@@ -253,20 +250,31 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
             )
         prompt = self.prompt(signature, demos, inputs)
         settings, options = _settings(lm, lm_kwargs)
-        if self.seed is not None and (settings.get("temperature") or 0) > 0:
+        if self.seed is not None and (settings.get("temperature") or 0) > 0 and takes_seed(lm):
             settings["seed"] = (self.seed + next(self._calls)) % SEEDS
         request = Request(
             model=lm.model,
             messages=tuple(_message(role, text) for role, text in prompt.messages),
             system=prompt.system or None,
-            config=_config(prompt, settings, able, own_top_k=_has_top_k(lm)),
+            config=_config(prompt, settings, able, beside=_beside(lm)),
         )
         return request, options
 
-    def _lose(self, inputs: Mapping[str, Any], error: Exception) -> None:
-        callers = dspy.settings.caller_modules or [None]
-        caller = callers[-1] if isinstance(callers[-1], dspy.Predict) else None
-        self.lost.append(LostCall(caller, inputs, error))
+    @contextmanager
+    def _noting_loss(self, signature: type[dspy.Signature], inputs: Mapping[str, Any]) -> Iterator[None]:
+        """Note a call that gives no values; a refusal is a reply without them."""
+        try:
+            yield
+        except Exception as error:
+            lost = error
+            if isinstance(error, RefusalError):
+                lost = AdapterParseError(self.name, signature, error.message, message="It was refused.")
+            callers = dspy.settings.caller_modules or [None]
+            caller = callers[-1] if isinstance(callers[-1], dspy.Predict) else None
+            self.lost.append(LostCall(caller, inputs, lost))
+            if lost is error:
+                raise
+            raise lost from error
 
     def _values(self, signature: type[dspy.Signature], response: Response) -> dict[str, Any]:
         if response.text is None:
@@ -319,17 +327,21 @@ def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return named if newer is None else {**named, "max_tokens": newer}
 
 
-def _has_top_k(lm: dspy.BaseLM) -> bool:
-    """Whether DSPy has a field for ``top_k`` on the way to this model; OpenAI's format has none."""
+def _beside(lm: dspy.BaseLM) -> tuple[str, ...]:
+    """Settings that go beside the others under their own name, as DSPy's field for them would not do.
+
+    OpenAI's format has none for ``top_k``; that for ``max_tokens`` becomes ``max_completion_tokens``.
+    """
     own_engine = not isinstance(getattr(lm, "engine", None), str)
-    return own_engine or lm.model.startswith(("anthropic/", "gemini/"))
+    has_top_k = own_engine or lm.model.startswith(("anthropic/", "gemini/"))
+    return (() if has_top_k else ("top_k",)) + (("max_tokens",) if older_limit(lm) else ())
 
 
-def _config(prompt: Prompt, settings: Mapping[str, Any], able: frozenset[str], *, own_top_k: bool) -> Config:
-    fields = {key: settings[key] for key in CONFIG_SETTINGS if key in settings}
-    extensions = {key: settings[key] for key in EXTENSIONS if key in settings}
-    if "top_k" in fields and not own_top_k:
-        extensions["top_k"] = fields.pop("top_k")
+def _config(
+    prompt: Prompt, settings: Mapping[str, Any], able: frozenset[str], *, beside: Sequence[str]
+) -> Config:
+    fields = {key: settings[key] for key in CONFIG_SETTINGS if key in settings and key not in beside}
+    extensions = {key: settings[key] for key in (*EXTENSIONS, *beside) if key in settings}
     if effort := settings.get("reasoning_effort"):
         fields["reasoning"] = Reasoning(effort="off" if effort == "none" else effort)
     if prompt.raw:

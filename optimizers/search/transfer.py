@@ -233,6 +233,8 @@ def _moved(serving: Serving, model: Model) -> Serving:
     refused = {name for name in ACCEPTABLE if name not in model.accepts}
     if sampling.reasoning_effort not in model.reasoning_efforts:
         refused.add("reasoning_effort")
+    if not model.takes_top_p:
+        refused.add("top_p")
     return Serving(
         model=model.name,
         rendering=serving.rendering if serving.rendering in legal else legal[0],
@@ -246,7 +248,8 @@ def _changes(serving: Serving, moved: Serving) -> list[str]:
     changes = []
     if moved.rendering != serving.rendering:
         changes.append(f"{moved.rendering} for {serving.rendering}")
-    lost = serving.sampling.model_dump().keys() - moved.sampling.model_dump().keys()
+    before, after = serving.sampling.model_dump(), moved.sampling.model_dump()
+    lost = [name for name, value in before.items() if after.get(name) != value]
     return changes + [f"no {name}" for name in sorted(lost)]
 
 

@@ -26,13 +26,16 @@ def address() -> str:
     return f"{server.listening_address}/v1"
 
 
-def run(rendering: str, **declared: Any) -> list[Any]:
+INSTRUCTION = "Say whether a review is positive or negative."
+
+
+def run(rendering: str, instruction: str = INSTRUCTION, **declared: Any) -> list[Any]:
     served = model("openai/smollm2", price=(0.1, 0.2), size=0.135, concurrency=2, **declared)
     candidate = Candidate(
         model=served.name,
         rendering=rendering,
         technique="direct",
-        predictors={"predict": PredictorPrompt(instruction="Say whether a review is positive or negative.")},
+        predictors={"predict": PredictorPrompt(instruction=instruction)},
         sampling=Sampling(max_tokens=60),
     )
     compiled = compile_candidate(Classify(), candidate, [served])
@@ -54,6 +57,18 @@ def test_a_base_model_is_sent_plain_text(address: str) -> None:
     assert [rollout.failure for rollout in rollouts] == [None] * 4, rollouts[0].error
     # The words of the instruction and one review: a chat template would add a dozen tokens more.
     assert all(rollout.prompt_tokens < 45 for rollout in rollouts)
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind", "rendering"),
+    [("lm15", "instruct", "turns"), ("litellm", "instruct", "turns"), ("auto", "base", "completion")],
+)
+def test_a_prompt_that_does_not_fit_is_no_wrong_answer(
+    address: str, engine: str, kind: str, rendering: str
+) -> None:
+    long = "Say whether a review is positive or negative. " * 2000
+    rollouts = run(rendering, long, api_base=address, engine=engine, kind=kind)
+    assert {rollout.failure for rollout in rollouts} == {"context_overflow"}, rollouts[0].error
 
 
 def test_a_server_that_is_not_there_is_a_failure_of_every_rollout(monkeypatch: pytest.MonkeyPatch) -> None:

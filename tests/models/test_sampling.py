@@ -215,7 +215,7 @@ def arrives(server: Any, name: str, sampling: Sampling, rendered: str, **declare
 def test_a_chat_server_gets_every_parameter(server: Any, engine: str, rendered: str) -> None:
     declared: dict[str, Any] = {"engine": engine, "accepts": list(EVERY), "reasoning_efforts": ["low"]}
     thinking = DRAWN.model_copy(update={"reasoning_effort": "low"})
-    known = {"model": "mine", "max_completion_tokens": 32 + 16_384, "reasoning_effort": "low"}
+    known = {"model": "mine", "max_tokens": 32 + 16_384, "reasoning_effort": "low"}
     assert arrives(server, "openai/mine", thinking, rendered, **declared) == {
         **known, **EVERY, "temperature": 0.75, "top_p": 0.5, "seed": 7
     }  # fmt: skip

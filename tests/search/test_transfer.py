@@ -228,6 +228,24 @@ def test_settings_and_predictors_move_with_the_prompt(folder: StudyFolder, tmp_p
     )
 
 
+def test_claude_gets_a_prompt_without_its_top_p(folder: StudyFolder, tmp_path: Path) -> None:
+    plan = planned(folder, tmp_path)
+    claude = model("anthropic/claude-haiku-4-5")
+    space = search_space(plan.task)
+    wide = replace(space, abilities={**space.abilities, claude.name: frozenset()})
+    drawn = Candidate(
+        model=LARGE.name,
+        rendering="turns",
+        technique="direct",
+        sampling=Sampling(temperature=0.7, top_p=0.9, max_tokens=9),
+        predictors={"predict": PredictorPrompt(instruction="Say.")},
+    )
+    placed = place(drawn, claude, wide)
+    assert placed.candidate is not None
+    assert placed.candidate.sampling == Sampling(temperature=0.7, max_tokens=9)
+    assert placed.changed == "no top_p"
+
+
 @pytest.mark.parametrize("call", [1, 40, 150])
 def test_an_interrupted_transfer_goes_on_and_runs_nothing_twice(
     folder: StudyFolder, tmp_path: Path, engines: dict[str, FakeEngine], call: int
