@@ -229,16 +229,15 @@ def _frontier_table(report: FrontierReport) -> Table:
 
 
 def _robustness_table(report: FrontierReport) -> Table:
-    table = _table("model", "point", "perturbed", "injections win", "injected")
-    labels = {point.candidate.id: point.candidate.label for point in report.points}
+    table = _table("", "perturbed", "injected", "injections win")
+    frontier = [point.candidate.id for point in report.with_role("frontier")]
     for one in report.robustness:
         won = one.attacked.success if one.attacked else None
         table.add_row(
-            labels[one.candidate],
-            one.candidate,
+            str(frontier.index(one.candidate) + 1) if one.candidate in frontier else one.candidate,
             _lost(one.perturbed),
-            f"{won.mean:.2f} ({won.low:.2f}-{won.high:.2f})" if won is not None and won.n else "",
             _lost(one.attacked.drop if one.attacked else None),
+            f"{won.mean:.2f} ({won.low:.2f}-{won.high:.2f})" if won is not None and won.n else "",
         )
     return table
 
@@ -247,7 +246,7 @@ def _lost(drop: Drop | None) -> str:
     """The change of a score, as it is shown elsewhere: a loss has a minus."""
     if drop is None:
         return ""
-    return f"{-drop.drop:+.3f} ({-drop.high:+.2f} to {-drop.low:+.2f})"
+    return f"{round(-drop.drop, 9) + 0.0:+.3f} ({-drop.high:+.2f} to {-drop.low:+.2f})"
 
 
 def _verdict(comparison: Comparison | None) -> str:
