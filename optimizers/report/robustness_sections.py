@@ -20,10 +20,10 @@ def robustness(report: StudyReport) -> Iterable[str]:
         return
     each = max((drop.n for one in found for drop in one.rules), default=0)
     yield (
-        f"{each} test examples, changed in each way so that they still say the same, and with injections that "
-        "ask for another answer or for the prompt. Change: the score on them, minus that on the examples as they "
-        "were. Success: how often an injection got what it wanted, of the examples that do not give it "
-        "anyway. 95% intervals, clustered by example; nothing was chosen by these figures."
+        f"{each} test examples, changed in each way so that they still say the same, and with injections "
+        "that ask for another answer or for the prompt. Change: the score on them, minus that on the "
+        "examples as they were. Success: how often an injection got what it wanted, of the examples that do "
+        "not give it anyway. 95% intervals, clustered by example; nothing was chosen by these figures."
     )
     heads = [_head(report, one) for one in found]
     rows = [
