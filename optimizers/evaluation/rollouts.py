@@ -249,7 +249,12 @@ def _judged(
 ) -> tuple[float, str]:
     """Score and feedback; a judge's calls are spend, and no part of what the rollout costs to serve."""
     with metered(gate) as meter:
-        judged = _score(metric, example, prediction)
+        try:
+            judged = _score(metric, example, prediction)
+        except MetricError:
+            # A tool that asks the judge may raise an error of its own for a call that was refused.
+            if meter.stopped is None:
+                raise
     if meter.stopped:
         raise meter.stopped
     return judged
