@@ -273,7 +273,7 @@ def _said(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise MetricError(
-            f"It gives no score: {type(error).__name__}: {error}",
+            f"{type(error).__name__}: {error}",
             where=where,
             fix="see that the fields named hold what it needs, and that its judge replies as it is asked to",
         ) from error

@@ -141,6 +141,17 @@ def test_a_tool_that_hides_a_refused_call_still_ends_the_phase(engines: dict[str
         _judged(asking(score), EXAMPLE, PREDICTED, Closed())  # type: ignore[arg-type]
 
 
+def test_a_study_is_told_the_tool_the_example_and_what_to_do() -> None:
+    def score(given: Mapping[str, Any]) -> float:
+        raise KeyError("contexts")
+
+    said = (
+        r"no score: KeyError: 'contexts'\n  where: dspy \d.*tool\.score.*; example \w+.*Why.*\n  fix:   see"
+    )
+    with pytest.raises(MetricError, match=said):
+        _judged(asking(score), EXAMPLE, PREDICTED, None)
+
+
 def test_settings_and_fields_are_part_of_the_hash_and_nothing_that_passes_is() -> None:
     def score(given: Mapping[str, Any]) -> float:
         return 1.0

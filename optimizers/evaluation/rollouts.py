@@ -266,6 +266,10 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
         value = metric(example, prediction)
     except BudgetSpent:
         raise
+    except MetricError as error:
+        # It says itself what is wrong, such as with its judge.
+        both = "; ".join(place for place in (error.where, where) if place)
+        raise MetricError(f"The metric gives no score: {error.what}", where=both, fix=error.fix) from error
     except (Exception, SystemExit) as error:
         raise MetricError(
             f"The metric raises {type(error).__name__}: {error}",
