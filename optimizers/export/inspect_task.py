@@ -189,12 +189,10 @@ def _how_to(exported: Exported, step: Step, file: str, scored: list[str]) -> lis
     name = one_line(step.constants["PARAMETERS"]["model"])
     if model.is_local or model.api_base:
         address = model.api_base or "http://127.0.0.1:8080/v1"
-        how = [
-            f"    PARITY_API_KEY=none inspect eval {file} --model openai-api/parity/{name} \\",
-            f"        --model-base-url {one_line(address)}",
-        ]
+        served = f"--model openai-api/parity/{name} --model-base-url {one_line(address)}"
+        how = f"PARITY_API_KEY=none inspect eval {file} {served}"
     else:
-        how = [f"    inspect eval {file} --model openai/{name} -M responses_api=false"]
+        how = f"inspect eval {file} --model openai/{name} -M responses_api=false"
     metric = one_line(exported.task.metric_name)
     exact = metric == f"exact_match({', '.join(scored)})"
     said = "the metric of the study" if exact else f"a stand-in for {metric}"
@@ -202,7 +200,7 @@ def _how_to(exported: Exported, step: Step, file: str, scored: list[str]) -> lis
         "",
         "It is also a task of Inspect over dev examples, on which the prompt was chosen:",
         "",
-        *how,
+        f"    {how}",
         "",
         f"Correct is a reply with {', '.join(scored)} as labelled: {said}.",
     ]

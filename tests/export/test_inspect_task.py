@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import threading
 from dataclasses import replace
@@ -169,37 +170,39 @@ SAID = {
     "json_object": '{"sentiment": "positive"}',
     "dspy_chat": "[[ ## sentiment ## ]]\npositive\n\n[[ ## completed ## ]]",
 }
+REMOTE = LARGE.model_copy(update={"name": "openai/gpt-4o-mini", "engine": "auto"})
 INSPECT = Path(os.environ.get("INSPECT_COMMAND", "inspect"))
 """From an environment of its own: it asks for another release of openai's client than LiteLLM does."""
 
 
 @pytest.mark.skipif(not INSPECT.is_file(), reason="INSPECT_COMMAND names no `inspect`")
-@pytest.mark.parametrize(("model", "rendering"), CHAT)
-def test_inspect_itself_sends_the_measured_requests_and_scores_them(
+@pytest.mark.parametrize(("model", "rendering"), [*CHAT, (REMOTE, "json_object")])
+def test_the_command_in_the_file_sends_the_measured_requests_and_scores_them(
     make: Make, task: LoadedTask, tmp_path: Path, model: Model, rendering: str
 ) -> None:
     records = [{"review": text, "sentiment": "positive"} for text in ODD]
     records.append({"review": "It broke.", "sentiment": "negative"})
     made = make(model, rendering, of=with_dev(task, records))
     (path,) = write_inspect(made, tmp_path)
+    (told,) = [line for line in path.read_text().splitlines() if line.startswith("    ") and " eval " in line]
     handler = type("Noting", (Listener,), {"asked": [], "said": SAID[rendering]})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        name = model.name.removeprefix("local/")
-        command = ["--model", f"openai-api/parity/{name}", "--model-base-url", address]
+        words = shlex.split(told.replace("http://127.0.0.1:8080/v1", address))
+        arguments = words[words.index("eval") :]
+        keys = {"PARITY_API_KEY": "none", "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": address}
         done = subprocess.run(
-            [str(INSPECT), "eval", path.name, *command, "--display", "plain", "--log-format", "json"],
-            cwd=tmp_path, env=os.environ | {"PARITY_API_KEY": "none", "HOME": str(tmp_path)},
+            [str(INSPECT), *arguments, "--display", "plain", "--log-format", "json"],
+            cwd=tmp_path, env=os.environ | keys | {"HOME": str(tmp_path)},
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         server.shutdown()
     assert done.returncode == 0, done.stdout + done.stderr
     wanted = [measured(made, {"review": record["review"]}) for record in records]
-    parameters = {key: value for key, value in literals(path)["PARAMETERS"].items() if key != "model"}
+    parameters = literals(path)["PARAMETERS"]
     for asked in handler.asked:
         assert asked.pop("path") == "/v1/chat/completions"
-        assert asked.pop("model") == name
         wanted.remove(asked.pop("messages"))
         assert asked == parameters
     assert wanted == []
