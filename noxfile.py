@@ -143,6 +143,23 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def interop(session: nox.Session) -> None:
+    """Metrics of Ragas, DeepEval, autoevals and Inspect, `inspect eval`, Langfuse, each of them installed."""
+    session.install("-e", ".[test,ragas,deepeval,autoevals,inspect]", "langfuse>=4.7,<5")
+    # Inspect's own OpenAI provider asks for a release of the client that LiteLLM does not take.
+    apart = Path(session.create_tmp()) / "inspect"
+    session.run("python", "-m", "venv", str(apart))
+    wanted = ["inspect-ai>=0.3.285,<0.4", "openai>=3.4"]
+    session.run(str(apart / "bin" / "pip"), "install", "-q", *wanted, external=True)
+    session.env["INSPECT_COMMAND"] = str(apart / "bin" / "inspect")
+    # DeepEval brings plugins for pytest that change how it runs.
+    session.env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    metrics = [f"tests/test_metrics_{name}.py" for name in ("ragas", "deepeval", "autoevals", "inspect")]
+    others = ["tests/export/test_inspect_task.py", "tests/models/test_langfuse.py"]
+    session.run("pytest", *metrics, *others, *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
 def ray(session: nox.Session) -> None:
     """Workers on a Ray cluster of two nodes on this machine; needs PostgreSQL installed."""
     session.install("-e", ".[test,ray]")

@@ -182,10 +182,10 @@ def agreement(human: Sequence[Hashable], judged: Sequence[Hashable]) -> Agreemen
 
 def _asker(signature: type[dspy.Signature], judge: str | Model | dspy.LM) -> Callable[..., Any]:
     """Asks the judge once; its model is loaded at the first question, not when the program file is read."""
-    served = cache(lambda: _served(judge))
+    loaded = cache(lambda: served(judge, JUDGE_TOKENS))
 
     def ask(**inputs: str) -> Any:
-        lm = served()
+        lm = loaded()
         # One call whatever is replied: DSPy's own adapters would ask again unseen.
         with dspy.context(lm=lm, adapter=rendering("json_object")):
             try:
@@ -200,11 +200,20 @@ def _asker(signature: type[dspy.Signature], judge: str | Model | dspy.LM) -> Cal
     return ask
 
 
-def _served(judge: str | Model | dspy.LM) -> dspy.LM:
+def served(judge: str | Model | dspy.LM, tokens: int) -> dspy.LM:
+    """What serves a judge: itself where it is a ``dspy.LM``, else its model, greedy and on the account.
+
+    Args:
+        judge: The judge.
+        tokens: Most tokens of a reply.
+
+    Raises:
+        ModelError: There is no such model.
+    """
     if isinstance(judge, dspy.BaseLM):
         return judge
     model = parse_model(judge) if isinstance(judge, str) else judge
-    return language_model(model, Sampling(max_tokens=JUDGE_TOKENS))
+    return language_model(model, Sampling(max_tokens=tokens))
 
 
 def _inputs(example: Any) -> str:

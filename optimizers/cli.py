@@ -43,7 +43,9 @@ def export(
     study: FinishedArgument = None,
     to: Annotated[
         str,
-        typer.Option(help="What to: dspy, openai, python, promptfoo, prompty, litellm, mlflow or finetune."),
+        typer.Option(
+            help="What to: dspy, openai, python, promptfoo, inspect, prompty, litellm, mlflow or finetune."
+        ),
     ] = "dspy",
     point: Annotated[
         str | None, typer.Option(help="Candidate id of a frontier point; the best one if left out.")

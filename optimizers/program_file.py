@@ -20,6 +20,10 @@ IN_CODE = "::"
 """Stands between file and class in the path of a program that no program file declares."""
 
 
+NO_REPORTS = {"RAGAS_DO_NOT_TRACK": "true", "DEEPEVAL_TELEMETRY_OPT_OUT": "1"}
+"""What keeps tools whose metrics a program file may use from reporting to their makers."""
+
+
 def project_folder(program: Path) -> Path:
     """The nearest folder above a program file with a pyproject.toml, else the file's own folder."""
     for folder in program.resolve().parents:
@@ -95,6 +99,8 @@ def run_program(path: Path) -> Any:
         raise TaskError("This is no Python file.", where=str(path), fix="give the path of a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    for variable, value in NO_REPORTS.items():
+        os.environ.setdefault(variable, value)
     try:
         with prints_on_stderr(), _undisturbed():
             spec.loader.exec_module(module)

@@ -9,34 +9,12 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
-from dspy.lm15 import Message, Request, Response, Usage
-from fakes import FakeEngine
+from fake_judge import judge
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics.judge import agreement, graded, preferred
 from optimizers.errors import MetricError, ModelError
-
-
-class FakeJudge(FakeEngine):
-    """Replies what a function makes of the request's text."""
-
-    def __init__(self, reply: Callable[[str], str]) -> None:
-        super().__init__()
-        self.reply = reply
-
-    def complete(self, request: Request) -> Response:
-        self.requests.append(request)
-        text = self.reply(request.messages[-1].text or "")
-        usage = Usage(input_tokens=10, output_tokens=2, cache_read_tokens=0)
-        message = Message.assistant(text)
-        return Response(id=None, model=request.model, message=message, finish_reason="stop", usage=usage)
-
-
-def judge(reply: Callable[[str], str]) -> tuple[dspy.LM, FakeJudge]:
-    engine = FakeJudge(reply)
-    return dspy.LM("openai/judge", engine=engine, cache=False), engine
-
 
 EXAMPLE = dspy.Example(question="Why is the sky blue?", answer="It scatters blue light.").with_inputs(
     "question"

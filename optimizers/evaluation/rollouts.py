@@ -272,7 +272,12 @@ def _judged(
 ) -> tuple[float, str]:
     """Score and feedback; a judge's calls are spend, and no part of what the rollout costs to serve."""
     with metered(gate) as meter:
-        judged = _score(metric, example, prediction)
+        try:
+            judged = _score(metric, example, prediction)
+        except MetricError:
+            # A tool that asks the judge may raise an error of its own for a call that was refused.
+            if meter.stopped is None:
+                raise
     if meter.stopped:
         raise meter.stopped
     return judged
@@ -284,6 +289,10 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
         value = metric(example, prediction)
     except BudgetSpent:
         raise
+    except MetricError as error:
+        # It says itself what is wrong, such as with its judge.
+        both = "; ".join(place for place in (error.where, where) if place)
+        raise MetricError(f"The metric gives no score: {error.what}", where=both, fix=error.fix) from error
     except (Exception, SystemExit) as error:
         raise MetricError(
             f"The metric raises {type(error).__name__}: {error}",

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from optimizers.errors import UsageError
 from optimizers.export.dspy_program import load_program, write_dspy
 from optimizers.export.finetune import write_finetune
+from optimizers.export.inspect_task import write_inspect
 from optimizers.export.litellm_proxy import write_litellm
 from optimizers.export.mlflow_registry import write_mlflow
 from optimizers.export.openai_requests import write_openai
@@ -28,6 +29,7 @@ TARGETS = {
     "openai": write_openai,
     "python": write_python,
     "promptfoo": write_promptfoo,
+    "inspect": write_inspect,
     "prompty": write_prompty,
     "litellm": write_litellm,
     "mlflow": write_mlflow,

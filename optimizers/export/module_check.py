@@ -106,10 +106,13 @@ def _prompts(exported: Exported, step: Step) -> Iterator[Asked]:
         yield step.render, plain, messages[0]["content"] if step.raw else messages
 
 
+def replies_to_read(exported: Exported, step: Step) -> list[str]:
+    """Replies to try a predictor's reading on: well-formed ones first, then malformed ones."""
+    return list(dict.fromkeys((*_well_formed(exported, step), *islice(_malformed(exported, step), MOST_ODD))))
+
+
 def _replies(exported: Exported, step: Step) -> Iterator[Asked]:
-    for reply in dict.fromkeys(
-        (*_well_formed(exported, step), *islice(_malformed(exported, step), MOST_ODD))
-    ):
+    for reply in replies_to_read(exported, step):
         try:
             read = step.adapter.parse(step.signature, reply)
         except AdapterParseError:

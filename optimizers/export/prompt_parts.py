@@ -129,6 +129,21 @@ def verify_rendered(exported: Exported, parts: PromptParts, rendered: Any) -> No
             )
 
 
+def as_by_openai(model: Model, tool: str) -> None:
+    """See to it that a tool reaches a model as OpenAI's are reached.
+
+    Raises:
+        ExportError: The tool reaches it by another protocol than was measured.
+    """
+    provider = model.name.partition("/")[0]
+    if not (model.is_local or model.api_base or provider == "openai"):
+        raise ExportError(
+            f"{tool} reaches models of {provider} by another protocol than was measured.",
+            where=model.name,
+            fix="serve it behind the litellm export and measure it there, or export to openai",
+        )
+
+
 def _parts(exported: Exported, name: str, predictor: dspy.Predict) -> PromptParts:
     if why := why_not(predictor):
         raise ExportError(why, where=name, fix=TO_DSPY)

@@ -32,7 +32,14 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from optimizers.errors import ExportError
-from optimizers.export.prompt_parts import Place, PromptParts, parts_of, shown, verify_rendered
+from optimizers.export.prompt_parts import (
+    Place,
+    PromptParts,
+    as_by_openai,
+    parts_of,
+    shown,
+    verify_rendered,
+)
 from optimizers.renderings.completion import output_lines
 from optimizers.renderings.constraints import output_schema
 from optimizers.renderings.fields import (
@@ -169,13 +176,8 @@ def _plain(text: str) -> str:
 
 def _provider(parts: PromptParts) -> dict[str, Any]:
     model, sent = parts.model, dict(parts.parameters)
-    provider, _, name = model.name.partition("/")
-    if not (model.is_local or model.api_base or provider == "openai"):
-        raise ExportError(
-            f"promptfoo reaches models of {provider} by another protocol than was measured.",
-            where=model.name,
-            fix="serve it behind the litellm export and measure it there, or export to openai",
-        )
+    name = model.name.partition("/")[2]
+    as_by_openai(model, "promptfoo")
     found = json.dumps([sent, model.api_base, output_schema(parts.signature)], ensure_ascii=False)
     if any(opener in found for opener in _OPENERS) or "file://" in found:
         raise ExportError(

@@ -123,7 +123,7 @@ def write_python(exported: Exported, folder: Path) -> list[Path]:
         ExportError: The module would send or read otherwise than was measured, or one request is not
             all that was measured; nothing is written.
     """
-    steps = _steps(exported)
+    steps = steps_of(exported)
     source = module_source(exported, steps)
     verify(exported, steps, source)
     path = folder / f"{module_name(exported.manifest.task)}.py"
@@ -140,15 +140,15 @@ def module_name(task: str) -> str:
     return name if name.isidentifier() else f"program_{name}".rstrip("_")
 
 
-def module_source(exported: Exported, steps: Sequence[Step]) -> str:
-    """The module's text: what it is, the constants of each predictor, and functions."""
+def module_source(exported: Exported, steps: Sequence[Step], *, more: Sequence[str] = ()) -> str:
+    """The module's text: what it is, with more lines about it, the constants of each predictor, functions."""
     roots = {"given", "as_sent", "Any", "Mapping"}
     roots |= {name for step in steps for name in (step.shape.shown.__name__, *_reading(step))}
     imports, functions = source_of(roots)
     public = [f"PARAMETERS{step.suffix.upper()}" for step in steps]
     public += [name for step in steps for name in (step.render, step.parse, f"run{step.suffix}")]
     parts = [
-        literal_text(_header(exported, steps)),
+        literal_text(_header(exported, steps, more)),
         "from __future__ import annotations\n\n" + "\n".join(imports),
         f"__all__ = {literal(public)}",
     ]
@@ -158,7 +158,12 @@ def module_source(exported: Exported, steps: Sequence[Step]) -> str:
     return "\n\n".join(parts) + f"\n\n\n{calls}\n\n{functions}"
 
 
-def _steps(exported: Exported) -> list[Step]:
+def steps_of(exported: Exported) -> list[Step]:
+    """The predictors as a module has them.
+
+    Raises:
+        ExportError: A module cannot hold one of them, or one request is not all that was measured.
+    """
     module = exported.compiled.module
     one_reply_each(exported)
     predictors = list(module.named_predictors())
@@ -314,7 +319,7 @@ def run{lower}(client: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 '''
 
 
-def _header(exported: Exported, steps: Sequence[Step]) -> str:
+def _header(exported: Exported, steps: Sequence[Step], more: Sequence[str]) -> str:
     manifest, point = exported.manifest, exported.point
     where, seen = ("the sealed test set", point.test) if point.test else ("the dev set, untested", point.dev)
     served = ", ".join(dict.fromkeys(exported.serving(step.name)[0].name for step in steps))
@@ -342,7 +347,11 @@ def _header(exported: Exported, steps: Sequence[Step]) -> str:
             "Each has its functions here. There is no run() of the whole, because what goes from step to",
             "step is code of the program, which is not part of this module.",
         ]
-    lines += ["", "Outputs are JSON values: records are dictionaries, members of enums are their values."]
+    lines += [
+        "",
+        "Outputs are JSON values: records are dictionaries, members of enums are their values.",
+        *more,
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -19,6 +19,7 @@ from optimizers.compiled import messages_of
 from optimizers.errors import ExportError
 from optimizers.export.dspy_program import load_program, write_dspy
 from optimizers.export.finetune import write_finetune
+from optimizers.export.inspect_task import write_inspect
 from optimizers.export.litellm_proxy import write_litellm
 from optimizers.export.mlflow_prompts import format_as_mlflow, registry_prompts
 from optimizers.export.openai_requests import render, write_openai
@@ -96,10 +97,19 @@ def by_python(made: Exported, inputs: dict[str, str]) -> Sent:
     return found if isinstance(found, list) else [{"role": "user", "content": found}]
 
 
+def by_inspect(made: Exported, inputs: dict[str, str]) -> Sent:
+    with written(write_inspect, made) as (path,):
+        source = path.read_text(encoding="utf-8")
+    module: dict[str, Any] = {"__name__": "exported"}
+    exec(compile(source.partition("\nfrom inspect_ai")[0], "exported", "exec"), module)
+    found: Sent = module["render"](inputs)
+    return found
+
+
 QUICK = [by_openai, by_prompty, by_litellm, by_mlflow, by_dspy, by_promptfoo]
 
 
-@pytest.mark.parametrize("target", [*QUICK, by_python])
+@pytest.mark.parametrize("target", [*QUICK, by_python, by_inspect])
 @pytest.mark.parametrize(("model", "rendering"), EXPORTED_AS)
 def test_text_that_other_tools_would_run_is_sent_as_it_was_measured(
     task: LoadedTask,

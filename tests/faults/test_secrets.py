@@ -54,7 +54,7 @@ for command in json.loads(sys.argv[1]):
         print(command[0], "ended with", end.code)
 """
 
-TARGETS = ("dspy", "openai", "python", "promptfoo", "prompty", "litellm", "mlflow", "finetune")
+TARGETS = ("dspy", "openai", "python", "promptfoo", "inspect", "prompty", "litellm", "mlflow", "finetune")
 
 
 @pytest.fixture
