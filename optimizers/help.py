@@ -13,8 +13,10 @@ TOPICS = (
     "start",
     "task",
     "models",
+    "providers",
     "budget",
     "frontier",
+    "robustness",
     "next",
     "deciding",
     "export",
@@ -52,7 +54,7 @@ def about(topic: str) -> str:
 def show_topics() -> None:
     """Print what there are pages about."""
     for topic in TOPICS:
-        print(f"{topic:<10}{about(topic)}")
+        print(f"{topic:<12}{about(topic)}")
     print("\noptimize help TOPIC shows a page; optimize COMMAND --help the options of a command.")
 
 

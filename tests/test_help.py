@@ -31,7 +31,7 @@ def test_every_page_is_a_topic_and_has_its_line(
     assert asked(monkeypatch) == 0
     listed = capsys.readouterr().out
     for topic in TOPICS:
-        assert f"{topic:<10}{about(topic)}" in listed.splitlines()
+        assert f"{topic:<12}{about(topic)}" in listed.splitlines()
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from optimizers.budget import USED, Budget, Use
-from optimizers.data import json_value
 from optimizers.errors import BudgetError, BudgetSpent
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
@@ -24,12 +23,13 @@ from optimizers.program_fields import fields_of
 from optimizers.proposals.pools import Pools, joined
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
-from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow, round_key
+from optimizers.records.rows import Phase, StudyManifest, TrialRow, round_key
 from optimizers.records.summary import report_of
 from optimizers.search.blocks import blocks
 from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
+from optimizers.search.example_rows import example_rows
 from optimizers.search.growth import Growth
 from optimizers.search.loop import Search, Trial
 from optimizers.search.outcome import write_outcome
@@ -399,20 +399,3 @@ class _Session:
 
 def _closed_outputs(task: LoadedTask) -> Sequence[str]:
     return list(fields_of(task.program, task.dataset.dev)[2])
-
-
-def example_rows(task: LoadedTask) -> list[ExampleRow]:
-    """The examples a study measures on, as the ledger keeps them."""
-    _, outputs, _ = fields_of(task.program, task.dataset.dev)
-    parts: dict[Split, Sequence[dspy.Example]] = {"dev": task.dataset.dev, "test": task.dataset.test}
-    return [
-        ExampleRow(
-            id=example_id(example),
-            split=split,
-            group=task.dataset.groups.get(example_id(example)),
-            inputs={name: json_value(value) for name, value in example.inputs().items()},
-            gold={name: json_value(example[name]) for name in outputs},
-        )
-        for split, part in parts.items()
-        for example in part
-    ]
