@@ -44,9 +44,10 @@ def robustness_of(
             clean[rollout.example] = rollout
         elif rollout.number == 0 and rollout.split == "perturbed" and rollout.example in rows:
             changed.append(rollout)
+    # In an order of their own: the one in which rollouts were written must not show in the last digit.
     pairs = [
         (rows[one.example], clean[rows[one.example].source], one)
-        for one in changed
+        for one in sorted(changed, key=lambda one: one.example)
         if rows[one.example].source in clean and (one.score is not None or one.failure == "context_overflow")
     ]
     if not pairs:

@@ -90,6 +90,27 @@ def test_two_processes_find_what_one_finds_and_run_nothing_twice(
     assert set(keys.values()) == {1}
 
 
+def test_perturbed_examples_are_run_by_all_and_are_the_same_for_all(
+    task: LoadedTask, tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizers.search.robustness.ROWS", 4)
+    asked = {"objectives": ("quality", "cost", "robustness"), "workers": 2}
+    alone = run_study(
+        task,
+        open_folder(task, tmp_path / "alone", "s", 0, Budget(trials=3), **asked),
+        watch=lambda progress: None,
+    )
+    with starting(StudyFolder.at(tmp_path / "a", "s"), storage):
+        first = open_folder(task, tmp_path / "a", "s", 0, Budget(trials=3), **asked)
+    second = fetch(tmp_path / "b", "s", storage)
+    thread, found = beside(lambda: work(task, second, storage))
+    report = work(task, first, storage)
+    thread.join()
+    assert report.robustness == alone.robustness != ()
+    assert answers(report) == answers(alone)
+    assert found == [report]
+
+
 def test_a_budget_is_shared_and_never_overshot(task: LoadedTask, tmp_path: Path, storage: str) -> None:
     first = started(task, tmp_path / "a", storage, Budget(calls=500))
     second = fetch(tmp_path / "b", "s", storage)
