@@ -577,6 +577,14 @@ def test_a_key_is_never_shown_though_the_server_repeats_it(
     assert CANARY[-8:] not in everything
 
 
+def test_every_server_of_a_model_is_asked(project: Path) -> None:
+    with answering(body=LISTED) as well, answering(500) as ill:
+        models = f'model("openai/small", api_base=["{well.address}", "{ill.address}"], price=(0.1, 0.2))'
+        findings = [one for one in checked(project, models) if one.check == "server of openai/small"]
+    assert [one.level for one in findings] == ["ok", "warning"]
+    assert "status 500" in findings[1].found
+
+
 def test_a_server_that_answers_with_the_key_in_place_of_http(
     monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:

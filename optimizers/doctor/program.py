@@ -80,8 +80,9 @@ def _model(model: Model, asked: Callable[[str, str], Answer]) -> Findings:
     answer: Answer = ""
     if model.api_base is not None and model.name.partition("/")[0] in OPENAI_KIND:
         sent = variable if key.level == "ok" else ""
-        answer = asked(model.api_base, sent)
-        yield server_of(model, answer, sent)
+        for address in (model.api_base, *model.replicas):
+            answer = asked(address, sent)
+            yield server_of(model, address, answer, sent)
     yield context_of(model, answer)
 
 

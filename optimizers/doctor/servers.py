@@ -104,9 +104,9 @@ def _listed(address: str, variable: str) -> Answer:
         return 200
 
 
-def server_of(model: Model, answer: Answer, sent: str) -> Finding:
-    """What a server's answer says of whether it will serve the model."""
-    check, where = f"server of {model.name}", shown(model.api_base or "")
+def server_of(model: Model, address: str, answer: Answer, sent: str) -> Finding:
+    """What the answer of the server at an address says of whether it will serve the model."""
+    check, where = f"server of {model.name}", shown(address)
     if isinstance(answer, str):
         return Finding(check, "problem", f"{where}: {answer}", "start the server, or correct api_base")
     if isinstance(answer, int) and answer in (401, 403):
