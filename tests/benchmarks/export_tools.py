@@ -286,6 +286,26 @@ def use_promptfoo(use: Use) -> Found:
     }
 
 
+def use_inspect(use: Use) -> Found:
+    """`inspect eval` on the samples that were exported, one at a time."""
+    python = environment(use.work, "inspect", "inspect-ai>=0.3.285,<0.4", "openai>=3.4")
+    (task,) = use.export.glob("*_eval.py")
+    logs = use.app / "inspect"
+    shutil.rmtree(logs, ignore_errors=True)
+    flags = ["--model", "openai-api/parity/served", "--model-base-url", use.address, "--display", "none"]
+    flags += ["--max-samples", "1", "--max-connections", "1", "--log-dir", str(logs), "--log-format", "json"]
+    env = use.environment(PARITY_API_KEY=KEY)
+    run([str(python.with_name("inspect")), "eval", task.name, *flags], cwd=use.export, env=env)
+    (log,) = logs.glob("*.json")
+    asked = json.loads((use.app / "questions.json").read_text(encoding="utf-8"))["rows"]
+    found = {each["id"]: each for each in json.loads(log.read_text(encoding="utf-8"))["samples"]}
+    given = [found[row["id"]] for row in asked]
+    return {
+        "rows": [{"replies": [each["output"]["choices"][0]["message"]["content"]]} for each in given],
+        "passed": [next(iter(each["scores"].values()))["value"] == "C" for each in given],
+    }
+
+
 def use_finetune(use: Use) -> Found:
     """TRL (without PyTorch, which reading files takes none of), `datasets` and mistral-common."""
     needs = ("datasets", "transformers", "jinja2", "mistral-common")
@@ -314,6 +334,7 @@ TOOLS = {
     "python": Tool("Python, nothing installed", _python_version, use_python),
     "openai": Tool("openai client", lambda work: installed(work, "openai", "openai"), use_openai),
     "promptfoo": Tool("promptfoo eval", _node_version, use_promptfoo),
+    "inspect": Tool("inspect eval", lambda work: installed(work, "inspect", "inspect-ai"), use_inspect),
     "prompty": Tool("prompty runtime", lambda work: installed(work, "prompty", "prompty"), use_prompty),
     "litellm": Tool("LiteLLM proxy", lambda work: installed(work, "litellm", "litellm"), use_litellm),
     "finetune": Tool("", _readers, use_finetune, served=False),
