@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -292,7 +293,8 @@ def use_inspect(use: Use) -> Found:
     (task,) = use.export.glob("*_eval.py")
     logs = use.app / "inspect"
     shutil.rmtree(logs, ignore_errors=True)
-    flags = ["--model", "openai-api/parity/served", "--model-base-url", use.address, "--display", "none"]
+    (model,) = re.findall(r"--model (\S+)", task.read_text(encoding="utf-8"))  # as its own words have it
+    flags = ["--model", model, "--model-base-url", use.address, "--display", "none"]
     flags += ["--max-samples", "1", "--max-connections", "1", "--log-dir", str(logs), "--log-format", "json"]
     env = use.environment(PARITY_API_KEY=KEY)
     run([str(python.with_name("inspect")), "eval", task.name, *flags], cwd=use.export, env=env)
