@@ -42,6 +42,7 @@ def pull_weights(models: Sequence[Model]) -> None:
     """Pull the weights that are lacking, with their licence and progress shown."""
     from optimizers.assets import fetch, licence_notice
     from optimizers.models.catalogue import entry_of, pulled
+    from optimizers.models.quantized import made_path, requantized
 
     for model in models:
         entry = entry_of(model.name)
@@ -53,6 +54,10 @@ def pull_weights(models: Sequence[Model]) -> None:
         if not pulled(model.name):
             with pulling(asset.name) as progress:
                 fetch(asset, progress=progress)
+        quantization = model.name.partition("@")[2]
+        if quantization and not made_path(fetch(asset), quantization).is_file():
+            say(f"{asset.name}: making {quantization} of it, once ...")
+            requantized(fetch(asset), quantization)
 
 
 def say(message: str) -> None:

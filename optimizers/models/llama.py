@@ -182,6 +182,12 @@ def weights(name: str) -> Path:
     return path
 
 
+def with_real_size(model: Model) -> Model:
+    """A model with the size of its weights as they are, where they had to be made and were foretold."""
+    made = "@" in model.name and model.is_local
+    return model.model_copy(update={"weights": weights(model.name).stat().st_size}) if made else model
+
+
 def _load(path: Path, context: int) -> Any:
     import xllamacpp
 

@@ -37,6 +37,11 @@ def check_quantization(name: str, quantization: str, pinned: str) -> None:
         )
 
 
+def made_path(source: Path, quantization: str) -> Path:
+    """Where :func:`requantized` keeps a file."""
+    return source.with_name(f"{source.name.split('.q', 1)[0]}.{quantization}.made.gguf")
+
+
 def requantized(source: Path, quantization: str) -> Path:
     """A GGUF file with the weights of another one in another quantization, made unless it is there.
 
@@ -50,7 +55,7 @@ def requantized(source: Path, quantization: str) -> Path:
     """
     from filelock import FileLock
 
-    path = source.with_name(f"{source.name.split('.q', 1)[0]}.{quantization}.made.gguf")
+    path = made_path(source, quantization)
     with FileLock(path.with_suffix(".lock")):
         if not path.is_file():
             beside = path.with_suffix(f".{os.getpid()}.part")

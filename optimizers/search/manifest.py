@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from optimizers.budget import Budget, Use
 from optimizers.errors import StudyError
+from optimizers.models.llama import with_real_size
 from optimizers.models.model import Model
 from optimizers.program_file import relative_program
 from optimizers.records.folder import StudyFolder, plain_name
@@ -49,7 +50,7 @@ def manifest_of(
         budget=budget,
         objectives=tuple(objectives),
         min_coverage=task.min_coverage,
-        models=task.models,
+        models=tuple(map(with_real_size, task.models)),
         reference=task.reference.name,
         margin=task.margin,
         seed=seed,

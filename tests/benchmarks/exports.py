@@ -312,6 +312,11 @@ class Bench:
     def measure(self, chosen: Chosen, address: str = "", asked: list[Any] | None = None) -> None:
         """One tool; where it cannot be had or fails, the table says so."""
         tool, use = TOOLS[chosen.target], Use(self.work, chosen.app, address)
+        if chosen.target == "mlflow":
+            # What is served is the newest export of the task: another point of it was exported since.
+            shutil.rmtree(use.export)
+            use.export.mkdir()
+            TARGETS[chosen.target](chosen.exported, use.export)
         try:
             if chosen.target == "finetune":
                 outcome = try_files(chosen, use)

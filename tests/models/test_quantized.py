@@ -11,6 +11,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quants
 from optimizers.errors import ModelError
 from optimizers.models import quantized
 from optimizers.models.catalogue import entry_of
+from optimizers.models.llama import with_real_size
 from optimizers.models.quantized import requantized
 from optimizers.models.resolve import model
 
@@ -83,3 +84,11 @@ def test_weights_are_those_of_the_source(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
     written = made.stat().st_mtime_ns
     assert requantized(tmp_path / "tiny.q8_0.gguf", "q4_0").stat().st_mtime_ns == written
+
+
+def test_a_study_records_the_size_of_what_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tmp_path / "made.gguf"
+    made.write_bytes(b"x" * 1234)
+    monkeypatch.setattr("optimizers.models.llama.weights", lambda name: made)
+    assert with_real_size(model("local/smollm2-135m-instruct@q4_0")).weights == 1234
+    assert with_real_size(model("local/smollm2-135m-instruct")).weights == 98_362_432
