@@ -49,7 +49,7 @@ def test_calls_go_to_all_servers_and_are_metered(kind: Any) -> None:
 
 
 def test_the_busier_server_gets_less() -> None:
-    with FaultServer(latency=0.01) as fast, FaultServer(latency=0.15) as slow:
+    with FaultServer(latency=0.01) as fast, FaultServer(latency=0.5) as slow:
         ask(fleet(fast.address, slow.address), 60, 6)
         received = {"fast": fast.stats()["received"], "slow": slow.stats()["received"]}
     assert received["fast"] > 2 * received["slow"]

@@ -55,8 +55,6 @@ def test_calls_per_minute_are_kept(tmp_path: Path) -> None:
 
 def test_tokens_per_minute_are_kept(tmp_path: Path) -> None:
     with FaultServer(log=tmp_path / "log") as server:
-        free = model("openai/large", api_base=server.address, price=(0.1, 0.2))
-        assert ask(free, 20) < 1.5
         # A prompt counts for some 30 tokens with its reply.
         limited = model("openai/small", api_base=server.address, price=(0.1, 0.2), tpm=200)
         assert ask(limited, 20) > 1.5
@@ -89,12 +87,14 @@ class OutOfTime:
     def fail(self, number: int, *, refused: bool) -> None: ...
 
 
-def test_nobody_waits_past_the_end_of_the_time() -> None:
+def test_nobody_waits_past_the_end_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "MINUTE", 60)  # a short one may be over before the last call is made
     with FaultServer() as server:
-        served = model("openai/large", api_base=server.address, price=(0.1, 0.2), rpm=1)
+        served = model("openai/large", api_base=server.address, price=(0.1, 0.2), rpm=4)
         with pytest.raises(BudgetSpent):
-            ask(served, 8, OutOfTime())
-        assert server.stats()["received"] == 1
+            ask(served, 16, OutOfTime())
+        # Where a minute of the clock ends in between, one more may go.
+        assert server.stats()["received"] in (4, 5)
 
 
 def test_no_limit_below_one() -> None:
