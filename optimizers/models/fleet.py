@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
-from dspy.lm15 import RateLimitError, Request, Response, response_to_events
+from dspy.lm15 import Request, Response, response_to_events
 
-from optimizers.models.keys import OLLAMA, key_variables
+from optimizers.models.keys import OLLAMA, key_or_none
 from optimizers.models.text_completion import text_options, text_response, wire_name
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -25,17 +25,15 @@ def _router(model: str, addresses: tuple[str, ...], timeout: float, text: bool) 
 
     provider, _, short = model.partition("/")
     # Ollama's servers are given by their address of OpenAI's kind.
-    served = f"openai/{short}" if provider in OLLAMA else model
-    # Servers on one's own machine ask for no key, but the clients insist on one.
-    key = next(filter(None, map(os.environ.get, key_variables(model))), "none")
+    chat = f"openai/{short}" if provider in OLLAMA else model
     return Router(
         model_list=[
             {
                 "model_name": model,
                 "litellm_params": {
-                    "model": served,
+                    "model": wire_name(model) if text else chat,
                     "api_base": address,
-                    "api_key": key,
+                    "api_key": key_or_none(model),
                     "timeout": timeout,
                     "max_retries": 0,
                 },
@@ -76,29 +74,23 @@ class FleetEngine:
                 limit, which says when to try again.
         """
         from dspy.clients.engines.litellm_errors import litellm_errors
-        from litellm.types.router import RouterRateLimitError
 
-        provider = self.model.partition("/")[0]
-        try:
-            with litellm_errors(model=self.model, provider=provider):
-                return self._sent(request)
-        except RouterRateLimitError as error:
-            raise RateLimitError("All servers of the fleet failed lately.", retry_after=REST) from error
+        with litellm_errors(model=self.model, provider=self.model.partition("/")[0]):
+            return self._sent(request)
 
     def _sent(self, request: Request) -> Response:
         from dspy.clients.lm15_boundary import request_kwargs, response_value
 
+        router = _router(self.model, self.addresses, self.timeout, self.text)
         if self.text:
-            name, prompt = wire_name(self.model), request.messages[0].text or ""
-            router = _router(name, self.addresses, self.timeout, True)
-            reply = router.text_completion(model=name, prompt=prompt, **text_options(request))
+            prompt = request.messages[0].text or ""
+            reply = router.text_completion(model=self.model, prompt=prompt, **text_options(request))
             return text_response(reply, request.model)
         sent = request_kwargs(request, "chat")
         if "max_completion_tokens" in sent:  # some servers of one's own pass over the newer name
             sent["max_tokens"] = sent.pop("max_completion_tokens")
         if request.config.top_k is not None:
             sent["top_k"] = request.config.top_k
-        router = _router(self.model, self.addresses, self.timeout, False)
         reply = router.completion(model=self.model, **sent)
         found: Response = response_value(reply, "chat", request)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,6 +76,17 @@ def key_variables(name: str) -> tuple[str, ...]:
     """
     provider = name.partition("/")[0]
     return _VARIABLES.get(provider, (f"{provider.upper()}_API_KEY",))
+
+
+def held_variable(names: Iterable[str]) -> str | None:
+    """The first of some environment variables that is set and not empty; None where none is."""
+    return next((name for name in names if os.environ.get(name)), None)
+
+
+def key_or_none(name: str) -> str:
+    """A model's key, or the word ``none``: servers of one's own ask for no key, but clients insist on one."""
+    variable = held_variable(key_variables(name))
+    return "none" if variable is None else os.environ[variable]
 
 
 def needs_key(model: Model) -> bool:

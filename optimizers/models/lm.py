@@ -30,7 +30,7 @@ from dspy.utils.exceptions import (
 from optimizers.candidate import Sampling
 from optimizers.errors import ModelError, ParityError
 from optimizers.models.fleet import FleetEngine
-from optimizers.models.keys import KEY_GIVEN, OLLAMA, key_variables
+from optimizers.models.keys import KEY_GIVEN, OLLAMA, held_variable, key_variables
 from optimizers.models.llama import llama_engine
 from optimizers.models.model import ACCEPTABLE, DRAWN, Model
 from optimizers.models.problems import RefusalError, asked_to_wait, meant
@@ -349,7 +349,7 @@ def _connection(model: Model) -> dict[str, Any]:
     provider, address = model.name.partition("/")[0], model.api_base
     if address is None and provider not in KEY_GIVEN:
         return {}
-    variable = next((name for name in key_variables(model.name) if os.environ.get(name)), None)
+    variable = held_variable(key_variables(model.name))
     if variable is not None:
         # What every engine finds by itself is left to it: a key that is not held cannot be repeated.
         found = variable == f"{provider.upper()}_API_KEY" and provider not in KEY_GIVEN

@@ -237,7 +237,9 @@ def _local(
 
     base, _, quantization = name.partition("@")
     known = CATALOGUE.get(base)
-    if known is not None and quantization == known.quantization:
+    if known is None:
+        quantization = ""  # what stands behind an @ in a path is part of it
+    elif quantization == known.quantization:
         name, quantization = base, ""
     if known is not None and quantization:
         check_quantization(name, quantization, known.quantization)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
-from optimizers.models.keys import key_variables
+from optimizers.models.keys import key_or_none
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
@@ -46,8 +46,7 @@ class TextCompletionEngine:
                 model=wire_name(self.model),
                 prompt=request.messages[0].text or "",
                 api_base=self.api_base,
-                # Servers on one's own machine ask for no key, but the client insists on one.
-                api_key=next(filter(None, map(os.environ.get, key_variables(self.model))), "none"),
+                api_key=key_or_none(self.model),
                 timeout=self.timeout,
                 num_retries=0,
                 max_retries=0,

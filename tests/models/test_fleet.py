@@ -7,12 +7,16 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
+from dspy.lm15 import Message, RateLimitError, Request, ServerError
+from dspy.utils.exceptions import LMAuthError
 from faults.server import Faults, FaultServer
 
 from optimizers.candidate import Sampling
 from optimizers.errors import ModelError
+from optimizers.models.fleet import FleetEngine
 from optimizers.models.lm import Call, language_model, metered
 from optimizers.models.model import Model
+from optimizers.models.problems import asked_to_wait
 from optimizers.models.resolve import model, parse_model
 
 
@@ -64,6 +68,32 @@ def test_a_server_that_fails_is_passed_by_and_its_calls_are_made_again(
         assert len(calls) == 40
         assert well.stats()["completed"] == 40
         assert 1 <= ill.stats()["received"] <= 12
+
+
+@pytest.mark.parametrize("kind", ["chat", "base"])
+def test_the_key_is_sent_to_every_kind_of_server(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-this-test")
+    refused = Faults(rate=1.0, kinds=("401",))
+    with (
+        FaultServer(refused) as one,
+        FaultServer(refused) as two,
+        pytest.raises(LMAuthError, match="sk-of-this"),
+    ):
+        ask(fleet(one.address, two.address, kind=kind), 1, 1)
+
+
+def test_where_all_servers_rest_the_time_to_wait_is_known() -> None:
+    failing = Faults(rate=1.0, kinds=("500",))
+    with FaultServer(failing) as one, FaultServer(failing) as two:
+        engine = FleetEngine("openai/large", [one.address, two.address])
+        request = Request(model="openai/large", messages=(Message.user("Say yes."),))
+        for _ in range(2):
+            with pytest.raises(ServerError):
+                engine.complete(request)
+        with pytest.raises(RateLimitError) as error:
+            engine.complete(request)
+        assert one.stats()["received"] + two.stats()["received"] == 2
+    assert 0 < (asked_to_wait(error.value) or 0) <= 5
 
 
 def test_addresses_that_cannot_be_used_are_refused() -> None:

@@ -58,6 +58,13 @@ def test_a_file_of_ones_own_says_how_it_is_quantized(
     assert (found.quantization, found.weights) == (quantization, 2_000_000)
 
 
+def test_an_at_sign_in_a_path_is_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "me@home").mkdir()
+    path = tmp_path / "me@home" / "m-1b-chat.Q8_0.gguf"
+    path.write_bytes(b"x")
+    assert (model(f"local/{path}").name, model(f"local/{path}").quantization) == (f"local/{path}", "q8_0")
+
+
 def test_weights_are_those_of_the_source(tmp_path: Path) -> None:
     weights = np.random.default_rng(0).normal(size=(8, 256)).astype(np.float32)
     bias = np.linspace(0, 1, 8, dtype=np.float32)
