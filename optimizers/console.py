@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from optimizers.frontier.report import Comparison, Drop, FrontierReport, Importance, Point, Prediction
+    from optimizers.frontier.report import Comparison, FrontierReport, Importance, Point, Prediction
     from optimizers.models.model import Model
 
 MOST_CHOICES = 3
@@ -54,10 +54,10 @@ def pull_weights(models: Sequence[Model]) -> None:
         if not pulled(model.name):
             with pulling(asset.name) as progress:
                 fetch(asset, progress=progress)
-        quantization = model.name.partition("@")[2]
-        if quantization and not made_path(fetch(asset), quantization).is_file():
+        whole, quantization = fetch(asset), model.name.partition("@")[2]
+        if quantization and not made_path(whole, quantization).is_file():
             say(f"{asset.name}: making {quantization} of it, once ...")
-            requantized(fetch(asset), quantization)
+            requantized(whole, quantization)
 
 
 def say(message: str) -> None:
@@ -234,24 +234,14 @@ def _frontier_table(report: FrontierReport) -> Table:
 
 
 def _robustness_table(report: FrontierReport) -> Table:
+    from optimizers.report.robustness_sections import outcome
+
     table = _table("", "perturbed", "injected", "injections win")
     frontier = [point.candidate.id for point in report.with_role("frontier")]
     for one in report.robustness:
-        won = one.attacked.success if one.attacked else None
-        table.add_row(
-            str(frontier.index(one.candidate) + 1) if one.candidate in frontier else one.candidate,
-            _lost(one.perturbed),
-            _lost(one.attacked.drop if one.attacked else None),
-            f"{won.mean:.2f} ({won.low:.2f}-{won.high:.2f})" if won is not None and won.n else "",
-        )
+        number = str(frontier.index(one.candidate) + 1) if one.candidate in frontier else one.candidate
+        table.add_row(number, *outcome(one))
     return table
-
-
-def _lost(drop: Drop | None) -> str:
-    """The change of a score, as it is shown elsewhere: a loss has a minus."""
-    if drop is None:
-        return ""
-    return f"{round(-drop.drop, 9) + 0.0:+.3f} ({-drop.high:+.2f} to {-drop.low:+.2f})"
 
 
 def _verdict(comparison: Comparison | None) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -366,6 +367,12 @@ TEMPLATE_DEMOS = (
 """Demos that a template engine would take for its own."""
 
 Make = Callable[..., Exported]
+
+
+def with_dev(task: LoadedTask, records: Iterable[Mapping[str, Any]], **changes: Any) -> LoadedTask:
+    """A task of reviews with these dev examples."""
+    dev = tuple(dspy.Example(record).with_inputs("review") for record in records)
+    return replace(task, dataset=replace(task.dataset, dev=dev), **changes)
 
 
 def maker(task: LoadedTask, instruction: str) -> Make:

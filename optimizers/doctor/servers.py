@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from optimizers.doctor.findings import DISTRIBUTION, Finding
-from optimizers.models.keys import PLACES, key_variables, needs_key
+from optimizers.models.keys import PLACES, held_variable, key_variables, needs_key
 from optimizers.secrets import shown
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SECONDS = 3.0
 def key_of(model: Model) -> tuple[str, Finding]:
     """The variable that holds the key of a model over HTTP, and whether it is set; never what it holds."""
     names, check = key_variables(model.name), f"key of {model.name}"
-    variable = next((name for name in names if os.environ.get(name)), "")
+    variable = held_variable(names)
     if variable and re.fullmatch(r"[!-~]+", os.environ[variable]):
         return variable, Finding(check, "ok", f"{variable} is set")
     if variable:
@@ -49,7 +49,7 @@ def place_of(model: Model) -> Iterator[Finding]:
     if provider not in PLACES or model.api_base is not None:
         return
     names, check = PLACES[provider], f"place of {model.name}"
-    held = next((name for name in names if os.environ.get(name)), None)
+    held = held_variable(names)
     if held is not None:
         yield Finding(check, "ok", f"{held} is set")
     elif provider == "azure":

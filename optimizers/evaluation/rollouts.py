@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 import traceback
@@ -36,7 +35,7 @@ from optimizers.compiled import compile_candidate
 from optimizers.data import whole
 from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
 from optimizers.evaluation.traces import Entry, steps_of
-from optimizers.models.keys import key_variables, needs_key
+from optimizers.models.keys import held_variable, key_variables, needs_key
 from optimizers.models.lm import Gate, Meter, metered
 from optimizers.perturbations.examples import with_labels_reversed
 from optimizers.records.rows import Failure, Rollout, Split, Trace
@@ -243,7 +242,7 @@ def _used(meter: Meter) -> tuple[int, int, int, float]:
 def _refused(model: Model, problem: Exception) -> EngineError:
     """What to say where every call would be refused: the provider's first words, and where a key goes."""
     names = key_variables(model.name)
-    held = next((name for name in names if os.environ.get(name)), None)
+    held = held_variable(names)
     if held is None and needs_key(model) and isinstance(problem, (LMAuthError, LMConfigurationError)):
         what, do = f"{' or '.join(names)} is not set", f"set {names[0]} in the environment"
     else:

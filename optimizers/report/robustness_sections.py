@@ -30,9 +30,7 @@ def robustness(report: StudyReport) -> Iterable[str]:
         (
             head,
             f"{one.perturbed.clean:.3f}" if one.perturbed else "",
-            _change(one.perturbed),
-            _change(one.attacked.drop if one.attacked else None),
-            _success(one.attacked),
+            *outcome(one),
         )
         for head, one in zip(heads, found, strict=True)
     ]
@@ -40,13 +38,13 @@ def robustness(report: StudyReport) -> Iterable[str]:
         ("point", "as they were", "change, perturbed", "change, injected", "injections succeed"), rows
     )
     numbers = [head.partition(" ")[0] for head in heads]
-    drops = [[(drop.rule, f"{signed(drop):+.2f}") for drop in one.rules] for one in found]
+    drops = [[(drop.rule, f"{_signed(drop):+.2f}") for drop in one.rules] for one in found]
     yield _by_rule("Change by perturbation:", drops, numbers)
     attacks = [[(one.drop.rule, f"{one.success.mean:.2f}") for one in of.injections] for of in found]
     yield _by_rule("Success by injection:", attacks, numbers)
 
 
-def signed(drop: Drop) -> float:
+def _signed(drop: Drop) -> float:
     """A drop as the change it is, without a negative nothing."""
     return round(-drop.drop, 9) + 0.0
 
@@ -66,8 +64,14 @@ def _by_rule(title: str, cells: Sequence[Sequence[tuple[str, str]]], heads: Sequ
     return f"{title}\n\n{table(('', *heads), rows)}" if rows else ""
 
 
+def outcome(one: Robustness) -> tuple[str, str, str]:
+    """What a point stands, in words: the changes of its score, perturbed and injected, and the successes."""
+    attacked = one.attacked
+    return _change(one.perturbed), _change(attacked.drop if attacked else None), _success(attacked)
+
+
 def _change(drop: Drop | None) -> str:
-    return "" if drop is None else f"{signed(drop):+.3f} ({-drop.high:+.2f} to {-drop.low:+.2f})"
+    return "" if drop is None else f"{_signed(drop):+.3f} ({-drop.high:+.2f} to {-drop.low:+.2f})"
 
 
 def _success(attack: Attack | None) -> str:

@@ -170,7 +170,7 @@ class _Session:
             self.restored()
             known = self.ledger.candidates()
             frozen = Frozen({identity: known[identity] for identity in opening.roles}, opening.roles)
-        self.test(frozen)
+        self.test(frozen, held_back_for_robustness(prediction, self.manifest.budget))
         if self.manifest.robustness:
             self.robustness(frozen)
         return self.finish(frozen)
@@ -308,10 +308,8 @@ class _Session:
         self.ledger.open_test(frozen.roles)
         return frozen
 
-    def test(self, frozen: Frozen) -> None:
-        """Measure what was frozen on the sealed test set, as far as the budget goes."""
-        prediction = self.folder.read_prediction()
-        kept = held_back_for_robustness(prediction, self.manifest.budget) if prediction else Use()
+    def test(self, frozen: Frozen, kept: Use) -> None:
+        """Measure what was frozen on the sealed test set, as far as the budget goes beside what is kept."""
         self.account.held_back = kept
         self.show("test", 0.0)
         # Points are measured in turns on the same examples: what fits the budget is paired.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import dspy
 import pytest
-from fakes import EXPORTED_AS, LARGE, SMALL, FakeEngine, Make, Notes, maker, measured
+from fakes import EXPORTED_AS, LARGE, SMALL, FakeEngine, Make, Notes, maker, measured, with_dev
 
 from optimizers.errors import ExportError
 from optimizers.export import inspect_task
@@ -48,11 +48,6 @@ class Explain(dspy.Signature):
 def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
     """A point of a task, of whose predictors all have the same prompt."""
     return maker(task, INJECTED)
-
-
-def with_dev(task: LoadedTask, records: list[dict[str, Any]], **changes: Any) -> LoadedTask:
-    dev = tuple(dspy.Example(record).with_inputs("review") for record in records)
-    return replace(task, dataset=replace(task.dataset, dev=dev), **changes)
 
 
 def odd_task(task: LoadedTask) -> LoadedTask:

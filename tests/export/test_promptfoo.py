@@ -18,7 +18,7 @@ import dspy
 import pytest
 import yaml
 from dspy.utils.exceptions import AdapterParseError
-from fakes import EXPORTED_AS, LARGE, FakeEngine, Make, Notes, maker, measured
+from fakes import EXPORTED_AS, LARGE, FakeEngine, Make, Notes, maker, measured, with_dev
 from pydantic import BaseModel
 
 from optimizers.errors import ExportError
@@ -75,11 +75,6 @@ class Extract(dspy.Signature):
 def make(task: LoadedTask, engines: dict[str, FakeEngine]) -> Make:
     """A point of a task, of whose predictors all have the same prompt."""
     return maker(task, INJECTED)
-
-
-def with_dev(task: LoadedTask, records: list[dict[str, Any]], **changes: Any) -> LoadedTask:
-    dev = tuple(dspy.Example(record).with_inputs("review") for record in records)
-    return replace(task, dataset=replace(task.dataset, dev=dev), **changes)
 
 
 def suite_in(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
