@@ -13,7 +13,7 @@ from random import Random
 from typing import IO
 
 from optimizers.errors import DataError
-from optimizers.text_rows import MOST_CHARACTERS, USUAL, delimiter_of
+from optimizers.text_rows import MOST_CHARACTERS, USUAL, binary_file, broken_quoting, delimiter_of
 
 LARGE, KEPT_BYTES, KEPT_ROWS = 64_000_000, 48_000_000, 20_000
 """Bytes from which on a file is sampled; characters and rows of a sample at most. A study uses hundreds of
@@ -111,8 +111,7 @@ def _lines(file: IO[str], path: Path) -> Iterator[tuple[int, str]]:
                 what, where=where, fix="leave the row out, or look whether lines end with a line feed"
             )
         if "\0" in line:
-            fix = "save it as UTF-8 text; spreadsheets call it CSV UTF-8"
-            raise DataError("The file holds NUL bytes: it is binary or UTF-16.", where=where, fix=fix)
+            raise binary_file(where)
         yield number, line
 
 
@@ -135,10 +134,6 @@ def _records(lines: Iterator[tuple[int, str]], path: Path) -> Iterator[tuple[int
             yield read[0][0], "".join(text for _, text in read)
             read.clear()
     except csv.Error as error:
-        where, fix = (
-            f"{path}, line {read[0][0] if read else 1}",
-            'close every quote, and write one within as ""',
-        )
-        raise DataError(f"The quoting is broken: {error}.", where=where, fix=fix) from error
+        raise broken_quoting(error, f"{path}, line {read[0][0] if read else 1}") from error
     finally:
         csv.field_size_limit(former)

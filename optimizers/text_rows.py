@@ -35,8 +35,7 @@ def read_text(path: Path) -> str:
         fix = "write it as .csv or .jsonl, of which rows are drawn; some thousands of them are plenty"
         raise DataError(what, where=str(path), fix=fix)
     if b"\0" in content:
-        fix = "save it as UTF-8 text; spreadsheets call it CSV UTF-8"
-        raise DataError("The file holds NUL bytes: it is binary or UTF-16.", where=str(path), fix=fix)
+        raise binary_file(str(path))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -46,6 +45,19 @@ def read_text(path: Path) -> str:
     if not text.strip():
         raise DataError("The file is empty.", where=str(path), fix="give at least 40 labelled rows")
     return text
+
+
+def binary_file(where: str) -> DataError:
+    """That a file is no text."""
+    fix = "save it as UTF-8 text; spreadsheets call it CSV UTF-8"
+    return DataError("The file holds NUL bytes: it is binary or UTF-16.", where=where, fix=fix)
+
+
+def broken_quoting(error: csv.Error, where: str) -> DataError:
+    """That a delimited file cannot be taken apart."""
+    said = f"{MOST_CHARACTERS:,} characters are not the end of a cell" if "limit" in str(error) else error
+    fix = 'close every quote, and write one within as ""'
+    return DataError(f"The quoting is broken: {said}.", where=where, fix=fix)
 
 
 USUAL = {".csv": ",", ".tsv": "\t"}
@@ -116,9 +128,7 @@ def _cells(text: str, path: Path, delimiter: str) -> list[tuple[int, list[str]]]
             begins = reader.line_num + 1
         return rows
     except csv.Error as error:
-        where, fix = f"{path}, line {reader.line_num}", 'close every quote, and write one within as ""'
-        said = f"{MOST_CHARACTERS:,} characters are not the end of a cell" if "limit" in str(error) else error
-        raise DataError(f"The quoting is broken: {said}.", where=where, fix=fix) from error
+        raise broken_quoting(error, f"{path}, line {reader.line_num}") from error
     finally:
         csv.field_size_limit(former)
 
