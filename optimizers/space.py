@@ -125,6 +125,7 @@ class SearchSpace:
     # What was found out about techniques: to transform a signature again is slow.
     _legal: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
     _limits: dict[tuple[str, str, str], tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
+    _elaborate: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def choose(self, chooser: Chooser) -> Candidate:
         """One candidate, every part chosen by ``chooser``."""
@@ -208,17 +209,28 @@ class SearchSpace:
         one that is not legal under this rendering stands for direct.
         """
         prefix, legal = f"{self.prefix(model)}.{predictor}", self.legal(model, rendering, predictor)
-        every = [name for known in self.renderings(model) for name in self.legal(model, known, predictor)]
-        several = [name for name in legal if self._calls(name, predictor) > 1]
-        further = dict.fromkeys(
-            SEVERAL_CALLS if self._calls(name, predictor) > 1 else name for name in every if name != "direct"
-        )
+        further = self._further(model, predictor)
         chosen: str = _pick(chooser, f"{prefix}.technique", ["direct", *([ELABORATE] if further else [])])
         if chosen == ELABORATE:
-            chosen = _pick(chooser, f"{prefix}.elaborate", list(further))
-        if chosen == SEVERAL_CALLS and several:
-            chosen = _pick(chooser, f"{prefix}.{rendering}.calls", several)
+            chosen = _pick(chooser, f"{prefix}.elaborate", further)
+        if chosen == SEVERAL_CALLS:
+            several = [name for name in legal if self._calls(name, predictor) > 1]
+            chosen = _pick(chooser, f"{prefix}.{rendering}.calls", several) if several else chosen
         return chosen if chosen in legal else "direct"
+
+    def _further(self, model: Model, predictor: str) -> tuple[str, ...]:
+        """What there is beside direct under any rendering: techniques of one call, and several calls."""
+        key = (model.name, predictor)
+        if key not in self._elaborate:
+            every = [name for known in self.renderings(model) for name in self.legal(model, known, predictor)]
+            self._elaborate[key] = tuple(
+                dict.fromkeys(
+                    SEVERAL_CALLS if self._calls(name, predictor) > 1 else name
+                    for name in every
+                    if name != "direct"
+                )
+            )
+        return self._elaborate[key]
 
     def _sampling(
         self, chooser: Chooser, model: Model, predictor: str, rendering: str, technique: str

@@ -45,6 +45,16 @@ little more, and each would weaken the verdicts on the others."""
 SETTLED = 0.01
 """When choosing now is expected to lose no more than this, in quality, the leaders are settled."""
 
+SURE = 0.5
+"""Share of the dev set's blocks that each model's best runs at least, if trials are all that is limited."""
+
+SEARCHED = 0.7
+"""Share of what a search may spend after which no new candidate is tried: the rest goes to the leaders.
+
+Chosen by replays of the development tasks' dev scores (tests/benchmarks): without it the candidate that is
+handed over as the best has often run two blocks or three, and is best by luck.
+"""
+
 FURTHER = 5
 """Blocks of known candidates that a trial runs beside its own, at most."""
 
@@ -187,28 +197,39 @@ class Search:
             if standing.choices is not None
         }
 
-    def settle(self, share: float) -> float:
-        """Run the known blocks that promise most; returns the share that is settled.
+    def settle(self, *, is_paid: bool) -> float:
+        """Run further blocks of the candidates that lead or may; returns the share that is settled.
+
+        By turns that of the block that promises most, and that of the candidate that may well be its
+        model's best: a gain of hypervolume says little of which is the best where many are nearly as
+        good, and what is believed of them hangs on the few blocks that all of them ran.
 
         Args:
-            share: Share of the budget that is used, in [0, 1].
+            is_paid: Whether the budget has calls set aside for it. Else it ends when choosing among the
+                leaders is expected to lose little, and each model's best has run its share of the blocks.
 
         Raises:
             BudgetSpent: The budget does not cover them.
         """
-        found, room = outlook(self.board, self._sizes, self.unit), self._room(share)
+        found, room = outlook(self.board, self._sizes, self.unit), self._room(0.0)
         lost = found.regret
         picks: list[tuple[None, Standing]] = []
-        while lost > SETTLED and (place := found.best_known) is not None:
-            standing = found.known[place]
-            if not room.take(standing.candidate.model):
+        while is_paid or lost > SETTLED or self._is_unsure():
+            turn, hopeful = divmod(len(self.board.ran) + len(picks), 2), found.hopeful
+            place = found.best_known if turn[1] or not hopeful else hopeful[turn[0] % len(hopeful)]
+            if place is None or not room.take(found.known[place].candidate.model):
                 break
-            picks.append((None, standing))
+            picks.append((None, found.known[place]))
             if not room.total:
                 break
             found = found.beside(place)
         self._run(picks)
-        return min(0.99, SETTLED / lost) if picks else 1.0
+        return min(0.99, SETTLED / max(lost, SETTLED)) if picks else 1.0
+
+    def _is_unsure(self) -> bool:
+        """Whether some model's best has run fewer blocks than it should have."""
+        best = [self.board.best_of(model.name) for model in self.space.models]
+        return any(one is not None and len(one.blocks) < SURE * len(self.blocks) for one in best)
 
     @property
     def _sizes(self) -> list[int]:

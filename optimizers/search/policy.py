@@ -60,6 +60,24 @@ class Outlook:
         return int(np.argmax(own)) if len(own) and own.max() >= 0 else None
 
     @property
+    def hopeful(self) -> list[int]:
+        """Of each model, the place of the known candidate that may well be its best, if it has blocks left.
+
+        Its quality is taken for one standard deviation more than is expected (the upper confidence bound of
+        Auer, Cesa-Bianchi & Fischer, Machine Learning 47, 2002, for correlated Gaussian beliefs).
+        """
+        count = len(self.known)
+        spread = np.sqrt(np.maximum(np.diag(self.belief.covariance)[: len(self.gains)], 0.0))
+        bound = np.where(self.prospects.done < self.belief.blocks, self.belief.quality + spread, -np.inf)
+        found = []
+        for model in np.unique(self.prospects.model[:count]):
+            own = np.flatnonzero(self.prospects.model[:count] == model)
+            place = int(own[np.argmax(bound[own])])
+            if np.isfinite(bound[place]):
+                found.append(place)
+        return found
+
+    @property
     def is_new_better(self) -> bool:
         """Whether a new candidate promises at least what any known one does."""
         new, known = self.best_new(), self.best_known

@@ -31,7 +31,7 @@ from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, free
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
 from optimizers.search.example_rows import example_rows
 from optimizers.search.growth import Growth
-from optimizers.search.loop import Search, Trial
+from optimizers.search.loop import SEARCHED, Search, Trial
 from optimizers.search.outcome import write_outcome
 from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
@@ -233,7 +233,7 @@ class _Session:
         """Run the trials that the budget holds, then measure the leaders until they are settled."""
         search = self.restored()
         try:
-            while self.manifest.budget.trials is None or self.done < self.manifest.budget.trials:
+            while self.progress() < 1.0:
                 if self.is_due(search):
                     self.grow(search)
                 self.show("search", self.progress())
@@ -243,8 +243,9 @@ class _Session:
                     raise spent
             share = 0.0
             while share < 1.0:
-                self.show("settle", share)
-                share = search.settle(self.spent())
+                closing = (self.spent() - SEARCHED) / (1 - SEARCHED)
+                self.show("settle", min(0.99, max(0.0, share, closing)))
+                share = search.settle(is_paid=self.is_limited)
         except BudgetSpent:
             if not self.board.considered():
                 raise BudgetError(
@@ -289,9 +290,14 @@ class _Session:
         return len(self.trials)
 
     def progress(self) -> float:
-        """Share of the search that is done, by its scarcest unit."""
+        """Share of the trials that is done, by the scarcest unit; some of it is set aside for the leaders."""
         trials = self.manifest.budget.trials
-        return max(self.done / trials if trials else 0.0, self.spent())
+        return max(self.done / trials if trials else 0.0, self.spent() / SEARCHED)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the budget limits anything but trials."""
+        return self.manifest.budget != Budget(trials=self.manifest.budget.trials)
 
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
@@ -315,12 +321,12 @@ class _Session:
         # Points are measured in turns on the same examples: what fits the budget is paired.
         with suppress(BudgetSpent):
             # In an order of which every beginning is like the whole: some points run only a part.
-            examples, budget = self.test_examples(), self.manifest.budget
+            examples = self.test_examples()
             run_test(
                 frozen,
                 examples,
                 self.measurer,
-                block=TEST_BLOCK if budget == Budget(trials=budget.trials) else SHORT_TEST_BLOCK,
+                block=SHORT_TEST_BLOCK if self.is_limited else TEST_BLOCK,
                 on_share=lambda share: self.show("test", share),
             )
             repeat_sampled(frozen, examples, self.measurer)

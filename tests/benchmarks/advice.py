@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import optuna
@@ -36,6 +36,9 @@ from optimizers.frontier.report import Estimate, FrontierReport, Point, Role
 from optimizers.frontier.statistics import estimate
 from optimizers.frontier.verdict import Contender, compare
 from optimizers.starts import FixedChoices
+
+if TYPE_CHECKING:
+    from optimizers.candidate import Candidate
 
 BEGIN, END = "<!-- advice: begin -->", "<!-- advice: end -->"
 CALLS = (250, 500, 1000, 2000)
@@ -198,7 +201,7 @@ def _report(
     )  # fmt: skip
 
 
-def _candidate(table: Table, one: int):
+def _candidate(table: Table, one: int) -> Candidate:
     names = {"model": table.models[table.model[one]]}
     prefix, place = names["model"], table.places[one]
     choices = {"rendering": "serving", "answer.instruction": "instruction", "answer.demos": "demos"}

@@ -115,7 +115,8 @@ def run_directly(exported: Exported, examples: Sequence[dspy.Example]) -> list[R
     outputs = list(answers_of(exported))
     rows = []
     for example in examples:
-        inputs, trace = example.inputs().toDict(), []
+        inputs = example.inputs().toDict()
+        trace: list[Any] = []
         with bodies_sent() as sent, dspy.context(trace=trace):
             try:
                 prediction = compiled(inputs)

@@ -31,6 +31,7 @@ if __name__ == "__main__":
 from fakes import FakeEngine
 
 from optimizers.budget import Budget
+from optimizers.evaluation.purse import OwnPurse
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Block, Rollout, TrialRow
@@ -137,12 +138,11 @@ def went_on(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
         StudyRun.open(manifest, folder) as run,
         OptunaMirror(sqlite_address(folder.optuna), manifest.name) as mirror,
     ):
-        session = _Session(
-            task, manifest, folder, ledger, run, mirror, lambda progress: None, search_space, ()
-        )
+        parts = (task, manifest, folder, ledger, run, mirror, lambda progress: None, OwnPurse(ledger))
+        session = _Session(*parts, grow_at=())
         search = session.restored()
         found = {"resume": time.perf_counter() - start}
-        session.tracking.recorded = session.done  # type: ignore[attr-defined]
+        session.tracking.recorded = session.done
         decided, kept = [], []
         for _ in range(MEASURED):
             search._seen = None

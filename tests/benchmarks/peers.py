@@ -7,19 +7,18 @@ Every optimizer has the same train and dev examples and the same model, which al
 instructions it asks for. What it returns is scored on test examples that it never saw. Peers run under
 DSPy's ChatAdapter, as their users meet them, and under Parity's plainest rendering, so that the
 search is judged apart from it. Peers' settings are the ones whose schedules come to about the
-calls that Parity may use; all calls are counted, in the table too. Results are kept in
-runs/peers/: what is there is not run again. RESULTS.md gets the tables.
+calls that Parity may use; all calls are counted, in the table too. Outcomes are kept in the folder
+peers beside this file: what is there is not run again. RESULTS.md gets the tables and the pictures.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -32,13 +31,12 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablations import write_between
+from benchmarks.peers_report import OURS, PLAIN, TITLES, Outcome, outcomes_of, report
 
 from optimizers.budget import Budget
 from optimizers.candidate import Sampling
 from optimizers.compiled import compile_candidate
 from optimizers.errors import ParityError
-from optimizers.frontier.paired import paired_difference
-from optimizers.frontier.statistics import mean_interval
 from optimizers.live_view import watching
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.lm import language_model
@@ -58,10 +56,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
+KEPT = Path(__file__).parent / "peers"
+STUDIES = ROOT / "runs" / "peers"
+"""Where Parity's own studies are kept."""
 
 TASKS = ("classify", "categorize")
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m")
-RENDERINGS = ("chat", "ours")
 SEEDS = {"chat": 1, "ours": 3}
 
 CALLS, DEV, TRAIN, TEST = 1000, 100, 200, 200
@@ -72,33 +72,6 @@ SEALED = 20
 
 LONGEST = {"chat": 150, "ours": 60}
 """Tokens of a reply at most; instructions that a peer asks for have as many as DSPy's default allows."""
-
-OURS = "parity"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an optimizer came to.
-
-    Attributes:
-        task: The program.
-        model: The model.
-        rendering: ``chat`` for DSPy's ChatAdapter, or ``ours``.
-        optimizer: Its name.
-        seed: Its seed.
-        scores: Test scores, in the order of the examples.
-        calls: Calls of the search.
-        seconds: Seconds of the search.
-    """
-
-    task: str
-    model: str
-    rendering: str
-    optimizer: str
-    seed: int
-    scores: tuple[float, ...]
-    calls: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -112,7 +85,6 @@ class Job:
         dev: Examples to select on.
         rendering: How the program is rendered.
         seed: Seed of the optimizer.
-        folder: Where a study may be kept.
     """
 
     task: LoadedTask
@@ -121,7 +93,6 @@ class Job:
     dev: list[dspy.Example]
     rendering: str
     seed: int
-    folder: Path
 
     def metric(self, example: dspy.Example, prediction: Any, trace: Any = None) -> float:
         """The task's metric; what could not be read is wrong."""
@@ -171,11 +142,13 @@ def gepa(job: Job) -> dspy.Module:
 
 def parity(job: Job) -> dspy.Module:
     """A study of as many calls, its short sealed test among them; the best on dev is taken."""
-    dataset = replace(job.task.dataset, train=job.train, dev=job.dev, test=job.task.dataset.test[:SEALED])
+    dataset = replace(
+        job.task.dataset, train=tuple(job.train), dev=tuple(job.dev), test=job.task.dataset.test[:SEALED]
+    )
     task = replace(job.task, dataset=dataset)
     study = f"{task.name}--{job.model.label}--{job.seed}"
     with watching(study) as watch:
-        folder = open_folder(task, job.folder / "studies", study, job.seed, Budget(calls=CALLS))
+        folder = open_folder(task, STUDIES, study, job.seed, Budget(calls=CALLS))
         report = run_study(task, folder, watch=watch)
     best = max(report.with_role("best"), key=lambda point: point.dev.mean)
     return compile_candidate(task.program, best.candidate, task.models)
@@ -183,7 +156,7 @@ def parity(job: Job) -> dspy.Module:
 
 OPTIMIZERS: Mapping[str, Callable[[Job], Any]] = {
     OURS: parity,
-    "plain default": plain,
+    PLAIN: plain,
     "BootstrapFewShotWithRandomSearch": random_search,
     "MIPROv2": mipro,
     "SIMBA": simba,
@@ -205,7 +178,7 @@ def counted() -> Iterator[list[int]]:
         yield calls
 
 
-def one_run(program: str, short: str, how: str, optimizer: str, seed: int, folder: Path) -> Outcome:
+def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Outcome:
     """Let one optimizer run, and score what it returns."""
     model = resolve_model(f"local/{short}")
     task = load_task(ROOT / "programs" / f"{program}.py", models=(model,))
@@ -215,8 +188,8 @@ def one_run(program: str, short: str, how: str, optimizer: str, seed: int, folde
         return [example for block in blocks(part, outputs, 0) for example in block][:count]
 
     data = task.dataset
-    task = replace(task, dataset=replace(data, test=first(data.test, TEST)))
-    job = Job(task, model, first(data.train, TRAIN), first(data.dev, DEV), how, seed, folder)
+    task = replace(task, dataset=replace(data, test=tuple(first(data.test, TEST))))
+    job = Job(task, model, first(data.train, TRAIN), first(data.dev, DEV), how, seed)
     llama_engine(model).warm_up()
     adapter = dspy.ChatAdapter() if how == "chat" else rendering("completion")
     lm = language_model(model, Sampling(max_tokens=LONGEST[how]))
@@ -242,69 +215,19 @@ def score(program: Any, example: dspy.Example, task: LoadedTask) -> float:
     return float(task.metric(example, prediction))
 
 
-def table(outcomes: Sequence[Outcome], how: str) -> str:
-    """A line per optimizer: test quality on every task and model, against Parity's on the same examples."""
-    pairs = [(task, model) for task in TASKS for model in MODELS]
-    ours: dict[tuple[str, str], list[float]] = {}
-    for task, model in pairs:
-        own = [o for o in outcomes if (o.task, o.model, o.optimizer) == (task, model, OURS)]
-        if own:
-            ours[task, model] = [fmean(each) for each in zip(*(o.scores for o in own), strict=True)]
-    lines = [
-        f"| optimizer | {' | '.join(f'{task}, {model}' for task, model in pairs)} | calls | minutes |",
-        "|---" * (3 + len(pairs)) + "|",
-    ]
-    for name in OPTIMIZERS:
-        of = [o for o in outcomes if o.optimizer == name and (o.rendering == how or name == OURS)]
-        cells = []
-        for task, model in pairs:
-            own = [o for o in of if (o.task, o.model) == (task, model)]
-            cells.append(_cell(own, ours.get((task, model)), name) if own else "")
-        if of:
-            minutes = fmean(o.seconds for o in of) / 60
-            cells += [f"{fmean(o.calls for o in of):,.0f}", f"{minutes:.0f}"]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cell(own: Sequence[Outcome], ours: Sequence[float] | None, name: str) -> str:
-    means = [fmean(each) for each in zip(*(o.scores for o in own), strict=True)]
-    low, high = mean_interval(means)
-    seeds = f", {len(own)} seeds" if len(own) > 1 else ""
-    text = f"{fmean(means):.3f} ({low:.2f}-{high:.2f}{seeds})"
-    if name == OURS or ours is None:
-        return text
-    difference, low, high = paired_difference(list(ours), means)
-    return f"{text}; ours {difference:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
-def report(outcomes: Sequence[Outcome]) -> str:
-    """All that is known, for RESULTS.md."""
-    parts = [
-        f"Accuracy on {TEST} test examples that no optimizer saw, 95% intervals; `ours` is Parity's less the "
-        "peer's, paired by example. Several seeds are averaged by example. Parity's calls include the short "
-        "sealed test that ends its study; its result is the candidate that was best on dev."
-    ]
-    titles = {"chat": "Peers under DSPy's ChatAdapter", "ours": "Peers under Parity's plainest rendering"}
-    for how in RENDERINGS:
-        if any(o.rendering == how for o in outcomes):
-            parts += [f"### {titles[how]}", table(outcomes, how)]
-    return "\n\n".join(parts)
-
-
 def main() -> None:
     """Run what was asked for and is missing, and write what is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", action="append", choices=TASKS)
     parser.add_argument("--model", action="append", choices=MODELS)
-    parser.add_argument("--rendering", action="append", choices=RENDERINGS)
+    parser.add_argument("--rendering", action="append", choices=TITLES)
     parser.add_argument("--optimizer", action="append", choices=OPTIMIZERS)
     parser.add_argument("--seed", action="append", type=int)
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "peers", help="where results are kept")
+    parser.add_argument("--folder", type=Path, default=KEPT, help="where outcomes are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    for how in asked.rendering or reversed(RENDERINGS):
+    for how in asked.rendering or reversed(TITLES):
         wanted = product(
             asked.seed or range(SEEDS[how]),
             asked.task or TASKS,
@@ -317,13 +240,12 @@ def main() -> None:
                 continue
             path = asked.folder / f"{task}--{model}--{how}--{optimizer}--{seed}.json"
             if not path.exists():
-                outcome = one_run(task, model, how, optimizer, seed, asked.folder)
-                path.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+                outcome = one_run(task, model, how, optimizer, seed)
+                outcome.write(path)
                 said = f"{fmean(outcome.scores):.3f}, {outcome.calls} calls, {outcome.seconds:.0f} s"
                 print(f"{path.stem}: {said}", flush=True)
-    kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(asked.folder.glob("*.json"))]
-    outcomes = [Outcome(**{**one, "scores": tuple(one["scores"])}) for one in kept]
-    write_between(asked.results, BEGIN, END, report(outcomes))
+    known = outcomes_of(asked.folder)
+    write_between(asked.results, BEGIN, END, report(known, list(OPTIMIZERS), asked.results.parent))
 
 
 if __name__ == "__main__":

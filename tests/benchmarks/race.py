@@ -28,7 +28,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablations import write_between
-from benchmarks.replay import Run, Table, play
+from benchmarks.replay import Run, Table, frontier, play
 from benchmarks.searchers import SEARCHERS
 
 ROOT = Path(__file__).parents[2]
@@ -93,8 +93,26 @@ def _answer(run: Run, table: Table) -> bool | None:
 def one_run(task: str, name: str, seed: int) -> Result:
     """Play one search."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table = Table.read(task, {model: TABLES / f"{task}--{model}.parquet" for model in TASKS[task]})
+    table = read_table(task)
     return Result.of(play(SEARCHERS[name], table, CALLS, seed), table)
+
+
+def read_table(task: str) -> Table:
+    """The rollouts of a task's models."""
+    return Table.read(task, {model: TABLES / f"{task}--{model}.parquet" for model in TASKS[task]})
+
+
+def all_known(table: Table) -> tuple[int, Result]:
+    """What a search could come to that knew every dev score: no search on these dev examples is to do better.
+
+    Returns:
+        The calls that all dev scores take, and what the frontier by them came to.
+    """
+    quality = dict(enumerate(table.dev.mean(axis=1).tolist()))
+    chosen = frontier(table, quality)
+    calls = int(table.calls.sum()) * table.dev.shape[1]
+    covered = np.array([table.covered(chosen)])
+    return calls, Result.of(Run(np.array([0]), covered, tuple(chosen)), table)
 
 
 def run_all(tasks: Sequence[str], names: Sequence[str], seeds: int, folder: Path, workers: int) -> None:
@@ -151,8 +169,13 @@ def calls_to(curve: np.ndarray, level: float) -> int | None:
     return (int(there[0]) + 1) * STEP if len(there) else None
 
 
-def table_of(results: dict[str, list[Result]]) -> str:
-    """A line per searcher."""
+def table_of(results: dict[str, list[Result]], ceiling: tuple[int, Result]) -> str:
+    """A line per searcher.
+
+    Args:
+        results: Searcher -> its runs.
+        ceiling: What :func:`all_known` found.
+    """
     curves = {name: median_curve(own) for name, own in results.items()}
     peers = {name: curve for name, curve in curves.items() if name != OURS}
     best = max(peers, key=lambda name: peers[name][-1])
@@ -174,6 +197,12 @@ def table_of(results: dict[str, list[Result]]) -> str:
         regret = np.mean([result.regret for result in own])
         cells = [name, str(len(own)), *at, f"{area:.3f}", f"{reached:,}" if reached else "never"]
         lines.append(f"| {' | '.join(cells)} | {regret:.3f} | {right} |")
+    calls, known = ceiling
+    answer = "" if known.answer is None else "right" if known.answer else "wrong"
+    lines.append(
+        f"| every dev score known, {calls:,} calls | |{' |' * (len(marks) - 1)} {known.curve[-1]:.3f} | | "
+        f"| {known.regret:.3f} | {answer} |"
+    )
     ours, theirs = calls_to(curves[OURS], target), calls_to(curves[best], target)
     said = "Parity never gets there."
     if ours and theirs:
@@ -192,14 +221,18 @@ def report(folder: Path) -> str:
         "buys dev rollouts and hands over a frontier; given is the test hypervolume of that frontier as a "
         "share of what all candidates cover, median over seeds (in brackets the 10th and the 90th "
         "percentile); `area` is its mean over the calls; `regret` the test quality of the best candidate "
-        "less that of the best one handed over by dev; `small against large` whether the best of each "
-        f"model handed over compare, within {MARGIN}, as the best there are do."
+        "less that of the best one handed over by dev, which is above 0 for whoever trusts 100 examples: the "
+        "last line is what choosing by all dev scores comes to; `small against large` whether the best of "
+        f"each model handed over compare, within {MARGIN}, as the best there are do."
     ]
     for task, models in TASKS.items():
         results = results_of(folder, task)
         if OURS in results and len(results) > 1:
             kept = ", kept out of all development" if task == KEPT_OUT else ""
-            parts += [f"### {task}, {' and '.join(models)}{kept}", table_of(results)]
+            parts += [
+                f"### {task}, {' and '.join(models)}{kept}",
+                table_of(results, all_known(read_table(task))),
+            ]
     return "\n\n".join(parts)
 
 

@@ -58,8 +58,8 @@ class Table:
             task: The task's name.
             paths: Model -> its table, the smallest model first.
         """
-        model, places, parts = [], [], {"dev": [], "test": []}
-        cost, calls = [], []
+        model, places, cost, calls = [], [], [], []
+        parts: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
         for number, path in enumerate(paths.values()):
             frame = pq.read_table(path).to_pandas()
             for _, rows in frame.groupby("candidate", sort=False):
@@ -89,8 +89,8 @@ class Table:
         quality = getattr(self, split).mean(axis=1)
         chosen = list(candidates)
         return hypervolume(
-            quality[chosen],
-            self.cost[chosen],
+            quality[chosen].tolist(),
+            self.cost[chosen].tolist(),
             best_cost=float(self.cost.min()),
             worst_cost=float(self.cost.max() * DEAREST),
         )
@@ -126,7 +126,7 @@ class GridSpace:
         """The choices that make a candidate."""
         names = [model.name for model in self.models]
         name = chooser.suggest_categorical("model", names) if len(names) > 1 else names[0]
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for part, values in self._values[name].items():
             if part != "draw" or chosen["demos"]:
                 chosen[part] = chooser.suggest_categorical(f"{name}.{NAMES[part]}", values)
@@ -257,7 +257,9 @@ STUCK = 300
 
 def play(searcher: Searcher, table: Table, budget: int, seed: int) -> Run:
     """Let a searcher spend a budget."""
-    book, used, covered, chosen, idle = Book(table, budget), [], [], [], 0
+    book, idle, chosen = Book(table, budget), 0, list[int]()
+    used: list[int] = []
+    covered: list[float] = []
     known: dict[tuple[int, ...], float] = {}
     try:
         for chosen in searcher(book, np.random.default_rng(seed)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -10,8 +11,8 @@ from benchmarks.replay import PARTS, Book, Searcher, frontier, row_of
 from scipy import stats
 
 from optimizers.search.board import Board
-from optimizers.search.loop import Search
-from optimizers.starts import FixedChoices
+from optimizers.search.loop import SEARCHED, Search
+from optimizers.starts import Choices, FixedChoices
 
 BLOCK = 10
 
@@ -23,18 +24,21 @@ def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None
     order = random.permutation(table.dev.shape[1])
     blocks = [tuple(order[start : start + BLOCK].tolist()) for start in range(0, len(order), BLOCK)]
     seed = int(random.integers(2**31))
-    search = Search(board, book, blocks, seed)
-    search.begin(table.space, _starts(book), 0)
+    # A book and a grid have of a measurer and a space what the search asks of them.
+    search = Search(board, cast("Any", book), cast("Any", blocks), seed)
+    search.begin(cast("Any", table.space), _starts(book), 0)
     position = 0
-    while True:
-        finished, spent = search.trials(position, None, book.used / book.budget)
+    while (share := book.used / book.budget / SEARCHED) < 1:
+        finished, spent = search.trials(position, None, share)
         position += len(finished)
         if spent is not None:
             raise spent
         yield [row_of(standing.candidate) for standing in board.frontier()]
+    while search.settle(is_paid=True) < 1:
+        yield [row_of(standing.candidate) for standing in board.frontier()]
 
 
-def _starts(book: Book) -> list[dict]:
+def _starts(book: Book) -> list[Choices]:
     """As every study begins: each model's few-shot prompts, then its plain default."""
     found = []
     for model, values in book.table.space._values.items():
@@ -120,7 +124,8 @@ def halving(book: Book, random: np.random.Generator) -> Generator[list[int], Non
 
 def _layers(book: Book, means: dict[int, float], keep: int) -> list[int]:
     """The candidates of the first fronts, so many of them."""
-    left, chosen = dict(means), []
+    left = dict(means)
+    chosen: list[int] = []
     while left and len(chosen) < keep:
         front = frontier(book.table, left)
         chosen += sorted(front, key=lambda one: -means[one])[: keep - len(chosen)]

@@ -96,3 +96,23 @@ def test_a_budget_holds_for_blocks_that_run_together(wide: LoadedTask, tmp_path:
     assert report.spend is not None
     assert 300 < report.spend.total.calls <= 600
     assert report.spend.by_phase["test"] > 100
+
+
+def test_the_end_of_a_budget_goes_to_the_leaders(
+    task: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    report = study(task, tmp_path, calls=900)
+    assert report.spend is not None
+    with Ledger.open(tmp_path / "s" / "ledger.db") as ledger:
+        rows = ledger.rollouts(split="dev")
+    first = {rollout.candidate: place for place, rollout in reversed(list(enumerate(rows)))}
+    # No candidate is new once the leaders' share has begun.
+    assert max(first.values()) < 0.85 * len(rows)
+    assert min(point.dev.n for point in report.with_role("best")) >= 30
+
+
+def test_each_models_best_runs_half_of_the_dev_set_where_trials_are_limited(
+    task: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    report = study(task, tmp_path, trials=6)
+    assert all(point.dev.n >= len(task.dataset.dev) / 2 for point in report.with_role("best"))

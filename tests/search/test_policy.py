@@ -152,3 +152,25 @@ def test_what_is_free_can_be_searched(board: Board, space: SearchSpace, costs: t
 )
 def test_what_the_budget_limits_is_what_a_block_costs(budget: Budget, unit: str) -> None:
     assert scarce(budget) == unit
+
+
+def test_of_each_model_the_candidate_that_may_be_its_best_is_hopeful(
+    board: Board, space: SearchSpace
+) -> None:
+    (small, large), (small_more, large_more) = (few_shot_starts(space, size)[:2] for size in (1, 4))
+    well_known = measured(board, small, 8, blocks=7)
+    hardly_known = measured(board, small_more, 8)
+    bad, done = measured(board, large, 3), measured(board, large_more, 10, blocks=len(SIZES))
+    found = outlook(board, SIZES, "calls")
+    hopeful = [found.known[place] for place in found.hopeful]
+    assert hardly_known in hopeful
+    assert well_known not in hopeful
+    # The large model's best has run all blocks: what is left to learn of it is of the other one.
+    assert bad in hopeful
+    assert done not in hopeful
+
+
+def test_nobody_is_hopeful_where_all_blocks_are_run(board: Board, space: SearchSpace) -> None:
+    for choices in few_shot_starts(space, 1):
+        measured(board, choices, 8, blocks=len(SIZES))
+    assert outlook(board, SIZES, "calls").hopeful == []

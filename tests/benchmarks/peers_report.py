@@ -1,0 +1,226 @@
+"""What the optimizers came to on real models: tables, and a picture for each way of rendering."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from optimizers.frontier.paired import paired_difference
+from optimizers.frontier.statistics import mean_interval
+
+OURS, PLAIN = "parity", "plain default"
+TITLES = {"chat": "Peers under DSPy's ChatAdapter", "ours": "Peers under Parity's plainest rendering"}
+"""Way of rendering -> what its table is called."""
+
+Pair = tuple[str, str]
+"""A task and a model."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an optimizer came to.
+
+    Attributes:
+        task: The program.
+        model: The model.
+        rendering: ``chat`` for DSPy's ChatAdapter, or ``ours``.
+        optimizer: Its name.
+        seed: Its seed.
+        scores: Test scores, in the order of the examples.
+        calls: Calls of the search.
+        seconds: Seconds of the search.
+    """
+
+    task: str
+    model: str
+    rendering: str
+    optimizer: str
+    seed: int
+    scores: tuple[float, ...]
+    calls: int
+    seconds: float
+
+    def write(self, path: Path) -> None:
+        """Keep it, as JSON."""
+        path.write_text(json.dumps(asdict(self), separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An optimizer on one task and model, its seeds averaged by example.
+
+    Attributes:
+        scores: Mean score of each test example.
+        seeds: Seeds.
+        interval: Mean test score, and the ends of its 95% interval.
+        ours: Parity's score less this one's, with its 95% interval, paired by example; None without Parity's.
+    """
+
+    scores: tuple[float, ...]
+    seeds: int
+    interval: tuple[float, float, float]
+    ours: tuple[float, float, float] | None
+
+    @property
+    def text(self) -> str:
+        """For a table."""
+        mean, low, high = self.interval
+        seeds = f", {self.seeds} seeds" if self.seeds > 1 else ""
+        text = f"{mean:.3f} ({low:.2f}-{high:.2f}{seeds})"
+        if self.ours is None:
+            return text
+        difference, low, high = self.ours
+        return f"{text}; ours {difference:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def outcomes_of(folder: Path) -> list[Outcome]:
+    """All that were kept."""
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [Outcome(**{**one, "scores": tuple(one["scores"])}) for one in kept]
+
+
+def cells(outcomes: Iterable[Outcome], how: str) -> dict[str, dict[Pair, Cell]]:
+    """What each optimizer came to under a way of rendering; Parity, which chooses its own, under every way.
+
+    Returns:
+        Optimizer -> task and model -> what it came to there.
+    """
+    runs: dict[str, dict[Pair, list[Outcome]]] = {}
+    for one in outcomes:
+        if one.rendering == how or one.optimizer == OURS:
+            runs.setdefault(one.optimizer, {}).setdefault((one.task, one.model), []).append(one)
+    means = {
+        name: {
+            pair: tuple(map(fmean, zip(*(o.scores for o in own), strict=True))) for pair, own in of.items()
+        }
+        for name, of in runs.items()
+    }
+    found: dict[str, dict[Pair, Cell]] = {}
+    for name, of in means.items():
+        for pair, scores in of.items():
+            parity = None if name == OURS else means.get(OURS, {}).get(pair)
+            found.setdefault(name, {})[pair] = Cell(
+                scores=scores,
+                seeds=len(runs[name][pair]),
+                interval=(fmean(scores), *mean_interval(scores)),
+                ours=None if parity is None else paired_difference(parity, scores),
+            )
+    return found
+
+
+def table(outcomes: Sequence[Outcome], how: str, order: Sequence[str]) -> str:
+    """A line per optimizer: test quality on every task and model, against Parity's on the same examples."""
+    known = cells(outcomes, how)
+    pairs = pairs_of(known)
+    lines = [
+        f"| optimizer | {' | '.join(', '.join(pair) for pair in pairs)} | calls | minutes |",
+        "|---" * (3 + len(pairs)) + "|",
+    ]
+    for name in (name for name in order if name in known):
+        own = [o for o in outcomes if o.optimizer == name and (o.rendering == how or name == OURS)]
+        texts = [known[name][pair].text if pair in known[name] else "" for pair in pairs]
+        calls, minutes = fmean(o.calls for o in own), fmean(o.seconds for o in own) / 60
+        lines.append(f"| {name} | {' | '.join(texts)} | {calls:,.0f} | {minutes:.0f} |")
+    return "\n".join(lines)
+
+
+def pairs_of(known: dict[str, dict[Pair, Cell]]) -> list[Pair]:
+    """The tasks and models that some optimizer ran on."""
+    return sorted({pair for of in known.values() for pair in of}, reverse=True)
+
+
+def reading(outcomes: Sequence[Outcome], how: str) -> str:
+    """What a table says: how often Parity is above the peers, and how often clearly so."""
+    known = cells(outcomes, how)
+    against = [
+        (cell.ours, name, pair)
+        for name, of in known.items()
+        for pair, cell in of.items()
+        if cell.ours is not None and name != PLAIN
+    ]
+    if not against:
+        return "No peer was run here yet."
+    above = [ours for ours, *_ in against if ours[0] > 0]
+    clear = [ours for ours, *_ in against if ours[1] > 0]
+    worse = [f"{name} on {', '.join(pair)}" for ours, name, pair in against if ours[2] < 0]
+    below = [f"{name} on {', '.join(pair)} ({ours[0]:+.3f})" for ours, name, pair in against if ours[0] < 0]
+    text = (
+        f"Of {len(against)} comparisons with a peer Parity's result is above in {len(above)}, clearly (the "
+        f"interval leaves out 0) in {len(clear)}; clearly below in {len(worse)}."
+    )
+    if below:
+        text += f" Below: {'; '.join(below)}."
+    return text
+
+
+def report(outcomes: Sequence[Outcome], order: Sequence[str], pictures: Path) -> str:
+    """All that is known, for RESULTS.md.
+
+    Args:
+        outcomes: What is known, one at least.
+        order: The optimizers, as they are to be listed.
+        pictures: Folder that gets a picture for each way of rendering.
+    """
+    tests = len(outcomes[0].scores)
+    parts = [
+        f"Accuracy on {tests} test examples that no optimizer saw, 95% intervals; `ours` is Parity's less "
+        "the peer's, paired by example. Several seeds are averaged by example. Parity's calls include the "
+        "short sealed test that ends its study; its result is the candidate that was best on dev."
+    ]
+    for how, title in TITLES.items():
+        if any(one.rendering == how and one.optimizer != OURS for one in outcomes):
+            name = f"peers-{how}.png"
+            draw(cells(outcomes, how), order, title, pictures / name)
+            parts += [
+                f"### {title}",
+                table(outcomes, how, order),
+                reading(outcomes, how),
+                f"![{title}]({name})",
+            ]
+    return "\n\n".join(parts)
+
+
+def draw(known: dict[str, dict[Pair, Cell]], order: Sequence[str], title: str, path: Path) -> None:
+    """A panel per task and model: each optimizer's test quality with its interval.
+
+    Args:
+        known: What each optimizer came to.
+        order: The optimizers, the first at the top.
+        title: Above all panels.
+        path: PNG to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names, pairs = [name for name in order if name in known], pairs_of(known)
+    size = (3 + 2.6 * len(pairs), 1.2 + 0.42 * len(names))
+    figure, axes = pyplot.subplots(1, len(pairs), figsize=size, dpi=120, sharey=True, squeeze=False)
+    for panel, pair in zip(axes[0], pairs, strict=True):
+        _panel(panel, [(place, name, known[name].get(pair)) for place, name in enumerate(names)])
+        panel.set_title("\n".join(pair), fontsize=9)
+        panel.set_xlabel("test accuracy", fontsize=8)
+    axes[0][0].set_yticks(range(len(names)), names, fontsize=9)
+    axes[0][0].invert_yaxis()
+    figure.suptitle(title, fontsize=11)
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def _panel(panel: Any, rows: Sequence[tuple[int, str, Cell | None]]) -> None:
+    for place, name, cell in rows:
+        if cell is None:
+            continue
+        mean, low, high = cell.interval
+        colour = "#D55E00" if name == OURS else "#0072B2"
+        panel.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, capsize=3)
+        if name == OURS:
+            panel.axvline(mean, color=colour, linewidth=0.8, linestyle=":")
+    panel.grid(axis="x", alpha=0.3)
+    panel.tick_params(labelsize=8)
