@@ -46,7 +46,7 @@ SETTLED = 0.01
 """When choosing now is expected to lose no more than this, in quality, the leaders are settled."""
 
 SURE = 0.5
-"""Share of the dev set's blocks that each model's best runs at least, if trials are all that is limited."""
+"""Share of the dev set's blocks that each model's best runs at least, where trials are limited."""
 
 SEARCHED = 0.7
 """Share of what a search may spend after which no new candidate is tried: the rest goes to the leaders.
@@ -205,8 +205,9 @@ class Search:
         good, and what is believed of them hangs on the few blocks that all of them ran.
 
         Args:
-            is_paid: Whether the budget has calls set aside for it. Else it ends when choosing among the
-                leaders is expected to lose little, and each model's best has run its share of the blocks.
+            is_paid: Whether the budget has calls set aside for it: it goes on while a candidate may well be
+                better than its model's best. Else it ends when choosing among the leaders is expected to
+                lose little, and each model's best has run its share of the blocks.
 
         Raises:
             BudgetSpent: The budget does not cover them.
@@ -214,8 +215,10 @@ class Search:
         found, room = outlook(self.board, self._sizes, self.unit), self._room(0.0)
         lost = found.regret
         picks: list[tuple[None, Standing]] = []
-        while is_paid or lost > SETTLED or self._is_unsure():
+        while True:
             turn, hopeful = divmod(len(self.board.ran) + len(picks), 2), found.hopeful
+            if lost <= SETTLED and not (hopeful and (is_paid or self._is_unsure())):
+                break
             place = found.best_known if turn[1] or not hopeful else hopeful[turn[0] % len(hopeful)]
             if place is None or not room.take(found.known[place].candidate.model):
                 break

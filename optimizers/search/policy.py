@@ -61,19 +61,20 @@ class Outlook:
 
     @property
     def hopeful(self) -> list[int]:
-        """Of each model, the place of the known candidate that may well be its best, if it has blocks left.
+        """Of each model, the place of the known candidate that most may be its best, if it has blocks left.
 
         Its quality is taken for one standard deviation more than is expected (the upper confidence bound of
-        Auer, Cesa-Bianchi & Fischer, Machine Learning 47, 2002, for correlated Gaussian beliefs).
+        Auer, Cesa-Bianchi & Fischer, Machine Learning 47, 2002, for correlated Gaussian beliefs). A model
+        has none when that is no more than what is expected of its best.
         """
-        count = len(self.known)
-        spread = np.sqrt(np.maximum(np.diag(self.belief.covariance)[: len(self.gains)], 0.0))
-        bound = np.where(self.prospects.done < self.belief.blocks, self.belief.quality + spread, -np.inf)
+        count, quality = len(self.known), self.belief.quality
+        spread = np.sqrt(np.maximum(np.diag(self.belief.covariance)[: len(quality)], 0.0))
+        bound = np.where(self.prospects.done < self.belief.blocks, quality + spread, -np.inf)
         found = []
         for model in np.unique(self.prospects.model[:count]):
             own = np.flatnonzero(self.prospects.model[:count] == model)
             place = int(own[np.argmax(bound[own])])
-            if np.isfinite(bound[place]):
+            if bound[place] > quality[own].max():
                 found.append(place)
         return found
 

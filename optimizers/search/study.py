@@ -245,7 +245,7 @@ class _Session:
             while share < 1.0:
                 closing = (self.spent() - SEARCHED) / (1 - SEARCHED)
                 self.show("settle", min(0.99, max(0.0, share, closing)))
-                share = search.settle(is_paid=self.is_limited)
+                share = search.settle(is_paid=self.manifest.budget.trials is None)
         except BudgetSpent:
             if not self.board.considered():
                 raise BudgetError(

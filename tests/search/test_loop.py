@@ -111,6 +111,16 @@ def test_the_end_of_a_budget_goes_to_the_leaders(
     assert min(point.dev.n for point in report.with_role("best")) >= 30
 
 
+def test_limits_beside_trials_are_not_used_up(
+    task: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    alone = study(task, tmp_path, "alone", trials=6)
+    limited = study(task, tmp_path, "limited", trials=6, calls=20_000)
+    assert alone.spend is not None
+    assert limited.spend is not None
+    assert limited.spend.total.calls == alone.spend.total.calls
+
+
 def test_each_models_best_runs_half_of_the_dev_set_where_trials_are_limited(
     task: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
 ) -> None:
