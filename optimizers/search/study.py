@@ -233,7 +233,7 @@ class _Session:
         """Run the trials that the budget holds, then measure the leaders until they are settled."""
         search = self.restored()
         try:
-            while self.progress() < 1.0:
+            while self.progress() < 1.0 or self.is_empty_handed:
                 if self.is_due(search):
                     self.grow(search)
                 self.show("search", self.progress())
@@ -293,6 +293,11 @@ class _Session:
         """Share of the trials that is done, by the scarcest unit; some of it is set aside for the leaders."""
         trials = self.manifest.budget.trials
         return max(self.done / trials if trials else 0.0, self.spent() / SEARCHED)
+
+    @property
+    def is_empty_handed(self) -> bool:
+        """Whether nothing was measured that could be measured further, and trials are not what ends it."""
+        return self.manifest.budget.trials is None and not self.board.considered()
 
     @property
     def is_limited(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
+from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,6 +21,7 @@ from optimizers.frontier.report import FrontierReport
 from optimizers.proposals.pools import Pool
 from optimizers.records.ledger import Ledger
 from optimizers.search.growth import RUNS, Growth
+from optimizers.search.loop import SEARCHED
 from optimizers.search.manifest import open_folder
 from optimizers.search.progress import Progress
 from optimizers.search.rounds import Round
@@ -263,8 +265,8 @@ def test_a_budget_that_ends_while_pools_grow_still_ends_in_a_tested_frontier(ben
     with pytest.raises(KeyboardInterrupt):
         bench.study(watch=watch, name="first")
     used = sum(len(engine.requests) for engine in bench.engines.values())
-    # Half of it is kept for the test; the other half ends amid the first runs on train.
-    report = bench.study(calls=2 * (used + RUNS // 2))
+    # Half of it is kept for the test; of the rest the trials leave less than the first runs on train take.
+    report = bench.study(calls=2 * (ceil(used / SEARCHED) + 1))
     assert report.trials == 8
     assert bench.pool(1) is not None
     assert bench.pool(2) is None
