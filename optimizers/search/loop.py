@@ -216,10 +216,11 @@ class Search:
         lost = found.regret
         picks: list[tuple[None, Standing]] = []
         while True:
-            turn, hopeful = divmod(len(self.board.ran) + len(picks), 2), found.hopeful
+            pair, is_second = divmod(len(self.board.ran) + len(picks), 2)
+            hopeful = found.hopeful
             if lost <= SETTLED and not (hopeful and (is_paid or self._is_unsure())):
                 break
-            place = found.best_known if turn[1] or not hopeful else hopeful[turn[0] % len(hopeful)]
+            place = hopeful[pair % len(hopeful)] if hopeful and not is_second else found.best_known
             if place is None or not room.take(found.known[place].candidate.model):
                 break
             picks.append((None, found.known[place]))

@@ -297,12 +297,8 @@ class _Session:
     @property
     def is_empty_handed(self) -> bool:
         """Whether nothing was measured that could be measured further, and trials are not what ends it."""
-        return self.manifest.budget.trials is None and not self.board.considered()
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the budget limits anything but trials."""
-        return self.manifest.budget != Budget(trials=self.manifest.budget.trials)
+        trials = self.manifest.budget.trials
+        return (trials is None or self.done < trials) and not self.board.considered()
 
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
@@ -327,11 +323,12 @@ class _Session:
         with suppress(BudgetSpent):
             # In an order of which every beginning is like the whole: some points run only a part.
             examples = self.test_examples()
+            is_limited = self.manifest.budget != Budget(trials=self.manifest.budget.trials)
             run_test(
                 frozen,
                 examples,
                 self.measurer,
-                block=SHORT_TEST_BLOCK if self.is_limited else TEST_BLOCK,
+                block=SHORT_TEST_BLOCK if is_limited else TEST_BLOCK,
                 on_share=lambda share: self.show("test", share),
             )
             repeat_sampled(frozen, examples, self.measurer)

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablations import write_between
-from benchmarks.race import KEPT_OUT, MARGIN, TABLES, TASKS, replay_options, run_missing
+from benchmarks.race import KEPT_OUT, MARGIN, TABLES, TASKS, read_table, replay_options, run_missing
 from benchmarks.replay import Book, Table
 from benchmarks.searchers import parity
 
@@ -228,7 +228,7 @@ def built(task: str) -> tuple[str, ...]:
 def one_case(task: str, seed: int) -> list[Case]:
     """One search with its advice."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table = Table.read(task, {model: TABLES / f"{task}--{model}.parquet" for model in built(task)})
+    table = read_table(task, built(task))
     return cases(table, bought_by_search(table, seed), seed)
 
 

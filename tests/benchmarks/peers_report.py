@@ -54,14 +54,16 @@ class Cell:
     """An optimizer on one task and model, its seeds averaged by example.
 
     Attributes:
-        scores: Mean score of each test example.
         seeds: Seeds.
+        calls: Calls of a search, their mean.
+        seconds: Seconds of a search, their mean.
         interval: Mean test score, and the ends of its 95% interval.
         ours: Parity's score less this one's, with its 95% interval, paired by example; None without Parity's.
     """
 
-    scores: tuple[float, ...]
     seeds: int
+    calls: float
+    seconds: float
     interval: tuple[float, float, float]
     ours: tuple[float, float, float] | None
 
@@ -77,13 +79,17 @@ class Cell:
         return f"{text}; ours {difference:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
+Cells = dict[str, dict[Pair, Cell]]
+"""Optimizer -> task and model -> what it came to there."""
+
+
 def outcomes_of(folder: Path) -> list[Outcome]:
     """All that were kept."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return [Outcome(**{**one, "scores": tuple(one["scores"])}) for one in kept]
 
 
-def cells(outcomes: Iterable[Outcome], how: str) -> dict[str, dict[Pair, Cell]]:
+def cells(outcomes: Iterable[Outcome], how: str) -> Cells:
     """What each optimizer came to under a way of rendering; Parity, which chooses its own, under every way.
 
     Returns:
@@ -99,43 +105,44 @@ def cells(outcomes: Iterable[Outcome], how: str) -> dict[str, dict[Pair, Cell]]:
         }
         for name, of in runs.items()
     }
-    found: dict[str, dict[Pair, Cell]] = {}
+    found: Cells = {}
     for name, of in means.items():
         for pair, scores in of.items():
             parity = None if name == OURS else means.get(OURS, {}).get(pair)
+            own = runs[name][pair]
             found.setdefault(name, {})[pair] = Cell(
-                scores=scores,
-                seeds=len(runs[name][pair]),
+                seeds=len(own),
+                calls=fmean(one.calls for one in own),
+                seconds=fmean(one.seconds for one in own),
                 interval=(fmean(scores), *mean_interval(scores)),
                 ours=None if parity is None else paired_difference(parity, scores),
             )
     return found
 
 
-def table(outcomes: Sequence[Outcome], how: str, order: Sequence[str]) -> str:
+def table(known: Cells, order: Sequence[str]) -> str:
     """A line per optimizer: test quality on every task and model, against Parity's on the same examples."""
-    known = cells(outcomes, how)
     pairs = pairs_of(known)
     lines = [
         f"| optimizer | {' | '.join(', '.join(pair) for pair in pairs)} | calls | minutes |",
         "|---" * (3 + len(pairs)) + "|",
     ]
     for name in (name for name in order if name in known):
-        own = [o for o in outcomes if o.optimizer == name and (o.rendering == how or name == OURS)]
-        texts = [known[name][pair].text if pair in known[name] else "" for pair in pairs]
-        calls, minutes = fmean(o.calls for o in own), fmean(o.seconds for o in own) / 60
+        of = known[name]
+        texts = [of[pair].text if pair in of else "" for pair in pairs]
+        calls = fmean(one.calls for one in of.values())
+        minutes = fmean(one.seconds for one in of.values()) / 60
         lines.append(f"| {name} | {' | '.join(texts)} | {calls:,.0f} | {minutes:.0f} |")
     return "\n".join(lines)
 
 
-def pairs_of(known: dict[str, dict[Pair, Cell]]) -> list[Pair]:
+def pairs_of(known: Cells) -> list[Pair]:
     """The tasks and models that some optimizer ran on."""
     return sorted({pair for of in known.values() for pair in of}, reverse=True)
 
 
-def reading(outcomes: Sequence[Outcome], how: str) -> str:
+def reading(known: Cells) -> str:
     """What a table says: how often Parity is above the peers, and how often clearly so."""
-    known = cells(outcomes, how)
     against = [
         (cell.ours, name, pair)
         for name, of in known.items()
@@ -173,18 +180,13 @@ def report(outcomes: Sequence[Outcome], order: Sequence[str], pictures: Path) ->
     ]
     for how, title in TITLES.items():
         if any(one.rendering == how and one.optimizer != OURS for one in outcomes):
-            name = f"peers-{how}.png"
-            draw(cells(outcomes, how), order, title, pictures / name)
-            parts += [
-                f"### {title}",
-                table(outcomes, how, order),
-                reading(outcomes, how),
-                f"![{title}]({name})",
-            ]
+            name, known = f"peers-{how}.png", cells(outcomes, how)
+            draw(known, order, title, pictures / name)
+            parts += [f"### {title}", table(known, order), reading(known), f"![{title}]({name})"]
     return "\n\n".join(parts)
 
 
-def draw(known: dict[str, dict[Pair, Cell]], order: Sequence[str], title: str, path: Path) -> None:
+def draw(known: Cells, order: Sequence[str], title: str, path: Path) -> None:
     """A panel per task and model: each optimizer's test quality with its interval.
 
     Args:

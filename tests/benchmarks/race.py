@@ -97,9 +97,9 @@ def one_run(task: str, name: str, seed: int) -> Result:
     return Result.of(play(SEARCHERS[name], table, CALLS, seed), table)
 
 
-def read_table(task: str) -> Table:
-    """The rollouts of a task's models."""
-    return Table.read(task, {model: TABLES / f"{task}--{model}.parquet" for model in TASKS[task]})
+def read_table(task: str, models: Sequence[str] | None = None) -> Table:
+    """The rollouts of a task's models, or of some of them."""
+    return Table.read(task, {model: TABLES / f"{task}--{model}.parquet" for model in models or TASKS[task]})
 
 
 def all_known(table: Table) -> tuple[int, Result]:

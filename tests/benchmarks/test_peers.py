@@ -35,19 +35,20 @@ def test_seeds_are_averaged_and_counted() -> None:
     cell = cells(known, "ours")["GEPA"][PAIR]
     assert cell.seeds == 2
     assert abs(cell.interval[0] - 0.6) < 1e-9
-    assert ", 2 seeds)" in table(known, "ours", ORDER)
+    assert ", 2 seeds)" in table(cells(known, "ours"), ORDER)
 
 
 def test_what_was_not_run_stays_empty_and_is_not_compared() -> None:
     known = [outcome(OURS, 180), outcome("GEPA", 100), outcome("MIPROv2", 190, model="gemma")]
-    (line,) = (line for line in table(known, "ours", ORDER).splitlines() if line.startswith("| MIPROv2"))
+    lines = table(cells(known, "ours"), ORDER).splitlines()
+    (line,) = (line for line in lines if line.startswith("| MIPROv2"))
     assert line == "| MIPROv2 |  | 0.950 (0.91-0.97) | 1,000 | 10 |"
-    assert reading(known, "ours").startswith("Of 1 comparisons")
+    assert reading(cells(known, "ours")).startswith("Of 1 comparisons")
 
 
 def test_the_reading_names_where_parity_is_below() -> None:
     known = [outcome(OURS, 180), outcome(PLAIN, 199), outcome("MIPROv2", 184), outcome("GEPA", 100)]
-    said = reading(known, "ours")
+    said = reading(cells(known, "ours"))
     assert said.startswith("Of 2 comparisons")
     assert "above in 1, clearly (the interval leaves out 0) in 1; clearly below in 1." in said
     assert "Below: MIPROv2 on classify, smollm2 (-0.020)." in said

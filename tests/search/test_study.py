@@ -169,9 +169,13 @@ def test_no_budget_is_overshot_and_the_test_gets_its_share(
     assert all(point.test is not None and point.test.n >= 20 for point in report.with_role("frontier"))
 
 
-def test_a_budget_too_small_to_measure_anything_says_so(task: LoadedTask, runs: Path) -> None:
-    with pytest.raises(BudgetError, match="before one candidate"):
-        study(task, runs, calls=5)
+@pytest.mark.parametrize("trials", [None, 5])
+def test_a_budget_too_small_to_measure_anything_says_so_every_time(
+    task: LoadedTask, runs: Path, trials: int | None
+) -> None:
+    for _ in range(2):
+        with pytest.raises(BudgetError, match="before one candidate"):
+            study(task, runs, trials=trials, calls=5)
 
 
 def test_a_bigger_budget_takes_up_a_study_whose_test_is_sealed(task: LoadedTask, runs: Path) -> None:
