@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import postgres
 import pytest
@@ -10,6 +14,7 @@ from fakes import LARGE, SMALL, Classify, FakeEngine, sentiment_dataset, sentime
 from hypothesis import settings
 
 from optimizers.task import LoadedTask
+from optimizers.tracking import mlflow_store
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("parity", deadline=None)
@@ -41,6 +46,27 @@ def task() -> LoadedTask:
         path="reviews.py",
         program_hash="0" * 16,
     )
+
+
+@pytest.fixture(autouse=True)
+def migrated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """MLflow's stores beside studies begin as copies of one that it made: its migrations take seconds."""
+    made = tmp_path_factory.getbasetemp() / "mlflow" / "mlflow.db"
+    tracking_uri = mlflow_store.tracking_uri
+
+    def copied(runs: Path) -> str:
+        uri, own = tracking_uri(runs), runs.resolve() / "mlflow.db"
+        if runs != made.parent and uri == f"sqlite:///{own}" and own.parent.is_dir() and not own.exists():
+            if not made.exists():
+                made.parent.mkdir()
+                mlflow_store.open_store(made.parent)
+                # Each store makes its own first experiment, which knows where the store is.
+                with closing(sqlite3.connect(made)) as connection, connection:
+                    connection.execute("DELETE FROM experiments")
+            shutil.copyfile(made, own)
+        return uri
+
+    monkeypatch.setattr(mlflow_store, "tracking_uri", copied)
 
 
 @pytest.fixture(scope="session")
