@@ -74,21 +74,31 @@ class OwnPurse:
                 if not self._in_flight:
                     return unit
                 self._changed.wait()
-            number = self._ledger.start_call(call)
             self._in_flight += 1
             self._reserved += bound
-        return number
+        # Written outside the lock: the ledger has its own, and other calls need not wait for both.
+        try:
+            return self._ledger.start_call(call)
+        except BaseException:
+            self._give_back(bound, Use())
+            raise
 
     def settle(self, number: int, bound: Use, use: Use, **changes: Any) -> None:
         """Write how a call ended."""
+        now = time.time()
+        try:
+            self._ledger.end_call(number, now, **changes)
+            if now - self._touched > SIGN_OF_LIFE:
+                self.touch()
+        finally:
+            self._give_back(bound, use)
+
+    def _give_back(self, bound: Use, use: Use) -> None:
+        """Count what a call used in place of what was reserved."""
         with self._changed:
             self._in_flight -= 1
             # From nothing again where it can be: sums of many dollars and their negatives drift.
             self._reserved = self._reserved + bound * -1 if self._in_flight else Use()
-            now = time.time()
-            self._ledger.end_call(number, now, **changes)
-            if now - self._touched > SIGN_OF_LIFE:
-                self.touch()
             self._settled += use
             self._changed.notify_all()
 

@@ -64,6 +64,9 @@ AT_ONCE = 1.5
 AHEAD = 0.25
 """Share of the blocks still to come that are chosen together, at most: in between, nothing is learned."""
 
+DRAWS = 100
+"""Draws after which the space is taken for one in which all was tried, where changed leaders are too."""
+
 FAIR = 0.75
 """Share of an equal share of all candidates that every model gets."""
 
@@ -123,6 +126,8 @@ class Search:
         space: What may be chosen in it.
         starts: What it begins with.
         began: Finished trials before it.
+        is_idle: Whether nothing was left to run when trials were last chosen: every candidate that could be
+            made had run all blocks.
     """
 
     def __init__(
@@ -141,6 +146,7 @@ class Search:
         self.space: SearchSpace
         self.starts: list[Choices] = []
         self.began = 0
+        self.is_idle = False
         self._seen: tuple[tuple[int, int], Outlook] | None = None
 
     def begin(self, space: SearchSpace, starts: Sequence[Choices], position: int) -> None:
@@ -153,6 +159,7 @@ class Search:
         """
         self.round += 1
         self.space, self.starts, self.began = space, list(starts), position
+        self.is_idle = False
 
     def replay(self, trial: TrialRow, known: Mapping[str, Candidate]) -> Standing:
         """Count again what a finished trial measured.
@@ -176,7 +183,7 @@ class Search:
 
         Returns:
             The finished trials, and what ended them where the budget did not cover all: those that
-            were cut do not count.
+            were cut do not count, nor does one that found nothing to run.
         """
         opened: list[Trial] = []
         spent = None
@@ -187,6 +194,9 @@ class Search:
                 self._run(further)
         except BudgetSpent as error:
             spent = error
+        if not given:
+            self.is_idle = spent is None and not any(trial.ran for trial in opened)
+            opened = [trial for trial in opened if trial.ran]
         return [trial for trial in opened if not trial.is_cut], spent
 
     def choices(self) -> dict[str, Choices]:
@@ -281,9 +291,15 @@ class Search:
             elif len(opened) != most:
                 new = found.best_new(self._behind(opened))
                 choices = self._drawn() if new is None else dict(found.choices(new))
+                chooser = FixedChoices(choices)
+                candidate = self.space.choose(chooser)
+                if new is not None and candidate.id in self.board.standings:
+                    # Other choices that come to a candidate that was tried.
+                    found = found.without(new)
+                    continue
                 if not room.take(self._model_of(choices)):
                     break
-                opened.append(self._asked(choices))
+                opened.append(Trial(chooser, self.board.enter(candidate, chooser.made)))
                 picks.append((opened[-1], opened[-1].own))
                 if new is None:
                     break
@@ -362,8 +378,13 @@ class Search:
         return str(choices.get(MODEL, self.space.models[0].name))
 
     def _drawn(self) -> Choices:
-        """A candidate drawn at random: in a space where all was tried, one is tried again."""
-        return drawn_choices(self.space, self.space.models[0].name, Random(len(self.board.ran)))
+        """A candidate drawn at random, a new one where that many draws find one."""
+        random, names = Random(len(self.board.ran)), [model.name for model in self.space.models]
+        for number in range(DRAWS):
+            choices = drawn_choices(self.space, names[number % len(names)], random)
+            if self.space.choose(FixedChoices(choices)).id not in self.board.standings:
+                break
+        return choices
 
     def _behind(self, opened: Sequence[Trial]) -> str | None:
         """The model with the fewest candidates, if they are fewer than its fair share.

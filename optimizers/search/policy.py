@@ -94,6 +94,12 @@ class Outlook:
         """The choices of a new candidate."""
         return self.proposed[place - len(self.known)]
 
+    def without(self, place: int) -> Outlook:
+        """The same with one candidate left out."""
+        found, done = self.gains.copy(), self.prospects.done.copy()
+        found[place], done[place] = -1.0, self.belief.blocks
+        return replace(self, gains=found, prospects=replace(self.prospects, done=done))
+
     def beside(self, place: int) -> Outlook:
         """What is worth running beside a candidate's next block.
 

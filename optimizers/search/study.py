@@ -221,13 +221,18 @@ class _Session:
         self.begin(search, found)
 
     def is_due(self, search: Search) -> bool:
-        """Whether a new round's time has come: its share is searched, and the last one's starts are tried."""
+        """Whether a new round's time has come: the last one's starts are tried, and its share is searched.
+
+        Or nothing is left to run in the round.
+        """
         number = search.round
         if number == 0:
             return True
         tried = self.done - search.began >= len(search.starts)
         shares = growth_shares(self.growth, self.grow_at)
-        return tried and number <= len(shares) and self.progress() >= shares[number - 1]
+        if not tried or number > len(shares):
+            return False
+        return search.is_idle or self.progress() >= shares[number - 1]
 
     def search(self) -> None:
         """Run the trials that the budget holds, then measure the leaders until they are settled."""
@@ -236,6 +241,8 @@ class _Session:
             while self.progress() < 1.0 or self.is_empty_handed:
                 if self.is_due(search):
                     self.grow(search)
+                if search.is_idle:
+                    break
                 self.show("search", self.progress())
                 finished, spent = search.trials(self.done, self.left(search), self.progress())
                 self.keep(search, finished)

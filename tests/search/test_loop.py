@@ -13,9 +13,11 @@ from fakes import FakeEngine, interrupt
 
 from optimizers.budget import Budget
 from optimizers.frontier.report import FrontierReport
+from optimizers.proposals.pools import Pools
 from optimizers.records.ledger import Ledger
 from optimizers.search.manifest import open_folder
 from optimizers.search.study import run_study
+from optimizers.space import SearchSpace, search_space
 from optimizers.task import LoadedTask
 
 AT_ONCE = 24
@@ -126,3 +128,43 @@ def test_each_models_best_runs_half_of_the_dev_set_where_trials_are_limited(
 ) -> None:
     report = study(task, tmp_path, trials=6)
     assert all(point.dev.n >= len(task.dataset.dev) / 2 for point in report.with_role("best"))
+
+
+def test_no_trial_is_spent_on_other_choices_for_a_candidate_that_was_tried(
+    task: LoadedTask, engines: dict[str, FakeEngine], quick: None, tmp_path: Path
+) -> None:
+    def nearest(task: LoadedTask, pools: Pools) -> SearchSpace:
+        # Of 4 demos per label and 8 as many are shown where there are no more.
+        return replace(search_space(task, pools), parts=False, sampling=False, strategies=("nearest",))
+
+    dataset = replace(task.dataset, dev=task.dataset.dev[:10])
+    small = replace(task, models=task.models[:1], reference=task.models[0], dataset=dataset)
+    folder = open_folder(small, tmp_path, "s", 2, Budget(trials=50))
+    run_study(small, folder, watch=lambda progress: None, space_of=nearest)
+    with Ledger.open(folder.ledger) as ledger:
+        trials = ledger.trials()
+    assert len({trial.candidate for trial in trials}) == len(trials) == 50
+    assert all(trial.ran for trial in trials)
+
+
+@pytest.mark.parametrize("limits", [{"trials": 500}, {"calls": 20_000}])
+def test_a_search_ends_when_there_is_nothing_left_to_run(
+    task: LoadedTask, engines: dict[str, FakeEngine], quick: None, tmp_path: Path, limits: dict[str, int]
+) -> None:
+    def tiny(task: LoadedTask, pools: Pools) -> SearchSpace:
+        space = search_space(task, pools)
+        predictors = {
+            name: replace(predictor, sizes=dict.fromkeys(predictor.sizes, (0,)))
+            for name, predictor in space.predictors.items()
+        }
+        return replace(space, predictors=predictors, allowed=(), parts=False, sampling=False)
+
+    dataset = replace(task.dataset, dev=task.dataset.dev[:20])
+    small = replace(task, models=task.models[:1], reference=task.models[0], dataset=dataset)
+    folder = open_folder(small, tmp_path, "s", 0, Budget(**limits))
+    report = run_study(small, folder, watch=lambda progress: None, space_of=tiny)
+    assert 3 <= report.trials < 60
+    assert all(point.dev.n == 20 for point in report.with_role("best"))
+    with Ledger.open(folder.ledger) as ledger:
+        rows = ledger.rollouts(split="dev")
+    assert len(rows) == 20 * len({row.candidate for row in rows})
