@@ -54,17 +54,6 @@ class Account:
         """What calls that have ended used, by earlier processes too, and all time: it never falls."""
         return self.purse.booked()
 
-    def left(self) -> Use:
-        """What is left of each limited unit; a large number where there is no limit."""
-        used = self.used + self.held_back
-        limits = self.budget
-        return Use(
-            calls=(limits.calls or 10**12) - used.calls,
-            tokens=(limits.tokens or 10**15) - used.tokens,
-            dollars=(limits.dollars or 1e12) - used.dollars,
-            seconds=(limits.seconds or 1e12) - used.seconds - LEFT_FOR_THE_REPORT,
-        )
-
     def gate(self, candidate: str) -> CandidateGate:
         """The gate for the calls that one candidate's rollouts cause, a judge's among them."""
         return CandidateGate(self, candidate)
@@ -166,8 +155,5 @@ class CandidateGate:
 
 
 def _bounded(model: Model, prompt: int | None, completion: int | None) -> tuple[int, int]:
-    """The most tokens a call may read and generate; a local model never exceeds its context."""
-    read = model.context if prompt is None else prompt
-    if model.is_local:
-        read = min(read, model.context)
-    return read, model.context if completion is None else completion
+    """The most tokens a call may read and generate: where nobody says, its context."""
+    return model.context if prompt is None else prompt, model.context if completion is None else completion

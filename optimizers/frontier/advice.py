@@ -110,10 +110,10 @@ def outlooks(report: FrontierReport, forecasts: Mapping[str, Forecast]) -> list[
 def advise(report: FrontierReport, forecasts: Mapping[str, Forecast], *, rows: int, again: str) -> Advice:
     """Say what to do after a study.
 
-    A smaller model that is shown to match is shipped. Else the search goes on while as much again is
-    expected to gain something that the user cares about, or to make a match clearly likelier; when it is
-    not, what separates the small model from the reference is left to fine-tuning, if there is enough to
-    learn from.
+    A model that is shown to match the reference at no higher cost is shipped. Else the search goes on while
+    as much again is expected to gain something that the user cares about, or to make a match clearly
+    likelier; when it is not, what separates the small model from the reference is left to fine-tuning, if
+    there is enough to learn from.
 
     Args:
         report: The study's result, with at least one tested point.
@@ -122,9 +122,9 @@ def advise(report: FrontierReport, forecasts: Mapping[str, Forecast], *, rows: i
         again: The command that searches as much again.
     """
     found = outlooks(report, forecasts)
-    matched = [point for point in _others(report) if _is_match(point)]
+    matched = [point for point in _others(report) if _is_match(point) and _is_no_dearer(point)]
     small = max(
-        (one for one in found if one.matches is not None),
+        (one for one in found if one.matches is not None and _is_no_dearer(_point(report, one.best))),
         key=lambda one: _point(report, one.best).dev.mean,
         default=None,
     )
@@ -147,6 +147,12 @@ def _others(report: FrontierReport) -> list[Point]:
 
 def _is_match(point: Point) -> bool:
     return point.comparison is not None and point.comparison.verdict == "match"
+
+
+def _is_no_dearer(point: Point) -> bool:
+    """Whether it costs no more than the reference, or is not known to."""
+    ratio = point.comparison.cost_ratio if point.comparison else None
+    return ratio is not None and ratio <= 1
 
 
 def _point(report: FrontierReport, identity: str) -> Point:
@@ -172,14 +178,13 @@ def _best(report: FrontierReport) -> Point:
 
 
 def _ship_match(report: FrontierReport, point: Point) -> Advice:
-    compared = point.comparison
-    ratio = f"{compared.cost_ratio:.0%}" if compared else "a part"
+    ratio = point.comparison.cost_ratio if point.comparison else None
+    at = "at less" if ratio is None else f"at {ratio:.0%} of its cost"
     return _advice(
         report,
         "ship",
         point,
-        f"Stop, ship {_named(point)}: it is shown to match {_short(report.reference)}'s best at {ratio} of "
-        "its cost.",
+        f"Stop, ship {_named(point)}: it is shown to match {_short(report.reference)}'s best {at}.",
         [_apart(point)],
     )
 

@@ -203,8 +203,10 @@ def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
     comparison = best.comparison
     if comparison is None:
         return f"{said} {_name(reference)}'s {_mean(reference):.3f}."
+    ratio = comparison.cost_ratio
+    at = "which is free" if ratio is None else f"at {ratio:.0%} of its cost"
     return (
-        f"{said} {_name(reference)}'s {_mean(reference):.3f}, at {comparison.cost_ratio:.0%} of its cost: "
+        f"{said} {_name(reference)}'s {_mean(reference):.3f}, {at}: "
         f"{comparison.verdict} at margin {manifest.margin:g} "
         f"(difference {comparison.difference:+.3f}, "
         f"95% interval {comparison.low:+.3f} to {comparison.high:+.3f}, "

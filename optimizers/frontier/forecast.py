@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainc, gammaincinv
+from scipy.special import gammainc, gammaincinv, ndtr
 
 Floats = NDArray[np.float64]
 
@@ -93,10 +93,8 @@ class Forecast:
             gap: What is lacking; negative when nothing is.
             error: Standard error of the gap, at least 0.
         """
-        nodes, weights = np.polynomial.hermite_e.hermegauss(9)
-        gaps = gap + error * nodes
-        reached = (self.gains[None, :] >= gaps[:, None]).mean(axis=1)
-        return float(reached @ weights / weights.sum())
+        beyond = self.gains - gap
+        return float((ndtr(beyond / error) if error > 0 else beyond >= 0).mean())
 
 
 NOTHING = Forecast(np.zeros(len(LEVELS)))
@@ -118,7 +116,7 @@ def forecast(scored: Sequence[Scored], final: Mapping[str, Sequence[float]]) -> 
         return Forecast(_predicted(_posterior([], 1), 1.0))
     quality, variance = _shrunk(known)
     now = max(quality, key=lambda one: quality[one])
-    ends = [*_leaders(scored), now]
+    ends = [*_leaders(scored), now] if len(known) > 1 else []
     steps = []
     for before, after in pairwise(ends):
         gained = quality[after] - quality[before]

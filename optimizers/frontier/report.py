@@ -57,7 +57,7 @@ class Comparison(BaseModel):
             with the same reference point.
         verdict: ``match`` when non-inferior at the margin, ``no match`` when shown worse than
             the margin, else ``indecisive``, as where too few rollouts got a score.
-        cost_ratio: Serving cost of the point over the reference's.
+        cost_ratio: Serving cost of the point over the reference's; None where only the reference is free.
         n: Pairs compared.
         more: Further test examples that would settle an ``indecisive`` with 80% power, were the
             difference as measured; None when decided, or when examples would not settle it.
@@ -72,7 +72,7 @@ class Comparison(BaseModel):
     margin: float
     p_value: float
     verdict: Verdict
-    cost_ratio: float
+    cost_ratio: float | None
     n: int
     more: int | None = Field(default=None, ge=1)
 

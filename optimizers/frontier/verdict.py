@@ -111,7 +111,7 @@ def compare_pairs(
                 margin=margin,
                 p_value=p_value,
                 verdict=verdict,
-                cost_ratio=contender.cost / reference.cost if reference.cost > 0 else 1.0,
+                cost_ratio=_ratio(contender.cost, reference.cost),
                 n=len(paired.own),
                 more=more,
             )
@@ -126,6 +126,11 @@ def _paired(contender: Contender, reference: Contender) -> _Paired:
         [reference.scores[example] for example in shared],
         [contender.groups.get(example, example) for example in shared],
     )
+
+
+def _ratio(cost: float, of: float) -> float | None:
+    """One cost over another: the same where both are free, and none where only the other is."""
+    return cost / of if of > 0 else 1.0 if cost == 0 else None
 
 
 def _verdict(p_value: float, high: float, margin: float) -> Verdict:

@@ -192,7 +192,7 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
         meter = dspy.settings.get(_METER)
         if meter is None:
             return super().__call__(prompt, messages=messages, **kwargs)
-        bound = bounds(self, prompt, messages, kwargs)
+        bound = self._bounds(prompt, messages, kwargs)
         for left in reversed(range(ATTEMPTS)):
             while pause := seconds_to_wait(self.served, *bound):
                 meter.wait(pause)
@@ -212,6 +212,16 @@ class MeteredLM(dspy.LM):  # type: ignore[misc]
             finally:
                 _answers.reset(token)
         raise AssertionError("the last attempt returns or raises")
+
+    def _bounds(self, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> tuple[int | None, int | None]:
+        """The most tokens of all the completions that a call asks for, each of which may be a request."""
+        read, written = bounds(self, prompt, messages, kwargs)
+        context, count = self.served.context, kwargs.get("n", self.kwargs.get("n")) or 1
+        if read is not None and self.served.is_local:
+            read = min(read, context)
+        if count == 1:
+            return read, written
+        return count * (context if read is None else read), count * (written or context)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """As calling, with ``await``: the call runs on a thread of its own."""

@@ -22,6 +22,8 @@ Record = TypeVar("Record", bound=BaseModel)
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 
+REPORT_FILE = "frontier.json"
+"""Name of a study's result, in its folder and among MLflow's artifacts."""
 
 NO_STUDY = "run one first (optimize PROGRAM); or go to its project's folder, or name the runs' with --runs"
 """What to do where there is no study at all."""
@@ -75,7 +77,7 @@ class StudyFolder:
     @property
     def report(self) -> Path:
         """Its result."""
-        return self.path / "frontier.json"
+        return self.path / REPORT_FILE
 
     @property
     def prediction(self) -> Path:

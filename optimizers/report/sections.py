@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from optimizers.frontier.report import Amount, Estimate
+from optimizers.frontier.report import Amount, Comparison, Estimate
 from optimizers.models.model import Model
 from optimizers.report.advice_sections import advice_lines
 from optimizers.report.failure_sections import failures, shown_error
@@ -119,11 +119,7 @@ def _found(report: StudyReport) -> Iterable[str]:
             score(row.point.test),
             f"{1000 * row.point.cost:.5f}",
             f"{row.point.latency:.2f}",
-            "is the reference's best"
-            if "reference" in row.point.roles
-            else f"{row.comparison.verdict}, {row.comparison.cost_ratio:.0%} of its cost"
-            if row.comparison
-            else "not compared",
+            "is the reference's best" if "reference" in row.point.roles else _against(row.comparison),
         )
         for number, row in enumerate(report.frontier, start=1)
     ]
@@ -143,6 +139,13 @@ def _found(report: StudyReport) -> Iterable[str]:
             "on the same test examples; 5% error over all points."
         )
         yield bullets(f"Point {escape(said)}" for said in report.verdicts)
+
+
+def _against(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "not compared"
+    ratio = comparison.cost_ratio
+    return f"{comparison.verdict}, {'no cost there' if ratio is None else f'{ratio:.0%} of its cost'}"
 
 
 def _result_rows(result: ModelResult) -> Iterable[Sequence[str]]:

@@ -112,7 +112,8 @@ def _parts(choices: Choices, prefixes: tuple[str, ...]) -> dict[str, Any]:
     for name, value in choices.items():
         if name == MODEL:
             continue
-        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        # The longest: one model's name may begin with another's and a dot.
+        prefix = max((prefix for prefix in prefixes if name.startswith(prefix)), key=len, default="")
         part = name[len(prefix) :]
         found[part] = value
         if part.endswith(DEMOS):

@@ -31,6 +31,7 @@ from optimizers.proposals.reflected import MOST_FAILURES, Failure, reflect
 from optimizers.proposals.strategies import hardest_demos
 from optimizers.proposals.written import write_instructions
 from optimizers.records.rows import Rollout
+from optimizers.search.shown import shown
 from optimizers.splits import example_id
 from optimizers.techniques import TECHNIQUES
 
@@ -153,8 +154,10 @@ class Growth:
 
         Each round's are others, as long as there are.
         """
-        train = [e for e in self.task.dataset.train if not any(_is_shown(e, one) for one in candidates)]
-        ordered = sorted(train, key=example_id)
+        signatures = {name: one.signature for name, one in self.task.program.named_predictors()}
+        train = self.task.dataset.train
+        told = shown(signatures, train, candidates)
+        ordered = sorted((e for e, is_shown in zip(train, told, strict=True) if not is_shown), key=example_id)
         random.Random(self.seed).shuffle(ordered)
         start = (number - 2) * RUNS % max(1, len(ordered))
         return (ordered + ordered)[start : start + min(RUNS, len(ordered))]
@@ -267,16 +270,6 @@ def teachers(board: Board) -> list[Standing]:
     reasoning = [s for s in everyone if _reasons(s.candidate) and board.quality(s) >= enough][:1]
     found = {s.candidate.id: s for s in (everyone[0], cheapest, *reasoning)}
     return list(found.values())
-
-
-def _is_shown(example: dspy.Example, candidate: Candidate) -> bool:
-    """Whether a predictor of a candidate has a demo with all of an example's inputs."""
-    given = {name: json_value(value) for name, value in example.inputs().items()}
-    return any(
-        all(demo.get(name) == value for name, value in given.items())
-        for prompt in candidate.predictors.values()
-        for demo in prompt.demos
-    )
 
 
 def _source(program: dspy.Module) -> str | None:

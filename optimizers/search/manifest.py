@@ -103,6 +103,8 @@ def open_folder(
         )
     known = folder.read_manifest()
     changes = differences(known, task, seed, objectives)
+    if started_from not in (None, known.started_from):
+        changes.append(f"the study it begins with ({known.started_from or 'none'} then, {started_from} now)")
     if changes:
         raise StudyError(
             f"The study {name} cannot go on, because this changed: {'; '.join(changes)}.",

@@ -1,4 +1,4 @@
-"""A study's result, written into its folder."""
+"""What shows a study's result, written into its folder."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ def write_outcome(
     rollouts: Sequence[Rollout],
     report: FrontierReport,
 ) -> None:
-    """Write a study's result into its folder: the report, the picture, the page."""
-    folder.write_report(report)
+    """Write what shows a study's result into its folder: the picture, the page."""
     draw_frontier(report, folder.picture)
     shown = [point.candidate for point in report.points if point.roles != ("searched",)]
     write_study_page(folder, ledger, rollouts, report, {one.id: sent(task, one) for one in shown})

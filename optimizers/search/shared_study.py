@@ -128,6 +128,7 @@ def run_shared(
         # Everything that reads a finished study reads the folder: no database is needed from here on.
         copy_to_file(ledger.engine, folder.ledger)
         write_outcome(task, folder, ledger, ledger.rollouts(), report)
+        folder.write_report(report)
     return report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -79,17 +79,20 @@ def run_study(
         BudgetError: The budget ends before anything is measured.
     """
     manifest = folder.read_manifest()
-    with ExitStack() as stack:
-        stack.enter_context(folder.lock())
-        ledger = stack.enter_context(Ledger.open(folder.ledger))
+    with folder.lock(), Ledger.open(folder.ledger) as ledger:
         if folder.report.exists():
             found = folder.read_report()
             if found.robustness or not manifest.robustness:
                 return found
-        run = stack.enter_context(StudyRun.open(manifest, folder))
-        mirror = stack.enter_context(OptunaMirror(sqlite_address(folder.optuna), manifest.name))
-        parts = (task, manifest, folder, ledger, run, mirror, watch, OwnPurse(ledger))
-        return _Session(*parts, space_of=space_of, grow_at=grow_at).run()
+        with (
+            StudyRun.open(manifest, folder) as run,
+            OptunaMirror(sqlite_address(folder.optuna), manifest.name) as mirror,
+        ):
+            parts = (task, manifest, folder, ledger, run, mirror, watch, OwnPurse(ledger))
+            report = _Session(*parts, space_of=space_of, grow_at=grow_at).run()
+        # Last: a folder with a report is one of a finished study, of which nothing is to be made any more.
+        folder.write_report(report)
+        return report
 
 
 def lead_study(
@@ -112,7 +115,9 @@ def lead_study(
     manifest = folder.read_manifest()
     with StudyRun.open(manifest, folder) as run, OptunaMirror(storage, manifest.name) as mirror:
         parts = (task, manifest, folder, ledger, run, mirror, watch, worker.purse)
-        return _Session(*parts, worker=worker).run()
+        report = _Session(*parts, worker=worker).run()
+    folder.write_report(report)
+    return report
 
 
 @dataclass
@@ -369,12 +374,12 @@ class _Session:
         )
 
     def finish(self, frozen: Frozen) -> FrontierReport:
-        """Build the report from the records alone, write it, draw it, and hand it to MLflow."""
+        """Build the report from the records alone, draw it, and hand it to MLflow."""
         self.account.touch()
         rollouts = self.ledger.rollouts()
         report = report_of(self.folder, self.ledger, rollouts, frozen.roles, trials=self.done)
         write_outcome(self.task, self.folder, self.ledger, rollouts, report)
-        self.tracking.finish(report, [self.folder.picture, self.folder.page, self.folder.report])
+        self.tracking.finish(report, [self.folder.picture, self.folder.page])
         self.show("done", 1.0)
         return report
 

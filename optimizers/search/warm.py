@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optimizers.data import json_value
-from optimizers.program_fields import fields_of
 from optimizers.proposals.pools import Pool
+from optimizers.search.shown import known_inputs, said
 from optimizers.space import ELABORATE, NEAREST, SEVERAL_CALLS
 from optimizers.starts import Choices, completed
 from optimizers.techniques import TECHNIQUES
@@ -33,24 +31,26 @@ def prompts_of(report: FrontierReport) -> list[Candidate]:
 def pools_of(candidates: Sequence[Candidate], task: LoadedTask) -> dict[str, Pool]:
     """The instructions and demos of candidates, for the predictors of this task with the same names.
 
-    A demo that is an example of this task's dev or test set is left out: it would show its answer.
-    So is one that lacks a field.
+    A demo that says what an example of this task's dev or test set does, in all that its predictor reads
+    of the example, is left out: it would show the answer. So is one of which that cannot be told, as
+    its predictor reads what others write alone, and one that lacks a field.
 
     Args:
         candidates: Of another study.
         task: The task they are to serve.
     """
-    held_out = {_said(example.inputs().toDict()) for example in (*task.dataset.dev, *task.dataset.test)}
-    inputs = fields_of(task.program, task.dataset.dev)[0]
+    sealed = (*task.dataset.dev, *task.dataset.test)
     pools = {}
     for name, predictor in task.program.named_predictors():
+        read = known_inputs(predictor.signature, sealed)
+        held_out = {said(example, read) for example in sealed}
         pool, fields = Pool(), set(predictor.signature.fields)
         for candidate in candidates:
             prompt = candidate.predictors.get(name)
             if prompt is None:
                 continue
             whole = [demo for demo in prompt.demos if demo.keys() >= fields]
-            shown = tuple(d for d in whole if _said({k: d[k] for k in inputs if k in d}) not in held_out)
+            shown = tuple(demo for demo in whole if read and said(demo, read) not in held_out)
             if shown:
                 pool.demos[_named(candidate)] = shown
             if prompt.instruction.strip() and prompt.instruction != predictor.signature.instructions:
@@ -103,7 +103,3 @@ def _shown(prompt: PredictorPrompt, demos: Sequence[Mapping[str, Any]]) -> tuple
 
 def _named(candidate: Candidate) -> str:
     return f"from {candidate.id}"
-
-
-def _said(values: Mapping[str, Any]) -> str:
-    return json.dumps({key: json_value(value) for key, value in values.items()}, sort_keys=True)

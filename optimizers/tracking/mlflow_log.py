@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from optimizers.records.folder import REPORT_FILE
 from optimizers.tracking.mlflow_store import experiment_of, open_store
 from optimizers.write_behind import WriteBehind
 
@@ -133,7 +134,7 @@ class StudyRun:
 
         Args:
             report: The result.
-            files: The frontier as a picture, a page and JSON.
+            files: The frontier as a picture and a page; the report itself goes beside them.
         """
         metrics = {
             "hypervolume": report.hypervolume,
@@ -155,6 +156,7 @@ class StudyRun:
             self._client.set_tag(self.run_id, NOTE, report.answer[:TAG_LIMIT])
             for file in files:
                 self._client.log_artifact(self.run_id, str(file))
+            self._client.log_text(self.run_id, report.model_dump_json(indent=2) + "\n", REPORT_FILE)
 
         self._behind(write)
         self._status = "FINISHED"

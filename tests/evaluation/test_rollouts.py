@@ -17,7 +17,7 @@ from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.compiled import compile_candidate
 from optimizers.errors import BudgetSpent, EngineError, MetricError
 from optimizers.evaluation.rollouts import run_rollouts
-from optimizers.models.lm import Meter, language_model
+from optimizers.models.lm import Meter, language_model, metered
 from optimizers.models.model import Model
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Rollout
@@ -176,6 +176,19 @@ class Tally:
 
     def fail(self, number: int, *, refused: bool) -> None:
         pass
+
+
+def test_every_completion_of_a_call_is_reserved(engines: dict[str, FakeEngine]) -> None:
+    lm, reserved, used = language_model(SMALL, Sampling(max_tokens=5)), [], []
+    gate = Tally(most=1)
+    gate.open = lambda model, *bound: reserved.append(bound) or 1  # type: ignore[func-returns-value, method-assign]
+    gate.close = lambda number, call: used.append(call)  # type: ignore[method-assign]
+    with metered(gate):
+        assert len(lm("Is it a good review?", n=4)) == 4
+    assert len(engines["local/small"].requests) == 4
+    (prompt, completion), (call,) = reserved[0], used
+    assert call.completion == 8 <= completion == 20
+    assert call.prompt <= prompt <= 4 * SMALL.context
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ MUCH = Forecast(np.linspace(0.0, 0.1, len(LEVELS)))
 AGAIN = "optimize reviews.py --from study --budget 40trials"
 
 
-def report(small: float, large: float = 0.9, n: int = 400) -> FrontierReport:
+def report(small: float, large: float = 0.9, n: int = 400, cost: float = 1e-6) -> FrontierReport:
     """A finished study: the small model's best and the reference's, tested on the same examples."""
     mine, best = candidate(SMALL.name, "own"), candidate(LARGE.name, "own")
     scores = {}
@@ -28,9 +28,9 @@ def report(small: float, large: float = 0.9, n: int = 400) -> FrontierReport:
     }
     rows = [
         row
-        for one, cost in ((mine, 1e-6), (best, 1e-5))
+        for one, price in ((mine, cost), (best, 1e-5))
         for split in ("dev", "test")
-        for row in rollouts(one, scores[one.id], cost=cost, split=split)
+        for row in rollouts(one, scores[one.id], cost=price, split=split)
     ]
     return build_report(manifest(), {mine.id: mine, best.id: best}, rows, roles=roles, trials=2, seconds=1.0)
 
@@ -50,6 +50,13 @@ def test_a_small_model_that_matches_is_shipped_whatever_more_search_promises() -
     assert "match" in said.sentence
     assert "10%" in said.sentence
     assert said.command == f"optimize export study --point {said.point} --to dspy"
+
+
+def test_a_dearer_model_is_neither_shipped_for_a_match_nor_trained() -> None:
+    for level in (0.9, 0.8):
+        found = report(level, cost=3e-5)
+        said = advised(found)
+        assert (said.word, said.point) == ("ship", of(found, LARGE.name))
 
 
 def test_where_more_search_is_expected_to_gain_it_goes_on() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,8 +65,15 @@ def test_without_any_gain_a_gap_stays_as_it_is(gap: float, odds: float) -> None:
 
 
 def test_where_the_gap_is_not_known_well_it_may_be_closed_already() -> None:
-    assert NOTHING.reaching(0.0, 0.05) == pytest.approx(0.5, abs=0.25)
-    assert NOTHING.reaching(0.02, 0.05) < NOTHING.reaching(-0.02, 0.05)
+    for gap, error in ((0.0, 0.05), (-0.001, 0.02), (0.02, 0.02), (0.05, 0.03)):
+        assert NOTHING.reaching(gap, error) == pytest.approx(NormalDist(gap, error).cdf(0.0))
+
+
+def test_one_candidate_says_nothing_of_what_search_gains() -> None:
+    scores = (1.0, 0.0) * 10
+    alone = forecast([Scored(10.0, "a", scores)], {"a": scores})
+    assert alone.mean == pytest.approx(forecast([], {"a": scores}).mean)
+    assert alone.mean > rising([0.5, 0.5, 0.5, 0.5]).mean
 
 
 @given(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from optimizers.frontier.verdict import Contender, compare, compare_pairs
@@ -72,3 +74,10 @@ def test_pairs_with_yardsticks_of_their_own_are_one_family() -> None:
     assert [found.against for found in together] == ["a", "b"]
     assert [found.difference for found in together] == [found.difference for found in alone]
     assert min(found.p_value for found in together) > min(found.p_value for found in alone)
+
+
+@pytest.mark.parametrize(("own", "theirs", "ratio"), [(2.0, 4.0, 0.5), (0.0, 0.0, 1.0), (0.002, 0.0, None)])
+def test_costs_are_compared_where_they_can_be(own: float, theirs: float, ratio: float | None) -> None:
+    dear, yardstick = (replace(contender(SOLID), cost=cost) for cost in (own, theirs))
+    (found,) = compare([dear], yardstick, against="r", margin=0.02, min_coverage=0.95)
+    assert found.cost_ratio == ratio

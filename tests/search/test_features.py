@@ -17,6 +17,14 @@ def test_the_same_choice_of_two_models_is_alike_in_part() -> None:
     assert found.same_model[0].tolist() == [1.0, 0.0, 1.0]
 
 
+def test_a_model_whose_name_begins_with_anothers_keeps_its_own_choices() -> None:
+    other = {name.replace("small", "small.1"): value for name, value in SMALL.items()}
+    changed = {**SMALL, "small.p.instruction": "brief"}
+    found = features([SMALL, other | {"model": "small.1"}, changed], ["small", "small.1"])
+    assert set(found.parts) == {"p.instruction"}
+    assert found.alike["p.instruction"][0].tolist() == [1.0, SHARED, 0.0]
+
+
 def test_what_all_candidates_share_tells_none_apart() -> None:
     found = features([SMALL, {**SMALL, "small.p.demos": 1}], ["small"])
     assert set(found.parts) == {"p.demos", "p shows"}

@@ -80,6 +80,14 @@ def test_a_study_begins_with_the_prompts_of_another(
     assert not shown & held
 
 
+def test_a_study_that_began_otherwise_does_not_pass_over_another_beginning(
+    task: LoadedTask, tmp_path: Path
+) -> None:
+    open_folder(task, tmp_path, "s", 0, Budget(trials=6))
+    with pytest.raises(StudyError, match=r"begins with \(none then, other now\)"):
+        open_folder(task, tmp_path, "s", 0, Budget(trials=6), started_from="other")
+
+
 def test_an_unfinished_study_cannot_be_started_from(task: LoadedTask, tmp_path: Path) -> None:
     open_folder(task, tmp_path, "half", 0, Budget(trials=6))
     with pytest.raises(StudyError, match="not finished"):

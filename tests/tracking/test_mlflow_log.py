@@ -74,11 +74,9 @@ def test_a_trial_that_was_half_recorded_is_recorded_once(folder: StudyFolder) ->
 
 
 def test_the_result_is_on_the_studys_run(folder: StudyFolder) -> None:
-    picture, content = folder.picture, folder.report
-    picture.write_bytes(b"\x89PNG")
-    folder.write_report(REPORT)
+    folder.picture.write_bytes(b"\x89PNG")
     with StudyRun.open(manifest(), folder) as run:
-        run.finish(REPORT, [picture, content])
+        run.finish(REPORT, [folder.picture])
     client = open_store(folder.path.parent)
     found = client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
