@@ -29,7 +29,7 @@ def weighted(*parts: tuple[Metric, float]) -> Metric:
     total = math.fsum(weight for _, weight in parts)
 
     def combined(example: Any, pred: Any, trace: Any = None) -> float:
-        scores = math.fsum(weight * metric(example, pred, trace) for metric, weight in parts)
+        scores = math.fsum(weight * float(metric(example, pred, trace)) for metric, weight in parts)
         # Rounding may leave the mean of ones a hair above 1.
         return min(1.0, scores / total)
 

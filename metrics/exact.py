@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metrics.fields import Metric, named, normal, predicted
+from metrics.fields import Metric, named, predicted, same
 
 
 def exact_match(*fields: str) -> Metric:
@@ -28,6 +28,6 @@ def exact_match(*fields: str) -> Metric:
         raise ValueError('exact_match needs the fields to compare, as in exact_match("sentiment")')
 
     def metric(example: Any, pred: Any, trace: Any = None) -> float:
-        return float(all(normal(example[field]) == normal(predicted(pred, field)) for field in fields))
+        return float(all(same(example[field], predicted(pred, field)) for field in fields))
 
     return named(metric, f"exact_match({', '.join(fields)})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -44,7 +44,7 @@ def normal(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [normal(item) for item in value]
     if isinstance(value, (set, frozenset)):
-        return {normal(item) for item in value}
+        return _unordered(value)
     if isinstance(value, (date, time)):
         value = value.isoformat()
     if isinstance(value, Decimal):
@@ -54,6 +54,21 @@ def normal(value: Any) -> Any:
     if isinstance(value, (str, bool, int, float)):
         return " ".join(str(value).split()).casefold()
     return value
+
+
+def same(wanted: Any, found: Any) -> bool:
+    """Whether a label and a prediction are equal in the form they are compared in.
+
+    JSON has no sets: where a set is predicted, neither the order nor repeats of a labelled list count.
+    """
+    if isinstance(found, (set, frozenset)) and isinstance(wanted, (list, tuple)):
+        return bool(_unordered(wanted) == _unordered(found))
+    return bool(normal(wanted) == normal(found))
+
+
+def _unordered(values: Iterable[Any]) -> list[Any]:
+    known = {repr(one): one for one in map(normal, values)}
+    return [known[key] for key in sorted(known)]
 
 
 def named(metric: Metric, name: str) -> Metric:

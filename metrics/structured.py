@@ -115,7 +115,7 @@ def _entries(value: Any) -> set[str] | None:
 def _leaves(value: Any) -> int:
     if isinstance(value, Mapping):
         return sum(map(_leaves, value.values()))
-    if isinstance(value, (list, set)):
+    if isinstance(value, list):
         return sum(map(_leaves, value))
     return int(value is not None and value != "")
 
@@ -124,9 +124,9 @@ def _shared(wanted: Any, found: Any) -> int:
     """Leaves that two normalised values share."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         return sum(_shared(value, found[key]) for key, value in wanted.items() if key in found)
-    if isinstance(wanted, (list, set)) and isinstance(found, (list, set)):
-        return _shared_entries(list(wanted), list(found))
-    if isinstance(wanted, (Mapping, list, set)) or isinstance(found, (Mapping, list, set)):
+    if isinstance(wanted, list) and isinstance(found, list):
+        return _shared_entries(wanted, found)
+    if isinstance(wanted, (Mapping, list)) or isinstance(found, (Mapping, list)):
         return 0
     return int(wanted == found and _leaves(wanted) > 0)
 

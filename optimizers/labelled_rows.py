@@ -7,10 +7,13 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from optimizers.data import Rows, json_value
 from optimizers.errors import DataError
+from optimizers.renderings.fields import parse_value
 
 if TYPE_CHECKING:
     import dspy
@@ -71,6 +74,30 @@ def complete_rows(
         else []
     )
     return examples, notes
+
+
+def read_structures(rows: Rows, types: Mapping[str, Any]) -> Rows:
+    """The rows with lists and records in the place of cells that spell them as JSON, as text files do.
+
+    Args:
+        rows: The data.
+        types: Output -> its type.
+
+    Raises:
+        DataError: A cell is no value of the type.
+    """
+    read = [dict(row) for row in rows.rows]
+    for (row, origin), name in product(zip(read, rows.origin, strict=True), types):
+        if isinstance(cell := row.get(name), str) and not _blank(cell):
+            try:
+                row[name] = json_value(parse_value(cell, types[name]))
+            except ValueError as error:
+                raise DataError(
+                    f"A label is no value of its type: {error}.",
+                    where=f"{origin}, column {name!r}",
+                    fix='write it as JSON, such as ["a", "b"]',
+                ) from error
+    return replace(rows, rows=tuple(read))
 
 
 def _foreign_label(field: str, entries: Sequence[tuple[str, Any]], allowed: Sequence[Any]) -> DataError:

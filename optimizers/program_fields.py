@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, get_origin
 
-from optimizers.renderings.fields import closed_values, parse_value
+from pydantic import BaseModel
+
+from optimizers.renderings.fields import closed_values, parse_value, without_none
 
 if TYPE_CHECKING:
     import dspy
 
 THOUGHTS = frozenset({"reasoning", "rationale"})
 """Outputs that DSPy's modules put before the answer, and that no metric reads."""
+
+STRUCTURES = (list, tuple, set, frozenset, Mapping, BaseModel)
+"""Types of outputs that text spells as JSON."""
 
 
 def fields_of(
@@ -37,10 +42,24 @@ def fields_of(
     outputs = (told or answers)[-1]
     labels = {}
     for name, annotation in outputs.items():
-        values = closed_values(annotation)
+        inner, is_nullable = without_none(annotation)
+        values = closed_values(inner)
         if values is not None:
-            labels[name] = tuple(parse_value(text, annotation) for text in values)
+            known = dict.fromkeys(parse_value(text, inner) for text in values)
+            labels[name] = tuple(known | {None: None} if is_nullable else known)
     return inputs, tuple(outputs), labels
+
+
+def structured_outputs(program: dspy.Module, outputs: Collection[str]) -> dict[str, Any]:
+    """Outputs that are lists, sets, mappings or records, with their types."""
+    found = {}
+    for predictor in program.predictors():
+        for name, info in predictor.signature.output_fields.items():
+            inner = without_none(info.annotation)[0]
+            kind = get_origin(inner) or inner
+            if name in outputs and isinstance(kind, type) and issubclass(kind, STRUCTURES):
+                found[name] = info.annotation
+    return found
 
 
 def _inputs(program: dspy.Module, columns: Collection[str]) -> tuple[str, ...]:

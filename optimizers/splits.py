@@ -1,7 +1,8 @@
 """From rows to train, dev and test: checked, without duplicates, split by content.
 
 A row's part of the data depends on a hash of what it says or of the group it belongs to,
-not on where it stands, so that a split survives sorting the file and adding to it.
+not on where it stands, so that a split survives sorting the file and adding to it. Added
+near-duplicates may move those that they are like.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def clusters_of(rows: Sequence[SplitRow], leaders: Mapping[str, str], seed: int)
 
     Those are near-duplicates and rows of one group, and what is joined by both. A cluster's
     place is that of the text that leads it, or of a group where there are groups: added rows
-    then leave it where it is.
+    then leave it where it is, unless one joins it and leads.
     """
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 

@@ -37,7 +37,7 @@ class Task:
         metric: ``metric(example, prediction, trace=None)`` returning a score in [0, 1].
         data: A path (CSV, TSV, JSON, JSONL, Parquet or a data card), ``hf://owner/name``, or a
             list of ``dspy.Example``; relative paths count from the project's folder.
-        models: Model names or :func:`optimizers.model` declarations.
+        models: Model names, :func:`optimizers.model` declarations, or ``dspy.LM`` of models over HTTP.
         reference: Name of the model a smaller one must match; the largest one if left out.
         margin: Quality the user accepts to lose against the reference, in score units.
         group: Column that says which examples belong together, such as an author or a document:
@@ -66,10 +66,15 @@ class Task:
 
         Raises:
             TaskError: The models are one model.
+            ModelError: A ``dspy.LM`` has what a model cannot carry.
         """
-        if isinstance(self.models, str) or hasattr(self.models, "price"):
-            name = getattr(self.models, "name", self.models)
+        import dspy
+
+        if isinstance(self.models, (str, dspy.LM)) or hasattr(self.models, "price"):
+            name = getattr(self.models, "name", getattr(self.models, "model", self.models))
             raise TaskError("The models are no list.", where="models", fix=f'give models=["{name}"]')
+        object.__setattr__(self, "models", tuple(map(_of_lm, self.models or ())))
+        object.__setattr__(self, "proposer", _of_lm(self.proposer))
 
 
 @dataclass(frozen=True)
@@ -205,13 +210,14 @@ def resolve(
 
 def _dataset(task: Task, base: Path) -> Dataset:
     from optimizers.data import load_rows
-    from optimizers.program_fields import fields_of
+    from optimizers.labelled_rows import read_structures
+    from optimizers.program_fields import fields_of, structured_outputs
     from optimizers.splits import make_dataset
 
     rows = load_rows(task.data, base=base)
     inputs, outputs, labels = fields_of(task.program, rows.rows)
     return make_dataset(
-        rows,
+        read_structures(rows, structured_outputs(task.program, outputs)),
         inputs=inputs,
         outputs=outputs,
         labels=labels,
@@ -296,6 +302,15 @@ def _check_texts(program: dspy.Module, where: str) -> None:
                 where=f"{where}: {name}",
                 fix="write the character whole, or leave it out",
             ) from error
+
+
+def _of_lm(entry: Any) -> Any:
+    """What a ``dspy.LM`` serves, as a model; anything else as it is."""
+    import dspy
+
+    from optimizers.models.from_lm import model_of
+
+    return model_of(entry) if isinstance(entry, dspy.LM) else entry
 
 
 def _model(entry: str | Model) -> Model:

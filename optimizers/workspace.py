@@ -35,7 +35,7 @@ def write_workspace(folder: Path) -> list[Path]:
         The files written.
 
     Raises:
-        UserError: A file of the same name is there already; nothing is written.
+        UserError: A file of the same name is there already, and nothing is written; or it cannot be written.
     """
     source = scaffold_folder()
     wanted = {
@@ -51,12 +51,19 @@ def write_workspace(folder: Path) -> list[Path]:
             where=str(folder),
             fix="give another folder: optimize init FOLDER",
         )
-    for target, file in wanted.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
     written = list(wanted)
     pyproject = folder / "pyproject.toml"
-    if not pyproject.exists():
-        pyproject.write_text(PYPROJECT, encoding="utf-8")
-        written.append(pyproject)
+    try:
+        for target, file in wanted.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        if not pyproject.exists():
+            pyproject.write_text(PYPROJECT, encoding="utf-8")
+            written.append(pyproject)
+    except OSError as error:
+        raise UserError(
+            f"The workspace cannot be written: {error.strerror}.",
+            where=str(folder),
+            fix="give a folder that can be written to: optimize init FOLDER",
+        ) from error
     return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dspy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,15 @@ def always(value: float, asked: list[float] | None = None) -> Metric:
     return metric
 
 
+def told(example: Any, pred: Any, trace: Any = None) -> Any:
+    return dspy.Prediction(score=0.5, feedback="half")
+
+
 parts = st.lists(st.tuples(st.floats(0, 1), st.floats(1e-6, 1e6)), min_size=1, max_size=6)
+
+
+def test_a_part_may_say_why() -> None:
+    assert weighted((told, 1.0), (always(1.0), 1.0))(None, None) == 0.75
 
 
 def test_weighted_is_the_weighted_mean() -> None:

@@ -39,6 +39,9 @@ def score(gold: Any, predicted: Any) -> float:
         (["A", "b"], ("a", "B")),
         ({"name": "Ann", "age": 3}, Person(name="ann", age=3)),
         (None, None),
+        (["b", "A", "b"], {"a", "b"}),
+        ([["x", 1], ["y", 2]], {("y", 2), ("x", 1)}),
+        ({"tags": {"a", "b"}}, {"tags": {"b", "a"}}),
     ],
 )
 def test_equal_answers_score_one(gold: Any, predicted: Any) -> None:
@@ -54,6 +57,7 @@ def test_equal_answers_score_one(gold: Any, predicted: Any) -> None:
         (True, False),
         (2, 3),
         (["a", "b"], ["b", "a"]),
+        (["a", "c"], {"a", "b"}),
         ("none", None),
         ("", None),
     ],

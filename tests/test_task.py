@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
-from optimizers.errors import TaskError
+from optimizers import Task
+from optimizers.errors import DataError, TaskError
 from optimizers.program_file import project_folder
 from optimizers.task import load_task
 
@@ -132,3 +134,45 @@ def test_half_a_character_in_what_a_model_is_told_is_refused(tmp_path: Path, pla
     half = "\\ud83d Say whether" if place == "Say whether" else 'dspy.InputField(desc="\\ud83d"'
     with pytest.raises(TaskError, match=r"half a character|surrogates not allowed"):
         load_task(write(tmp_path, PROGRAM.replace(place, half) + TASK))
+
+
+def test_a_dspy_lm_is_a_model_too(tmp_path: Path) -> None:
+    text = """
+task = Task(program=Program(), metric=metric, data=rows,
+            models=["local/smollm2-135m-instruct", dspy.LM("openai/gpt-4o-mini")],
+            proposer=dspy.LM("openai/gpt-4o-mini"))
+"""
+    task = load_task(write(tmp_path, PROGRAM + text))
+    assert [model.name for model in task.models] == ["local/smollm2-135m-instruct", "openai/gpt-4o-mini"]
+    assert task.proposer is not None
+    with pytest.raises(TaskError, match="no list"):
+        Task(program=task.program, metric=task.metric, data=(), models=dspy.LM("openai/gpt-4o-mini"))
+
+
+STRUCTURED = PROGRAM.replace('sentiment: Literal["positive", "negative"]', "tags: list[str]").replace(
+    "example.sentiment == pred.sentiment", "example.tags == pred.tags"
+)
+
+
+def test_cells_of_a_text_file_are_read_as_the_lists_they_spell(tmp_path: Path) -> None:
+    lines = ["review,tags", *(f'number {n},"[""a"", ""b{n % 2}""]"' for n in range(60))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    text = STRUCTURED + "\ntask = Task(program=Program(), metric=metric, data='rows.csv')\n"
+    task = load_task(write(tmp_path, text))
+    assert {tuple(example.tags) for example in task.dataset.dev} <= {("a", "b0"), ("a", "b1")}
+    (tmp_path / "rows.csv").write_text("\n".join([*lines, "number 60,a; b"]))
+    with pytest.raises(DataError, match="no value of its type") as error:
+        load_task(write(tmp_path, text))
+    assert "row 61" in str(error.value.where)
+
+
+def test_a_closed_output_that_may_be_none_has_labels(tmp_path: Path) -> None:
+    own = PROGRAM.replace('Literal["positive", "negative"]', 'Literal["positive", "negative"] | None')
+    lines = ["review,sentiment", *(f"number {n},{('POSITIVE', 'negative', '')[n % 3]}" for n in range(90))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    text = own + "\ntask = Task(program=Program(), metric=metric, data='rows.csv')\n"
+    task = load_task(write(tmp_path, text))
+    assert {example.sentiment for example in task.dataset.train} == {"positive", "negative", None}
+    (tmp_path / "rows.csv").write_text("\n".join([*lines, "number 90,typo"]))
+    with pytest.raises(DataError, match="typo"):
+        load_task(write(tmp_path, text))

@@ -24,6 +24,12 @@ def test_a_workspace_holds_what_its_programs_need(tmp_path: Path) -> None:
     assert project_folder(tmp_path / "programs" / "classify.py") == tmp_path.resolve()
 
 
+def test_a_file_in_the_place_of_the_folder_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_workspace(tmp_path / "taken")
+
+
 def test_files_that_are_there_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "programs").mkdir()
     mine = tmp_path / "programs" / "classify.py"

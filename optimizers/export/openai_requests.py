@@ -15,7 +15,8 @@ from optimizers.compiled import PromptedPredict, adapter_of
 from optimizers.errors import ExportError
 from optimizers.export.point import TO_DSPY, Exported, one_reply_each, samples
 from optimizers.models.llama import llama_sampling
-from optimizers.models.lm import call_settings
+from optimizers.models.lm import call_settings, language_model
+from optimizers.models.wording import older_limit
 from optimizers.renderings.constraints import output_schema
 from optimizers.renderings.fields import format_value, one_line
 from optimizers.renderings.rendering import abilities, response_format
@@ -134,8 +135,9 @@ def parameters_of(model: Model, sampling: Sampling, prompt: Prompt, able: frozen
     limit = settings.pop("max_tokens")
     if model.engine == "llama":
         settings = llama_sampling(**settings)
-    # OpenAI's reasoning models refuse the older name of the limit.
-    name = "max_completion_tokens" if model.reasoning_room else "max_tokens"
+    # OpenAI's reasoning models refuse the older name of the limit; some servers pass over the newer one.
+    newer = model.reasoning_room and not older_limit(language_model(model, measured=False))
+    name = "max_completion_tokens" if newer else "max_tokens"
     parameters: dict[str, Any] = {"model": model.name.partition("/")[2], name: limit, **settings}
     if prompt.stop and (prompt.raw or "grammar" in able):
         parameters["stop"] = list(prompt.stop)

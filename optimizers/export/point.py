@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import dspy
 
@@ -12,6 +13,7 @@ from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import ExportError, UserError
 from optimizers.export.placed import file_names
 from optimizers.program_file import find_program
+from optimizers.renderings.fields import without_none
 from optimizers.task import load_task
 
 if TYPE_CHECKING:
@@ -145,10 +147,27 @@ def one_reply_each(exported: Exported) -> None:
 
 def samples(exported: Exported, signature: type[dspy.Signature], count: int = 20) -> Iterator[dict[str, Any]]:
     """Inputs to verify an export of one predictor on: real ones where they fit, and awkward ones."""
-    names = list(signature.input_fields)
-    for example in exported.task.dataset.train[:count]:
+    names, train = list(signature.input_fields), exported.task.dataset.train
+    for example in train[:count]:
         if all(name in example for name in names):
             yield {name: example[name] for name in names}
-    texts = [name for name in names if signature.input_fields[name].annotation is str]
+    kinds = {name: without_none(signature.input_fields[name].annotation)[0] for name in names}
+    others = {name: _value(name, kind, train) for name, kind in kinds.items() if kind is not str}
     for text in AWKWARD:
-        yield {name: text if name in texts else None for name in names}
+        yield {name: others.get(name, text) for name in names}
+
+
+def _value(name: str, kind: Any, train: Sequence[dspy.Example]) -> Any:
+    """A value of a field that is no text: the first of the data, else one made up; None where none can be."""
+    known = (example[name] for example in train if name in example and example[name] is not None)
+    return next(known, _made_up(kind))
+
+
+def _made_up(kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
+    if get_origin(kind) in (list, tuple, set, frozenset):
+        return [made] if (made := _made_up(get_args(kind)[0])) is not None else None
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return next(iter(kind))
+    return {str: AWKWARD[0], bool: True, int: 3, float: 0.5}.get(kind) if isinstance(kind, type) else None

@@ -17,6 +17,7 @@ from optimizers.compiled import adapter_of
 from optimizers.errors import ExportError
 from optimizers.export.openai_requests import parameters_of, why_not
 from optimizers.export.point import TO_DSPY, one_reply_each, samples
+from optimizers.models.keys import OPENAI_KIND
 from optimizers.renderings.fields import format_value, one_line
 from optimizers.renderings.rendering import abilities
 
@@ -136,7 +137,8 @@ def as_by_openai(model: Model, tool: str) -> None:
         ExportError: The tool reaches it by another protocol than was measured.
     """
     provider = model.name.partition("/")[0]
-    if not (model.is_local or model.api_base or provider == "openai"):
+    own_address = model.api_base is not None and provider in OPENAI_KIND
+    if not (model.is_local or own_address or provider == "openai"):
         raise ExportError(
             f"{tool} reaches models of {provider} by another protocol than was measured.",
             where=model.name,

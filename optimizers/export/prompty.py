@@ -32,7 +32,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from optimizers.errors import ExportError
-from optimizers.export.prompt_parts import Place, PromptParts, parts_of, verify_rendered
+from optimizers.export.prompt_parts import Place, PromptParts, as_by_openai, parts_of, verify_rendered
 from optimizers.export.standalone import as_sent
 from optimizers.renderings.constraints import output_schema
 from optimizers.renderings.fields import format_value, one_line
@@ -155,14 +155,9 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
     name = sent.pop("model")
     options = {OPTIONS[key]: sent.pop(key) for key in list(sent) if key in OPTIONS}
     connection = {"kind": "key", "apiKey": "${env:OPENAI_API_KEY}"}
+    as_by_openai(model, "Prompty")
     if model.is_local or model.api_base:
         connection["endpoint"] = "${env:OPENAI_BASE_URL}"
-    elif not model.name.startswith("openai/"):
-        raise ExportError(
-            "Prompty reaches this model by another protocol than was measured.",
-            where=model.name,
-            fix=OTHERWISE,
-        )
     measured = {"study": manifest.name, "candidate": exported.point.candidate.id, "model": model.name}
     if model.api_base:
         measured["address"] = model.api_base

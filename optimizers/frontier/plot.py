@@ -114,6 +114,7 @@ def _reference(axes: Any, report: FrontierReport) -> None:
             textcoords="offset points",
             fontsize=8,
             color="#555555",
+            parse_math=False,
         )
 
 
@@ -168,10 +169,13 @@ def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
             label="frontier (sealed test, 95% interval); faint: a model's best beside it",
         )
     )
-    axes.legend(handles=handles, fontsize=8, loc="best", framealpha=0.9)
+    for text in axes.legend(handles=handles, fontsize=8, loc="best", framealpha=0.9).get_texts():
+        text.set_parse_math(False)
     tested = max((point.test.n for point in report.points if point.test), default=0)
     axes.set_title(
-        f"{report.task}: quality against serving cost ({report.metric}, n = {tested} on test)", fontsize=11
+        f"{report.task}: quality against serving cost ({report.metric}, n = {tested} on test)",
+        fontsize=11,
+        parse_math=False,
     )
     axes.set_xscale("log")
     axes.set_xlabel("serving cost, US dollars per 1,000 rollouts (log scale)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,16 +33,12 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice, share: f
         declared: A Price, (input, output) in US dollars per million tokens, ``"by-size"``, or None.
 
     Raises:
-        PriceError: Nobody has stated a price.
+        PriceError: Nobody has stated a price, or what was declared is none.
     """
     if isinstance(declared, Price):
         return declared
-    if isinstance(declared, tuple):
-        if min(declared) < 0:
-            raise PriceError(
-                "A price cannot be negative.", where=name, fix="give (input, output) per million tokens"
-            )
-        return Price(input=float(declared[0]), output=float(declared[1]), source="declared")
+    if declared not in (None, BY_SIZE):
+        return _declared(name, declared)
     if declared == BY_SIZE or name.startswith(LOCAL_PREFIX):
         return _by_size(name, size, share)
     listed = _listed(name)
@@ -56,6 +53,18 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice, share: f
             f'or, for a model you serve yourself, price="{BY_SIZE}" with its size in billions'
         ),
     )
+
+
+def _declared(name: str, price: object) -> Price:
+    """A price of two numbers."""
+    fix = f'give price=(INPUT, OUTPUT) in USD per million tokens, or price="{BY_SIZE}"'
+    if not isinstance(price, (tuple, list)) or len(price) != 2:
+        raise PriceError(f"A price is two numbers, not {price!r}.", where=name, fix=fix)
+    if not all(isinstance(one, (int, float)) and math.isfinite(one) for one in price):
+        raise PriceError(f"A price is two numbers, not {price!r}.", where=name, fix=fix)
+    if min(price) < 0:
+        raise PriceError("A price cannot be negative.", where=name, fix=fix)
+    return Price(input=float(price[0]), output=float(price[1]), source="declared")
 
 
 def _by_size(name: str, size: float | None, share: float) -> Price:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +28,9 @@ REMOTE_CONTEXT = 8192
 
 REASONING_CONTEXT = 32_768
 """The same for a model that reasons: twice the room it is given for that."""
+
+LEAST_CONTEXT = 256
+"""Tokens that any model has room for."""
 
 KEYS = (
     "kind", "size", "price", "api_base", "engine", "context", "concurrency", "timeout", "rpm", "tpm",
@@ -81,6 +85,13 @@ def model(
         )
     if engine not in ("auto", "lm15", "litellm"):
         raise ModelError(f"There is no engine {engine!r}.", where=name, fix="one of auto, lm15, litellm")
+    for what, given, least in (
+        ("size", size, 0.0), ("context", context, LEAST_CONTEXT), ("concurrency", concurrency, 1),
+        ("timeout", timeout, 0.0),
+    ):  # fmt: skip
+        if given is not None and (given < least or given == 0 or not isfinite(given)):
+            fix = f"at least {least}" if least else "above 0"
+            raise ModelError(f"{what} is {given}.", where=name, fix=f"give one {fix}, or leave it out")
     if name.startswith(LOCAL_PREFIX):
         if api_base or rpm or tpm:
             what = "A local model runs in this process: it has no address and no limits per minute."

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
+from optimizers.data import json_value
 from optimizers.perturbations.injections import EXFILTRATION, INJECTIONS
 from optimizers.perturbations.text import RULES
 from optimizers.program_fields import fields_of
@@ -131,6 +132,8 @@ def _of(
     seed: int,
 ) -> Iterator[PerturbedRow]:
     source = example_id(example)
+    # A row may lack an input that others have.
+    fields = [name for name in fields if isinstance(example.get(name), str)]
     texts = {name: example[name] for name in fields if any(map(str.isalpha, example[name]))}
     for name, rule in RULES.items():
         random = Random(f"{seed} {source} {name}")
@@ -148,7 +151,9 @@ def _of(
 
 def _target(example: dspy.Example, output: str, labels: Sequence[Any] | None, random: Random) -> str:
     """A wrong answer to ask for: another label, else a word that no answer holds."""
-    wrong = [str(label) for label in labels or () if str(label) != str(example[output])]
+    own = str(json_value(example[output]))
+    known = [str(json_value(label)) for label in labels or () if label is not None]
+    wrong = [label for label in known if label != own]
     return random.choice(wrong) if wrong else f"{MADE_UP}{random.randrange(16**6):06X}"
 
 

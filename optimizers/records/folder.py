@@ -95,6 +95,11 @@ class StudyFolder:
         return self.path / "frontier.png"
 
     @property
+    def storage(self) -> Path:
+        """Which database keeps it, where several processes share it; no such file for other studies."""
+        return self.path / "storage.txt"
+
+    @property
     def exports(self) -> Path:
         """What was exported from it."""
         return self.path / "exports"

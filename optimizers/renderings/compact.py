@@ -54,7 +54,9 @@ def with_labels(signature: type[dspy.Signature]) -> str:
         return instruction
     labels = []
     for name, info in signature.output_fields.items():
-        closed = closed_values(without_none(info.annotation)[0])
-        labels.append(f"{label(name)} ({' or '.join(closed)})" if closed else label(name))
+        inner, is_nullable = without_none(info.annotation)
+        closed = closed_values(inner)
+        known = (*closed, "none") if closed and is_nullable else closed
+        labels.append(f"{label(name)} ({' or '.join(known)})" if known else label(name))
     line = f"Answer in lines that start with these labels, in this order: {', '.join(labels)}."
     return f"{instruction}\n{line}" if instruction else line

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from optimizers.models.model import Kind
 from optimizers.renderings.constraints import text_grammar
-from optimizers.renderings.fields import format_value, is_one_line, label, one_line, parse_value, without_none
+from optimizers.renderings.fields import (
+    format_value,
+    is_one_line,
+    label,
+    may_be_none,
+    one_line,
+    parse_value,
+)  # fmt: skip
 from optimizers.renderings.rendering import Prompt, Rendering
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ def usable_demos(
 
     None is a value of an output that may be None, and a gap anywhere else.
     """
-    nullable = {name for name, info in signature.output_fields.items() if without_none(info.annotation)[1]}
+    nullable = {name for name, info in signature.output_fields.items() if may_be_none(info.annotation)}
     for demo in demos:
         present = {name: demo[name] for name in signature.fields if name in demo}
         known = {name: value for name, value in present.items() if value is not None or name in nullable}

@@ -44,6 +44,11 @@ def without_none(annotation: Any) -> tuple[Any, bool]:
     return (kept[0] if len(kept) == 1 else Union[kept]), True  # noqa: UP007 (built at run time)
 
 
+def may_be_none(annotation: Any) -> bool:
+    """Whether None is a value of the type: by ``| None``, or as a member of a ``Literal``."""
+    return without_none(annotation)[1] or (get_origin(annotation) is Literal and None in get_args(annotation))
+
+
 def is_one_line(annotation: Any) -> bool:
     """Whether every value is written on one line: closed values and numbers."""
     inner, _ = without_none(annotation)

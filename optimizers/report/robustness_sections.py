@@ -40,7 +40,10 @@ def robustness(report: StudyReport) -> Iterable[str]:
     numbers = [head.partition(" ")[0] for head in heads]
     drops = [[(drop.rule, f"{_signed(drop):+.2f}") for drop in one.rules] for one in found]
     yield _by_rule("Change by perturbation:", drops, numbers)
-    attacks = [[(one.drop.rule, f"{one.success.mean:.2f}") for one in of.injections] for of in found]
+    attacks = [
+        [(one.drop.rule, f"{one.success.mean:.2f}" if one.success.n else "") for one in of.injections]
+        for of in found
+    ]
     yield _by_rule("Success by injection:", attacks, numbers)
 
 

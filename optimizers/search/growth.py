@@ -23,6 +23,7 @@ from optimizers.candidate import Candidate, Sampling
 from optimizers.data import json_value
 from optimizers.errors import EngineError
 from optimizers.models.lm import language_model, metered
+from optimizers.program_fields import fields_of
 from optimizers.proposals.bootstrap import bootstrapped, steps_by
 from optimizers.proposals.demos import SIZES, Demo, demo_pools
 from optimizers.proposals.notation import write_notation
@@ -106,7 +107,7 @@ class Growth:
         Raises:
             BudgetSpent: The budget does not cover the runs; finished ones are recorded.
         """
-        known = [standing for standing in teachers(board) if standing.scored]
+        known = [one for one in teachers(board, self._may_copy) if one.scored]
         if not known:
             return {}
         examples = self._examples(number, [standing.candidate for standing in known])
@@ -143,6 +144,19 @@ class Growth:
                 found = bootstrapped(runs[teacher.id], name, threshold=RIGHT, seed=self.seed)
                 demos |= {what: found} if found else {}
         return demos
+
+    def _may_copy(self, candidate: Candidate) -> bool:
+        """Whether a train example may be shown its own answer, as the demo nearest to its input.
+
+        Of an input that other predictors write nobody knows whose it is.
+        """
+        given = fields_of(self.task.program, self.task.dataset.train)[0]
+        return any(
+            name in candidate.predictors
+            and candidate.predictors[name].nearest is not None
+            and not set(predictor.signature.input_fields) <= set(given)
+            for name, predictor in self.task.program.named_predictors()
+        )
 
     def is_labelled(self, name: str) -> bool:
         """Whether the data has every field of a predictor, so that its demos need no run."""
@@ -255,14 +269,20 @@ class Growth:
         return texts
 
 
-def teachers(board: Board) -> list[Standing]:
+def teachers(board: Board, barred: Callable[[Candidate], bool] = lambda candidate: False) -> list[Standing]:
     """The candidates that run on train, the best first.
 
     They are the best of all, the cheapest model's best, and the best that reasons.
+
+    Args:
+        board: What is known of every candidate.
+        barred: Whether a candidate is not to run on train.
     """
     models = dict.fromkeys(standing.candidate.model for standing in board.measured())
-    leaders = [best for model in models if (best := board.best_of(model)) is not None]
-    everyone = sorted(board.measured(), key=board.quality, reverse=True)
+    bests = [board.best_of(model) for model in models]
+    leaders = [best for best in bests if best is not None and not barred(best.candidate)]
+    free = [standing for standing in board.measured() if not barred(standing.candidate)]
+    everyone = sorted(free, key=board.quality, reverse=True)
     if not leaders:
         return everyone[:1]
     cheapest = min(leaders, key=lambda standing: (standing.cost, -board.quality(standing)))

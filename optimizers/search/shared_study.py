@@ -61,11 +61,12 @@ def starting(folder: StudyFolder, storage: str) -> Iterator[None]:
         manifest = folder.read_manifest()
         if text is None:
             ledger.keep(MANIFEST, manifest.model_dump_json())
-            return
-        known = _manifest(ledger)
-        _check_same(folder, known, storage)
-        if known != manifest:
-            ledger.replace(MANIFEST, manifest.model_dump_json())
+        else:
+            known = _manifest(ledger)
+            _check_same(folder, known, storage)
+            if known != manifest:
+                ledger.replace(MANIFEST, manifest.model_dump_json())
+        _note(folder, ledger)
 
 
 def fetch(runs: Path, study: str, storage: str) -> StudyFolder:
@@ -82,11 +83,18 @@ def fetch(runs: Path, study: str, storage: str) -> StudyFolder:
     """
     with Ledger.connect(storage, valid_name(study)) as ledger:
         known = _manifest(ledger)
-    folder = StudyFolder.at(runs, study)
-    if folder.manifest.exists():
-        _check_same(folder, known, storage)
-        return folder
-    return StudyFolder.create(runs, known)
+        folder = StudyFolder.at(runs, study)
+        if folder.manifest.exists():
+            _check_same(folder, known, storage)
+        else:
+            folder = StudyFolder.create(runs, known)
+        _note(folder, ledger)
+    return folder
+
+
+def _note(folder: StudyFolder, ledger: Ledger) -> None:
+    """Write down in a study's folder which database keeps it, so that nobody goes on without."""
+    folder.storage.write_text(f"{shown(ledger.engine.url)}\n", encoding="utf-8")
 
 
 def run_shared(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from optimizers.budget import USED, Budget, Use
-from optimizers.errors import BudgetError, BudgetSpent
+from optimizers.errors import BudgetError, BudgetSpent, StudyError
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.purse import OwnPurse, Purse
@@ -75,10 +75,17 @@ def run_study(
         The report, also written to the folder and to MLflow.
 
     Raises:
-        StudyError: Another process runs the study.
+        StudyError: Another process runs the study, or a database keeps it.
         BudgetError: The budget ends before anything is measured.
     """
     manifest = folder.read_manifest()
+    if folder.storage.is_file() and not folder.report.exists():
+        kept = folder.storage.read_text(encoding="utf-8").strip()
+        raise StudyError(
+            f"The study {manifest.name} is kept in a database, {kept}; alone, it would begin anew.",
+            where=str(folder.path),
+            fix=f"optimize worker {manifest.name} --storage URL, or the same command with --storage URL",
+        )
     with folder.lock(), Ledger.open(folder.ledger) as ledger:
         if folder.report.exists():
             found = folder.read_report()

@@ -21,6 +21,9 @@ FREE_TEXT_TOKENS = (64, 256, 512)
 SLACK_TOKENS = 4
 """A leading space, a line break, the end of the turn, and one to spare."""
 
+MOST_BYTES = 4
+"""Bytes of one character in UTF-8, at most."""
+
 NUMBER_BYTES = 36
 """Longest number a constrained reply can hold."""
 
@@ -134,7 +137,7 @@ def output_tokens(signature: type[dspy.Signature]) -> tuple[int, ...]:
     byte, so as many tokens as the longest answer has bytes can never cut it. A choice of
     lengths where there is free text or JSON.
     """
-    bounds = [_longest(info) for info in signature.output_fields.values()]
+    bounds = [_longest(name, info) for name, info in signature.output_fields.items()]
     labels = sum(len(f"\n{label(name)}: ".encode()) for name in list(signature.output_fields)[1:])
     bounded = sum(bound for bound in bounds if bound is not None) + labels + SLACK_TOKENS
     if None not in bounds:
@@ -204,11 +207,12 @@ def labels_of(signature: type[dspy.Signature]) -> tuple[str, ...] | None:
     return closed_values(without_none(annotations[0])[0]) if len(annotations) == 1 else None
 
 
-def _longest(info: FieldInfo) -> int | None:
-    """Bytes of a field's longest value, None where there is no bound."""
+def _longest(name: str, info: FieldInfo) -> int | None:
+    """Bytes of a field's longest value, None where there is no bound; of a thought, its characters."""
     inner, nullable = without_none(info.annotation)
     if inner is str:
-        return most_characters(info)
+        most = most_characters(info)
+        return most if most is None or name in THOUGHTS else MOST_BYTES * most
     if inner in (int, float):
         return NUMBER_BYTES
     closed = closed_values(inner)

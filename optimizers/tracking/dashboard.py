@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -75,7 +75,9 @@ def serve(folder: StudyFolder, port: int, *, in_browser: bool) -> int:
                 mlflow = None
             else:
                 say("Starting MLflow ...")
-                mlflow = servers.enter_context(_running(mlflow_command(uri, port)))
+                # An address may hold a password, and command lines are seen by everyone.
+                store = {"MLFLOW_BACKEND_STORE_URI": uri}
+                mlflow = servers.enter_context(_running(mlflow_command(port), store))
                 if not _answers(mlflow, port):
                     raise ParityError("MLflow's server does not start.", fix="see above what it says")
                 show(folder.path.name, pages, f"http://{HOST}:{port}", in_browser=in_browser)
@@ -124,10 +126,9 @@ def free_port(start: int) -> int:
     return next(port for port in candidates if is_free(port))
 
 
-def mlflow_command(uri: str, port: int) -> list[str]:
-    """The command of MLflow's server on a store: one worker, silent unless something is wrong."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", HOST, "--port", str(port)]
+def mlflow_command(port: int) -> list[str]:
+    """The command of MLflow's server: one worker, silent unless something is wrong."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     return [*command, "--workers", "1", "--uvicorn-opts", "--log-level warning"]
 
 
@@ -155,11 +156,16 @@ def _optuna(folder: StudyFolder, port: int) -> Iterator[subprocess.Popen[bytes] 
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    command: list[str], environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server that ends when the block does, with every process that it has started."""
     # A group of its own, so that it can be ended whole.
     server = subprocess.Popen(
-        command, env=os.environ | SETTINGS, stdout=subprocess.DEVNULL, start_new_session=True
+        command,
+        env={**os.environ, **SETTINGS, **(environment or {})},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield server

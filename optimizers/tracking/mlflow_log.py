@@ -6,8 +6,9 @@ write is raised when the study's record is closed.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -38,6 +39,7 @@ RECORDED = "parity.recorded"
 TAG_LIMIT = 7_900
 PAGE = 1_000
 PARAM_LIMIT = 5_900
+NAME_LIMIT = 200
 
 
 class StudyRun:
@@ -253,7 +255,7 @@ def choices_of(candidate: Candidate) -> dict[str, str]:
         "technique": candidate.technique,
         **{name: str(value) for name, value in candidate.sampling.model_dump().items()},
     }
-    for name, prompt in candidate.predictors.items():
+    for name, prompt in zip(_names(candidate.predictors), candidate.predictors.values(), strict=True):
         parameters[f"{name}.instruction"] = prompt.instruction_name
         parameters[f"{name}.demos"] = prompt.demos_name
         if prompt.serving is not None:
@@ -261,6 +263,18 @@ def choices_of(candidate: Candidate) -> dict[str, str]:
             parameters[f"{name}.rendering"] = prompt.serving.rendering
             parameters[f"{name}.technique"] = prompt.serving.technique
     return parameters
+
+
+def _names(predictors: Iterable[str]) -> list[str]:
+    """Names of predictors in letters that MLflow takes, each another: ``steps[0]`` is ``steps.0``."""
+    found: list[str] = []
+    for predictor in predictors:
+        plain = re.sub(r"[^\w .:-]+", ".", predictor).strip(".")[:NAME_LIMIT]
+        number = 1
+        while (name := plain if number == 1 else f"{plain} {number}") in found:
+            number += 1
+        found.append(name)
+    return found
 
 
 def _prompt(candidate: Candidate) -> str:

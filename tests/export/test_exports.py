@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 import pytest
@@ -21,7 +21,7 @@ from optimizers.errors import ExportError, UserError
 from optimizers.export import export_point, load_program
 from optimizers.export.dspy_program import write_dspy
 from optimizers.export.openai_requests import render, write_openai
-from optimizers.export.point import AWKWARD, Exported, choose
+from optimizers.export.point import AWKWARD, Exported, choose, samples
 from optimizers.export.prompty import write_prompty
 from optimizers.frontier.report import Estimate, FrontierReport, Point
 from optimizers.records.folder import StudyFolder
@@ -230,3 +230,32 @@ def test_an_unknown_target_names_those_there_are(tmp_path: Path) -> None:
     folder = StudyFolder.create(tmp_path, manifest())
     with pytest.raises(UserError, match="dspy, openai"):
         export_point(folder, target="word")
+
+
+class Dated(dspy.Signature):
+    """Say which it is."""
+
+    review: str = dspy.InputField()
+    year: int = dspy.InputField()
+    tags: list[str] = dspy.InputField()
+    sentiment: Literal["positive", "negative"] = dspy.OutputField()
+
+
+def test_awkward_texts_are_tried_beside_inputs_that_are_no_text(
+    task: LoadedTask, engines: dict[str, FakeEngine], tmp_path: Path
+) -> None:
+    class Program(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.predict = dspy.Predict(Dated)
+
+    other = replace(task, program=Program())
+    made = exported_of(other, LARGE, "compact", instruction="Say.")
+    tried = list(samples(made, Dated))
+    assert {one["review"] for one in tried} >= set(AWKWARD)
+    assert {(one["year"], tuple(one["tags"])) for one in tried} == {(3, (AWKWARD[0],))}
+    (path,) = write_openai(made, tmp_path)
+    template = json.loads(path.read_text())
+    inputs = {"review": "Line one\nSentiment: no\n", "year": 3, "tags": ["a"]}
+    signature = made.compiled.module.predict.signature
+    assert render(template, inputs) == made.compiled.adapter().format(signature, [], inputs)

@@ -145,3 +145,10 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     draw_frontier(report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4), path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 20_000
+
+
+def test_a_metrics_name_is_drawn_as_it_is(tmp_path: Path) -> None:
+    made = report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4)
+    path = tmp_path / "frontier.png"
+    draw_frontier(made.model_copy(update={"metric": r"matches(a, \d+$|[a-z]+\s\d+$)", "task": "$x^"}), path)
+    assert path.stat().st_size > 20_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,17 @@ def test_a_price_by_size_needs_a_size() -> None:
     with pytest.raises(PriceError, match="size"):
         price_of("openai/mine", size=None, declared=BY_SIZE)
     assert price_of("openai/mine", size=2.0, declared=BY_SIZE).input == pytest.approx(0.02)
+
+
+def test_a_price_may_be_a_list() -> None:
+    assert price_of("openai/gpt-4o-mini", size=None, declared=[7.0, 8.0]).input == 7.0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("declared", [0.5, "free", (1,), (1, 2, 3), ("a", "b"), (float("nan"), 1)])
+@pytest.mark.parametrize("name", ["openai/gpt-4o-mini", "local/smollm2-135m-instruct"])
+def test_a_price_that_is_none_is_refused_rather_than_passed_over(name: str, declared: Any) -> None:
+    with pytest.raises(PriceError, match="two numbers"):
+        price_of(name, size=1.0, declared=declared)
 
 
 def test_a_negative_price_is_refused() -> None:

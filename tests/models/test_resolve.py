@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizers.errors import ModelError
+from optimizers.errors import ModelError, PriceError
 from optimizers.models.resolve import model, parse_model
 
 
@@ -67,8 +67,13 @@ def test_settings_on_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["openai/x,colour=red", "openai/x,size=big", "openai/x,price=a/b", "openai/x,kind=odd,price=1/1"]
-)
+    "text",
+    [
+        "openai/x,colour=red", "openai/x,size=big", "openai/x,price=a/b", "openai/x,kind=odd,price=1/1",
+        "openai/x,price=1/1,context=100", "openai/x,price=1/1,size=-1", "openai/x,price=1/1,timeout=0",
+        "openai/x,price=1/1,concurrency=-1", "openai/x,price=1/1,size=nan", "openai/x,price=nan/1",
+    ],
+)  # fmt: skip
 def test_a_setting_that_makes_no_sense_is_refused(text: str) -> None:
-    with pytest.raises(ModelError):
+    with pytest.raises((ModelError, PriceError)):
         parse_model(text)

@@ -282,6 +282,20 @@ def test_an_exported_request_holds_what_the_server_is_sent() -> None:
     }  # fmt: skip
 
 
+def test_an_exported_request_names_the_limit_as_the_measured_one() -> None:
+    own = model(
+        "openai/gpt-oss:20b",
+        price=(1, 1),
+        api_base="http://127.0.0.1:11434/v1",
+        reasoning_efforts=["low", "high"],
+    )
+    sent = parameters_of(
+        own, Sampling(max_tokens=32, reasoning_effort="low"), Prompt(messages=(("user", "x"),)), frozenset()
+    )
+    assert sent["max_tokens"] > 32
+    assert "max_completion_tokens" not in sent
+
+
 def test_an_exported_request_has_no_constraint_that_the_measured_one_had_not() -> None:
     prompt = Prompt(
         messages=(("user", "x"),), stop=("\n",), grammar='root ::= "x"', schema={"type": "object"}

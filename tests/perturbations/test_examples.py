@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Literal, get_args
 
 import dspy
@@ -35,6 +36,17 @@ class Tell(dspy.Signature):
 
     question: str = dspy.InputField()
     answer: str = dspy.OutputField()
+
+
+class Kind(Enum):
+    BIG, SMALL = "big one", "small one"
+
+
+class Sort(dspy.Signature):
+    """Sort."""
+
+    text: str = dspy.InputField()
+    kind: Kind | None = dspy.OutputField()
 
 
 @pytest.fixture
@@ -81,6 +93,19 @@ def test_an_open_answer_is_asked_for_a_word_that_no_answer_holds() -> None:
     assert LABEL_ORDER not in {row.rule for row in made}
     targets = {row.target for row in made if row.target is not None}
     assert all(target.startswith("XQ") and len(target) == 8 for target in targets)
+
+
+def test_a_row_that_lacks_an_input_is_changed_in_the_others(rows: list[dspy.Example]) -> None:
+    lacking = rows[0].copy(body=None)
+    made = perturbed_rows(dspy.Predict(Pick), rows[1:], [lacking], 0, each=True)
+    assert {row.field for row in made if row.field} == {"title"}
+    assert {row.rule for row in made} >= {"letter case", LABEL_ORDER}
+
+
+def test_an_injection_asks_for_an_enum_as_it_is_written() -> None:
+    rows = [dspy.Example(text=f"text {n}", kind=Kind.BIG).with_inputs("text") for n in range(3)]
+    made = perturbed_rows(dspy.Predict(Sort), rows, rows, 0, each=True)
+    assert {row.target for row in made if row.target is not None} == {"small one"}
 
 
 def test_one_thing_is_done_to_each_example_in_turns(rows: list[dspy.Example]) -> None:

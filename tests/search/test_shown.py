@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import dspy
-from fakes import candidate
+from fakes import candidate, fill
 
-from optimizers.candidate import Candidate, PredictorPrompt
+from optimizers.candidate import Candidate, Nearest, PredictorPrompt
+from optimizers.evaluation.measure import Measurer
+from optimizers.records.ledger import Ledger
+from optimizers.search.board import Board
+from optimizers.search.growth import Growth, teachers
 from optimizers.search.shown import shown
 from optimizers.search.warm import pools_of
 from optimizers.task import LoadedTask
@@ -33,6 +38,10 @@ class Desk(dspy.Module):
     def __init__(self) -> None:
         super().__init__()
         self.route, self.reply, self.polish = dspy.Predict(Route), dspy.Predict(Reply), dspy.Predict(Polish)
+
+    def forward(self, message: str, customer: str) -> dspy.Prediction:
+        team = self.route(message=message).team
+        return self.polish(draft=self.reply(team=team, draft=customer).reply)
 
 
 SIGNATURES = {"route": Route, "reply": Reply}
@@ -77,3 +86,24 @@ def test_no_demo_of_dev_or_test_comes_along_from_another_study(task: LoadedTask)
     ]
     # Whose it is cannot be told of a demo that holds nothing of the data.
     assert not pools["polish"].demos
+
+
+def test_who_may_copy_the_answer_of_a_train_example_does_not_teach(task: LoadedTask, tmp_path: Path) -> None:
+    near = Nearest(count=2, pool=({"team": "team 0", "draft": "d", "reply": "r"},))
+    copying = prompted(reply=[]).model_copy(
+        update={"predictors": {"reply": PredictorPrompt(instruction="Do.", nearest=near)}}
+    )
+    reading = prompted(route=[]).model_copy(
+        update={"predictors": {"route": PredictorPrompt(instruction="Do.", nearest=near)}}
+    )
+    parts = replace(task.dataset, train=examples(0, 4), dev=examples(4, 4), test=examples(8, 4))
+    desk = replace(task, program=Desk(), dataset=parts)
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        growth = Growth(desk, Measurer(desk, ledger), 0)
+        assert growth._may_copy(copying)
+        assert not growth._may_copy(reading)
+        board = Board()
+        fill(board, copying, [1.0] * 10, 1.0)
+        fill(board, reading, [0.5] * 10, 2.0)
+        assert [standing.candidate for standing in teachers(board, growth._may_copy)] == [reading]
+        assert teachers(board)[0].candidate == copying

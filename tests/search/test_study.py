@@ -231,3 +231,12 @@ def test_a_dev_set_that_ends_in_a_short_block_comes_to_an_end(task: LoadedTask, 
     few = replace(task.dataset, dev=task.dataset.dev[:15])
     report = study(replace(task, dataset=few), runs, trials=3)
     assert max(point.dev.n for point in report.points) == 15
+
+
+def test_a_study_that_a_database_keeps_does_not_begin_anew_without_it(task: LoadedTask, runs: Path) -> None:
+    folder = open_folder(task, runs, "s", 0, Budget(trials=3))
+    folder.storage.write_text("postgresql://me:***@there/db\n")
+    with pytest.raises(StudyError, match="kept in a database, postgresql") as error:
+        run_study(task, folder, watch=lambda progress: None)
+    assert "--storage" in str(error.value.fix)
+    assert not folder.ledger.exists()

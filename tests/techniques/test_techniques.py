@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import dspy
 import pytest
+from pydantic import Field
 
 from optimizers.renderings import rendering
 from optimizers.renderings.constraints import most_characters
@@ -56,6 +57,7 @@ def test_a_signature_that_reasons_already_is_left_alone() -> None:
         (bool, [True, False]),
         (Literal["a", "b"] | None, ["a", None]),
         (int, [-999_999_999_999_999_999]),
+        (Annotated[str, Field(max_length=12)], ["東京都新宿区西新宿二丁目"]),
     ],
 )
 def test_a_closed_answer_is_never_cut(annotation: Any, values: list[Any]) -> None:

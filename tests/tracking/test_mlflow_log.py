@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fakes import candidate, manifest
 
+from optimizers.candidate import PredictorPrompt
 from optimizers.errors import ParityError
 from optimizers.frontier.report import FrontierReport, Point
 from optimizers.frontier.statistics import estimate
@@ -54,6 +55,29 @@ def test_trials_are_nested_and_a_resumed_study_keeps_its_run(folder: StudyFolder
     assert {item.path for item in client.list_artifacts(trial.info.run_id)} == {
         "prompt.txt",
         "candidate.json",
+    }
+
+
+def test_predictors_in_lists_and_dicts_have_parameters_of_their_own(folder: StudyFolder) -> None:
+    prompts = {"steps[0]": "first", "steps.0": "other", "say['what / how']": "last"}
+    chosen = candidate("local/small", "x").model_copy(
+        update={
+            "predictors": {
+                name: PredictorPrompt(instruction="Do.", instruction_name=said)
+                for name, said in prompts.items()
+            }
+        }
+    )
+    with StudyRun.open(manifest(), folder) as run:
+        run.trial(0, chosen, estimate([1.0, 0.0]), cost=0.0, rollouts=2, seconds=0.1)
+    client = open_store(folder.path.parent)
+    of = client.get_run(run.run_id).info.experiment_id
+    (trial,) = client.search_runs([of], filter_string=f"tags.`{KIND}` = 'trial'")
+    said = {name: value for name, value in trial.data.params.items() if name.endswith(".instruction")}
+    assert said == {
+        "steps.0.instruction": "first",
+        "steps.0 2.instruction": "other",
+        "say.what . how.instruction": "last",
     }
 
 
