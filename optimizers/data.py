@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, time
@@ -74,7 +74,7 @@ class Rows:
             )
 
 
-def load_rows(source: Source, *, base: Path) -> Rows:
+def load_rows(source: Source, *, base: Path, as_text: Collection[str] = ()) -> Rows:
     """Read data from wherever a task says it is.
 
     Args:
@@ -82,6 +82,7 @@ def load_rows(source: Source, *, base: Path) -> Rows:
             (.toml); ``hf://owner/name[:config][@split]``; or a list of ``dspy.Example`` or
             mappings.
         base: Folder that relative paths count from.
+        as_text: Columns of tables that are text, whatever their cells look like.
 
     Raises:
         DataError: The data is missing, empty, cannot be decoded or has no columns.
@@ -90,7 +91,7 @@ def load_rows(source: Source, *, base: Path) -> Rows:
     if isinstance(source, str) and source.startswith("hf:"):
         return _from_hub(source)
     if isinstance(source, (str, Path)):
-        return _from_path(_path(source, base))
+        return _from_path(_path(source, base), as_text)
     return _from_list(source)
 
 
@@ -149,7 +150,7 @@ def _path(source: str | Path, base: Path) -> Path:
     return path
 
 
-def _from_path(path: Path) -> Rows:
+def _from_path(path: Path, as_text: Collection[str]) -> Rows:
     extension = path.suffix.lower()
     if extension not in (".toml", ".parquet", *TEXT_READERS):
         known = ", ".join(sorted((".toml", ".parquet", *TEXT_READERS)))
@@ -170,7 +171,7 @@ def _from_path(path: Path) -> Rows:
         return _parquet(path)
     sample = sample_of(path) if extension in SAMPLED and is_large(path) else None
     text = read_text(path) if sample is None else sample.text
-    records, lines, notes = TEXT_READERS[extension](text, path)
+    records, lines, notes = TEXT_READERS[extension](text, path, as_text)
     read = _located(records, str(path), path.name)
     if sample is not None:
         read = _numbered(read, path, sample.rows)

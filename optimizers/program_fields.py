@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -48,6 +48,18 @@ def fields_of(
             known = dict.fromkeys(parse_value(text, inner) for text in values)
             labels[name] = tuple(known | {None: None} if is_nullable else known)
     return inputs, tuple(outputs), labels
+
+
+def text_columns(program: dspy.Module) -> set[str]:
+    """Fields that are text wherever they are declared: strings, and labels that are strings."""
+    kinds: dict[str, set[bool]] = {}
+    for predictor in program.predictors():
+        for name, info in predictor.signature.fields.items():
+            inner = without_none(info.annotation)[0]
+            labels = get_args(inner) if get_origin(inner) is Literal else ()
+            is_text = inner is str or any(isinstance(label, str) for label in labels)
+            kinds.setdefault(name, set()).add(is_text)
+    return {name for name, found in kinds.items() if found == {True}}
 
 
 def structured_outputs(program: dspy.Module, outputs: Collection[str]) -> dict[str, Any]:

@@ -211,10 +211,10 @@ def resolve(
 def _dataset(task: Task, base: Path) -> Dataset:
     from optimizers.data import load_rows
     from optimizers.labelled_rows import read_structures
-    from optimizers.program_fields import fields_of, structured_outputs
+    from optimizers.program_fields import fields_of, structured_outputs, text_columns
     from optimizers.splits import make_dataset
 
-    rows = load_rows(task.data, base=base)
+    rows = load_rows(task.data, base=base, as_text=text_columns(task.program))
     inputs, outputs, labels = fields_of(task.program, rows.rows)
     return make_dataset(
         read_structures(rows, structured_outputs(task.program, outputs)),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,8 @@ Found = tuple[list[dict[str, Any]], list[int], list[str]]
 """Records, the line of the file that each begins on, if it has lines, and notes about how they were read."""
 
 
-def _csv(text: str, path: Path) -> Found:
-    return _table(text, path, USUAL[".csv"])
-
-
-def _tsv(text: str, path: Path) -> Found:
-    return _table(text, path, USUAL[".tsv"])
-
-
-def _table(text: str, path: Path, usual: str) -> Found:
-    (_, header), *below = _cells(text, path, delimiter_of(text, usual))
+def _table(text: str, path: Path, as_text: Collection[str]) -> Found:
+    (_, header), *below = _cells(text, path, delimiter_of(text, USUAL[path.suffix.lower()]))
     lines = [cells for _, cells in below]
     names = [name.strip() for name in header]
     if len(names) > MOST_COLUMNS:
@@ -98,7 +91,11 @@ def _table(text: str, path: Path, usual: str) -> Found:
                 where=f"{path}, line {number}",
                 fix="quote the cells that hold a delimiter, a quote or a line break",
             )
-    columns = {name: _typed([line[i] for line in lines]) for i, name in enumerate(names) if name}
+    columns = {
+        name: [line[i] for line in lines] if name in as_text else _typed([line[i] for line in lines])
+        for i, name in enumerate(names)
+        if name
+    }
     notes = [] if all(names) else [f"{path.name}: a column without a name is left out"]
     records = [{name: cells[i] for name, cells in columns.items()} for i in range(len(lines))]
     return records, [number for number, _ in below], notes
@@ -141,13 +138,13 @@ def _typed(cells: list[str]) -> list[Any]:
     return [None if not cell else float(cell) if "." in cell else int(cell) for cell in written]
 
 
-def _json(text: str, path: Path) -> Found:
+def _json(text: str, path: Path, as_text: Collection[str]) -> Found:
     try:
         content = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         # Many files called .json hold one object per line.
         if "Extra data" in str(error):
-            return _jsonl(text, path)
+            return _jsonl(text, path, as_text)
         raise DataError(f"This is not JSON: {error}.", where=str(path), fix="correct it there") from error
     if not isinstance(content, list):
         fix = "give a list of objects, or one object per line in a .jsonl file"
@@ -155,7 +152,7 @@ def _json(text: str, path: Path) -> Found:
     return [_record(entry, f"{path}, row {number}") for number, entry in enumerate(content, 1)], [], []
 
 
-def _jsonl(text: str, path: Path) -> Found:
+def _jsonl(text: str, path: Path, as_text: Collection[str]) -> Found:
     records, lines = [], []
     # Not splitlines(): JSON text may hold U+2028 and the like unescaped.
     for number, line in enumerate(text.split("\n"), 1):
@@ -199,5 +196,9 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "number")
 
 
-TEXT_READERS = {".csv": _csv, ".tsv": _tsv, ".json": _json, ".jsonl": _jsonl}
-"""Extension -> ``read(text, path)``, which gives :data:`Found` or raises DataError."""
+TEXT_READERS = {".csv": _table, ".tsv": _table, ".json": _json, ".jsonl": _jsonl}
+"""Extension -> ``read(text, path, as_text)``, which gives :data:`Found` or raises DataError.
+
+Cells of a table say nothing of their type: columns of numbers are read as numbers, but for those named in
+``as_text``. JSON's values have theirs.
+"""

@@ -176,3 +176,18 @@ def test_a_closed_output_that_may_be_none_has_labels(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("\n".join([*lines, "number 90,typo"]))
     with pytest.raises(DataError, match="typo"):
         load_task(write(tmp_path, text))
+
+
+def test_a_column_that_the_program_declares_as_text_stays_as_it_is_written(tmp_path: Path) -> None:
+    sized = "review: str = dspy.InputField()\n    size: int = dspy.InputField()"
+    own = PROGRAM.replace("review: str = dspy.InputField()", sized).replace(
+        "review: str):", "review: str, size: int):"
+    )
+    own = own.replace('Literal["positive", "negative"]', 'Literal["0.5", "1.0"]')
+    lines = ["review,size,sentiment", *(f"{n}.50,{n},{('0.5', '1.0')[n % 2]}" for n in range(60))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    text = own + "\ntask = Task(program=Program(), metric=metric, data='rows.csv')\n"
+    example = load_task(write(tmp_path, text)).dataset.dev[0]
+    assert example.review == f"{example.size}.50"
+    assert example.sentiment in ("0.5", "1.0")
+    assert isinstance(example.size, int)

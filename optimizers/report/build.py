@@ -140,7 +140,6 @@ def _report(study: Study, advice: Advice | None) -> StudyReport:
         shrinkage=tuple(_shrinkage(study)),
         optimism=report.optimism,
         suspects=tuple(suspects),
-        hidden_suspects=len(report.suspects) - len(suspects),
         spend=report.spend,
         phases=tuple(_phases(study.ledger)),
         foretold=report.prediction,

@@ -181,7 +181,6 @@ class StudyReport(Record):
         shrinkage: How sure the dev scores were, per tested point.
         optimism: What being chosen is expected to have added to the best dev score.
         suspects: Dev examples with a suspected label.
-        hidden_suspects: Further ones, on the sealed test: counted, not shown.
         spend: What the study used.
         phases: The same by phase.
         foretold: What it was foretold to use.
@@ -204,7 +203,6 @@ class StudyReport(Record):
     shrinkage: tuple[Shrinkage, ...]
     optimism: Optimism | None
     suspects: tuple[SuspectLabel, ...]
-    hidden_suspects: int
     spend: Spend | None
     phases: tuple[PhaseSpend, ...]
     foretold: Prediction | None

@@ -226,12 +226,10 @@ def _noise(points: Iterable[Shrinkage]) -> Iterable[str]:
 
 
 def _suspects(report: StudyReport) -> Iterable[str]:
-    count, hidden = len(report.suspects) + report.hidden_suspects, report.hidden_suspects
-    if not count:
+    if not report.suspects:
         return
     yield "### Labels to look at again"
-    unread = f", {hidden} of them in the sealed test, which stays unread" if hidden else ""
-    yield f"{count} examples look mislabelled or hard{unread}." + (" On dev:" if report.suspects else "")
+    yield f"{len(report.suspects)} examples of dev look mislabelled or hard:"
     yield bullets(shown_error(one.example) for one in report.suspects)
 
 

@@ -112,8 +112,7 @@ def test_nothing_of_the_sealed_test_is_shown_in_any_form(tmp_path: Path) -> None
         assert "review of dev 0" in shown
         assert "review of dev 3" in shown
         assert "review of test" not in shown
-    assert (len(found.suspects), found.hidden_suspects) == (1, 1)
-    assert "1 of them in the sealed test" in markdown
+    assert len(found.suspects) == 1
 
 
 def test_a_study_without_a_result_or_a_ledger_is_refused(tmp_path: Path) -> None:
