@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ MARKERS = {"base": "s", "instruct": "o", "chat": "^"}
 TINY_COST = 1e-9
 
 
+_drawing = threading.Lock()
+"""One picture at a time: what matplotlib has of figures and formulas is the whole process's."""
+
+
 def draw_frontier(report: FrontierReport, path: Path) -> None:
     """Draw cost against quality: the frontier with its test intervals, all else faint.
 
@@ -25,10 +30,18 @@ def draw_frontier(report: FrontierReport, path: Path) -> None:
     """
     import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    with _drawing:
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(10, 6.25), dpi=160)
+        figure, axes = pyplot.subplots(figsize=(10, 6.25), dpi=160)
+        _draw(axes, report)
+        figure.tight_layout()
+        figure.savefig(path)
+        pyplot.close(figure)
+
+
+def _draw(axes: Any, report: FrontierReport) -> None:
     models = list(dict.fromkeys(point.candidate.label for point in report.points))
     colours = {model: COLOURS[index % len(COLOURS)] for index, model in enumerate(sorted(models))}
     for model in models:
@@ -41,9 +54,6 @@ def draw_frontier(report: FrontierReport, path: Path) -> None:
     for point in report.with_role("default"):
         _default(axes, point, colours[point.candidate.label])
     _dress(axes, report, colours)
-    figure.tight_layout()
-    figure.savefig(path)
-    pyplot.close(figure)
 
 
 def _cost(point: Point) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,13 @@ def test_a_metrics_name_is_drawn_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "frontier.png"
     draw_frontier(made.model_copy(update={"metric": r"matches(a, \d+$|[a-z]+\s\d+$)", "task": "$x^"}), path)
     assert path.stat().st_size > 20_000
+
+
+def test_pictures_of_several_studies_are_drawn_beside_each_other(tmp_path: Path) -> None:
+    made, paths = (
+        report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4),
+        [tmp_path / f"{n}.png" for n in range(6)],
+    )
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda path: draw_frontier(made, path), paths))
+    assert len({path.read_bytes() for path in paths}) == 1
