@@ -48,7 +48,7 @@ def test_calls_go_to_all_servers_and_are_metered(kind: Any) -> None:
         calls = ask(fleet(one.address, two.address, three.address, kind=kind), 60, 12)
         received = [server.stats()["received"] for server in (one, two, three)]
     assert len(calls) == sum(received) == 60
-    assert min(received) >= 8
+    assert min(received) >= 3  # of a base model, at random: fewer come once in a million
     assert all(call.prompt and call.completion for call in calls)
 
 
