@@ -28,7 +28,7 @@ from optimizers.errors import ExportError
 from optimizers.export.openai_requests import write_openai
 from optimizers.export.prompt_parts import PromptParts, parts_of
 from optimizers.export.standalone import as_sent
-from optimizers.models.keys import OLLAMA
+from optimizers.models.keys import litellm_address
 from optimizers.records.folder import plain_name
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def _entry(name: str, parts: PromptParts) -> dict[str, Any]:
     if model.is_local:
         params["api_base"] = ADDRESS
     elif model.api_base:
-        # LiteLLM puts a path of its own behind Ollama's address.
-        is_ollama = model.name.partition("/")[0] in OLLAMA
-        params["api_base"] = model.api_base.removesuffix("/v1") if is_ollama else model.api_base
+        params["api_base"] = litellm_address(model.name, model.api_base)
     if alike:
         params["api_key"] = KEY
     params |= as_sent(sent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -150,9 +151,14 @@ def _is_match(point: Point) -> bool:
 
 
 def _is_no_dearer(point: Point) -> bool:
-    """Whether it costs no more than the reference, or is not known to."""
+    """Whether it is known to cost no more than the reference."""
+    return _cost_ratio(point) <= 1
+
+
+def _cost_ratio(point: Point) -> float:
+    """Serving cost over the reference's; infinite where that is not known."""
     ratio = point.comparison.cost_ratio if point.comparison else None
-    return ratio is not None and ratio <= 1
+    return math.inf if ratio is None else ratio
 
 
 def _point(report: FrontierReport, identity: str) -> Point:
@@ -178,13 +184,12 @@ def _best(report: FrontierReport) -> Point:
 
 
 def _ship_match(report: FrontierReport, point: Point) -> Advice:
-    ratio = point.comparison.cost_ratio if point.comparison else None
-    at = "at less" if ratio is None else f"at {ratio:.0%} of its cost"
     return _advice(
         report,
         "ship",
         point,
-        f"Stop, ship {_named(point)}: it is shown to match {_short(report.reference)}'s best {at}.",
+        f"Stop, ship {_named(point)}: it is shown to match {_short(report.reference)}'s best "
+        f"at {_cost_ratio(point):.0%} of its cost.",
         [_apart(point)],
     )
 

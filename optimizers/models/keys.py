@@ -93,3 +93,8 @@ def needs_key(model: Model) -> bool:
     """Whether calls are refused without a key, as far as the provider's name tells."""
     provider = model.name.partition("/")[0]
     return provider not in _NO_KEY and (model.api_base is None or provider == "azure")
+
+
+def litellm_address(name: str, address: str) -> str:
+    """A model's address as LiteLLM wants it: behind that of Ollama it puts a path of its own."""
+    return address.removesuffix("/v1") if name.partition("/")[0] in OLLAMA else address

@@ -30,7 +30,7 @@ from dspy.utils.exceptions import (
 from optimizers.candidate import Sampling
 from optimizers.errors import ModelError, ParityError
 from optimizers.models.fleet import FleetEngine
-from optimizers.models.keys import KEY_GIVEN, OLLAMA, held_variable, key_variables
+from optimizers.models.keys import KEY_GIVEN, held_variable, key_variables, litellm_address
 from optimizers.models.llama import llama_engine
 from optimizers.models.model import ACCEPTABLE, DRAWN, Model
 from optimizers.models.problems import RefusalError, asked_to_wait, meant
@@ -369,6 +369,6 @@ def _connection(model: Model) -> dict[str, Any]:
         key = {} if address is None else {"api_key": "none"}
     if address is None:
         return key
-    if provider in OLLAMA and model.engine == "litellm":
-        address = address.removesuffix("/v1")
+    if model.engine == "litellm":
+        address = litellm_address(model.name, address)
     return {"api_base": address} | key

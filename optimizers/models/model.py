@@ -16,6 +16,9 @@ turn of instructions; ``chat`` also holds a conversation, so demos can be turns.
 Engine = Literal["llama", "auto", "lm15", "litellm"]
 """Who serves the model: ``llama`` in this process, the others over HTTP through DSPy."""
 
+LEAST_CONTEXT = 256
+"""Tokens that any model has room for."""
+
 LOCAL_PREFIX = "local/"
 
 DRAWN = ("top_k", "min_p")
@@ -104,7 +107,7 @@ class Model(BaseModel):
     engine: Engine = "auto"
     api_base: str | None = None
     replicas: tuple[str, ...] = ()
-    context: int = Field(default=4096, ge=256)
+    context: int = Field(default=4096, ge=LEAST_CONTEXT)
     concurrency: int = Field(default=8, ge=1)
     timeout: float = Field(default=120.0, gt=0)
     rpm: int | None = Field(default=None, ge=1)

@@ -55,12 +55,11 @@ def price_of(name: str, *, size: float | None, declared: DeclaredPrice, share: f
     )
 
 
-def _declared(name: str, price: object) -> Price:
+def _declared(name: str, price: Any) -> Price:
     """A price of two numbers."""
     fix = f'give price=(INPUT, OUTPUT) in USD per million tokens, or price="{BY_SIZE}"'
-    if not isinstance(price, (tuple, list)) or len(price) != 2:
-        raise PriceError(f"A price is two numbers, not {price!r}.", where=name, fix=fix)
-    if not all(isinstance(one, (int, float)) and math.isfinite(one) for one in price):
+    is_pair = isinstance(price, (tuple, list)) and len(price) == 2
+    if not is_pair or not all(isinstance(one, (int, float)) and math.isfinite(one) for one in price):
         raise PriceError(f"A price is two numbers, not {price!r}.", where=name, fix=fix)
     if min(price) < 0:
         raise PriceError("A price cannot be negative.", where=name, fix=fix)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from optimizers.errors import ModelError
 from optimizers.models.keys import address_of, key_variables
-from optimizers.models.model import ACCEPTABLE, CONTINUING, LOCAL_PREFIX, Engine, Kind, Model
+from optimizers.models.model import ACCEPTABLE, CONTINUING, LEAST_CONTEXT, LOCAL_PREFIX, Engine, Kind, Model
 from optimizers.models.pricing import BY_SIZE, DeclaredPrice, price_of
 from optimizers.models.quantized import PINNED_BITS, check_quantization
 from optimizers.models.reasoning import EFFORTS, USUAL_EFFORTS, known_efforts, leaves_sampling_open
@@ -28,9 +28,6 @@ REMOTE_CONTEXT = 8192
 
 REASONING_CONTEXT = 32_768
 """The same for a model that reasons: twice the room it is given for that."""
-
-LEAST_CONTEXT = 256
-"""Tokens that any model has room for."""
 
 KEYS = (
     "kind", "size", "price", "api_base", "engine", "context", "concurrency", "timeout", "rpm", "tpm",

@@ -239,10 +239,15 @@ def newest_study(runs: Path, *, finished: bool | None = None) -> StudyFolder:
     return max(fitting, key=lambda folder: folder.read_manifest().created)
 
 
+def record_text(content: BaseModel) -> str:
+    """A record as its file holds it."""
+    return content.model_dump_json(indent=2) + "\n"
+
+
 def write_record(path: Path, content: BaseModel) -> None:
     """Write beside the file and move into place, so that a reader never sees half of it."""
     beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    beside.write_text(record_text(content), encoding="utf-8")
     beside.replace(path)
 
 

@@ -21,7 +21,7 @@ from optimizers.renderings.fields import (
     may_be_none,
     one_line,
     parse_value,
-)  # fmt: skip
+)
 from optimizers.renderings.rendering import Prompt, Rendering
 
 if TYPE_CHECKING:

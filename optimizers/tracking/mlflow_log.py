@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from optimizers.records.folder import REPORT_FILE
+from optimizers.records.folder import REPORT_FILE, record_text
 from optimizers.tracking.mlflow_store import experiment_of, open_store
 from optimizers.write_behind import WriteBehind
 
@@ -158,7 +158,7 @@ class StudyRun:
             self._client.set_tag(self.run_id, NOTE, report.answer[:TAG_LIMIT])
             for file in files:
                 self._client.log_artifact(self.run_id, str(file))
-            self._client.log_text(self.run_id, report.model_dump_json(indent=2) + "\n", REPORT_FILE)
+            self._client.log_text(self.run_id, record_text(report), REPORT_FILE)
 
         self._behind(write)
         self._status = "FINISHED"

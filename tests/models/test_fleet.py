@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -40,6 +41,7 @@ def fleet(*addresses: str, **declared: Any) -> Model:
 
 @pytest.mark.parametrize("kind", ["chat", "base"])
 def test_calls_go_to_all_servers_and_are_metered(kind: Any) -> None:
+    random.seed(0)  # LiteLLM draws the server of a base model's call
     with (
         FaultServer(latency=0.02) as one,
         FaultServer(latency=0.02) as two,
@@ -48,7 +50,7 @@ def test_calls_go_to_all_servers_and_are_metered(kind: Any) -> None:
         calls = ask(fleet(one.address, two.address, three.address, kind=kind), 60, 12)
         received = [server.stats()["received"] for server in (one, two, three)]
     assert len(calls) == sum(received) == 60
-    assert min(received) >= 3  # of a base model, at random: fewer come once in a million
+    assert min(received) >= 8
     assert all(call.prompt and call.completion for call in calls)
 
 
