@@ -39,6 +39,7 @@ from optimizers.models.keys import held_variable, key_variables, needs_key
 from optimizers.models.lm import Gate, Meter, metered
 from optimizers.perturbations.examples import with_labels_reversed
 from optimizers.records.rows import Failure, Rollout, Split, Trace
+from optimizers.renderings.fields import as_json
 from optimizers.secrets import scrubbed
 from optimizers.splits import example_id
 
@@ -319,8 +320,6 @@ def _line_of(error: BaseException) -> str:
 
 def _output(prediction: Any) -> dict[str, Any]:
     """The prediction's fields as JSON values."""
-    from dspy.adapters.utils import serialize_for_json
-
     if prediction is None or not hasattr(prediction, "items"):
         return {}
-    return {whole(str(name)): whole(serialize_for_json(value)) for name, value in prediction.items()}
+    return {whole(str(name)): whole(as_json(value)) for name, value in prediction.items()}

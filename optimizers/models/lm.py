@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import dspy
-from dspy.clients import costs
+from dspy.clients import execution
 from dspy.lm15 import Request, Response
 from dspy.utils.exceptions import (
     LMAuthError,
@@ -156,15 +156,16 @@ _answers: ContextVar[list[Call]] = ContextVar("parity_answers")
 def _spare_pricing() -> None:
     """Keep DSPy from pricing metered calls, which Parity prices itself.
 
-    For a model that is not in its list of prices, DSPy goes through the whole list twice, at every
-    answer: milliseconds in which no other thread runs. It has no switch for it.
+    It works out each call's route once more for it, and for a model that is not in its list of prices
+    goes through the whole list twice: milliseconds in which no other thread runs. It has no switch for it.
     """
-    look_up = costs.model_info
+    price = execution._price_result
 
-    def found(provider: str, model: str, *, namespaces: Any = None) -> Any:
-        return {} if _answers.get(None) is not None else look_up(provider, model, namespaces=namespaces)
+    def priced(lm: Any, result: Any, response: Any, provider: Any, request: Any) -> None:
+        if _answers.get(None) is None:
+            price(lm, result, response, provider, request)
 
-    costs.model_info = found
+    execution._price_result = priced
 
 
 _spare_pricing()

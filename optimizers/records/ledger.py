@@ -53,8 +53,10 @@ class Ledger:
     def __init__(self, engine: sa.Engine, where: str) -> None:
         self.engine, self._where = engine, where
         self._is_file = engine.dialect.name == "sqlite"
-        # SQLite takes one writer at a time: threads queue here rather than at its busy timeout.
+        # SQLite takes one writer at a time: threads queue here rather than at its busy timeout, and share
+        # a connection, as taking one from the pool costs more than a call's row.
         self._writing = threading.Lock() if self._is_file else nullcontext()
+        self._writer: sa.Connection | None = None
         kind = sqlite.insert if self._is_file else postgresql.insert
         self._new = {table: kind(table).on_conflict_do_nothing() for table in tables.metadata.sorted_tables}
 
@@ -98,12 +100,28 @@ class Ledger:
 
     def close(self) -> None:
         """Release the file, or the connections."""
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
         self.engine.dispose()
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with writing_to(self.engine, self._where), self._writing, self.engine.begin() as connection:
+        with writing_to(self.engine, self._where), self._writing, self._begin() as connection:
             yield connection
+
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        """A transaction, on the one connection that a file is written by."""
+        if not self._is_file:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        if self._writer is None:
+            self._writer = self.engine.connect()
+        with self._writer.begin():
+            yield self._writer
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import dspy
@@ -10,6 +11,21 @@ import dspy
 from optimizers.errors import TaskError
 from optimizers.models.model import Kind
 from optimizers.renderings.rendering import Prompt, Rendering
+
+
+class _Chat(dspy.ChatAdapter):  # type: ignore[misc]
+    """ChatAdapter, which puts the system message together anew for every call: a tenth of a rollout."""
+
+    def format_system_message(self, signature: type[dspy.Signature]) -> str:
+        of: Any = signature
+        return _system_message(of, of.instructions)
+
+
+@lru_cache(maxsize=64)
+def _system_message(signature: Any, instructions: str) -> str:
+    """A signature's system message; its instructions, which can be set anew, tell it apart too."""
+    text: str = dspy.ChatAdapter().format_system_message(signature)
+    return text
 
 
 class DspyChat(Rendering):
@@ -20,7 +36,7 @@ class DspyChat(Rendering):
 
     def __init__(self, seed: int | None = None, callbacks: list[Any] | None = None) -> None:
         super().__init__(seed=seed, callbacks=callbacks)
-        self._chat = dspy.ChatAdapter()
+        self._chat = _Chat()
 
     def prompt(
         self, signature: type[dspy.Signature], demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]

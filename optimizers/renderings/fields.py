@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from dspy.adapters.utils import serialize_for_json
 from pydantic import TypeAdapter, ValidationError
 
+_PLAIN = frozenset({str, int, bool, type(None)})
 _NONE_WORDS = frozenset({"", "none", "null"})
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -69,7 +70,12 @@ def format_value(value: Any, annotation: Any = None) -> str:
 
 def json_value(value: Any, annotation: Any) -> Any:
     """An output value as a JSON value, read first where the data has it as text."""
-    return serialize_for_json(_typed(value, annotation))
+    return as_json(_typed(value, annotation))
+
+
+def as_json(value: Any) -> Any:
+    """A value as DSPy turns it into JSON, which makes a validator first: for a plain one it is not needed."""
+    return value if type(value) in _PLAIN else serialize_for_json(value)
 
 
 def compact_json(value: Any) -> str:

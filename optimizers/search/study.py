@@ -30,6 +30,7 @@ from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
 from optimizers.search.example_rows import example_rows
+from optimizers.search.garbage import uncollected
 from optimizers.search.growth import Growth
 from optimizers.search.loop import SEARCHED, Search, Trial
 from optimizers.search.outcome import write_outcome
@@ -164,6 +165,7 @@ class _Session:
         self.trials = self.ledger.trials()
         self.growth = Growth(self.task, self.measurer, self.manifest.seed)
 
+    @uncollected()
     def run(self) -> FrontierReport:
         self.show("prepare", 0.0)
         plain = self.space_of(self.task, {})

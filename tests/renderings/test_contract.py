@@ -216,6 +216,15 @@ def test_completion_refuses_a_model_that_only_converses() -> None:
     assert engine.requests == []
 
 
+def test_dspy_chat_sends_instructions_that_were_set_anew() -> None:
+    signature = Sentiment.with_instructions("Say it.")
+    before = rendering("dspy_chat").format(signature, [], INPUTS)
+    signature.instructions = "Say how it feels."
+    after = rendering("dspy_chat").format(signature, [], INPUTS)
+    assert after == dspy.ChatAdapter().format(signature, [], INPUTS)
+    assert after != before
+
+
 def test_dspy_chat_sends_what_dspy_sends() -> None:
     demos: list[dict[str, Any]] = [DEMO, {"review_text": "x", "augmented": True}]
     assert rendering("dspy_chat").format(Sentiment, demos, INPUTS) == dspy.ChatAdapter().format(

@@ -1,0 +1,21 @@
+"""Python's garbage collector, kept from what a study never throws away."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the collector from going through all that is loaded by now, again and again.
+
+    Libraries, the task and its data are a million objects; every full collection would look at each of
+    them, a tenth of the time of rollouts on a fast server. Also a decorator.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
