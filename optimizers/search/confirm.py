@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optimizers.search.loop import FRONTIER_POINTS
+from optimizers.search.turns import run_turns
 from optimizers.starts import default_candidate
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from optimizers.frontier.report import Role
     from optimizers.records.rows import Rollout
     from optimizers.search.board import Board
+    from optimizers.search.turns import Turn
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
@@ -71,6 +73,7 @@ def run_test(
     measurer: Measurer,
     *,
     block: int = TEST_BLOCK,
+    workers: int = 1,
     on_share: Callable[[float], None] = lambda share: None,
 ) -> list[Rollout]:
     """Run every frozen candidate on the sealed test set, interleaved block by block.
@@ -80,38 +83,38 @@ def run_test(
         examples: The test set.
         measurer: Runs and records; rollouts of an interrupted test are not run again.
         block: Examples each point runs in its turn.
+        workers: Processes that the rollouts are shared among.
         on_share: Told the share that is done, in [0, 1].
 
     Returns:
         The test rollouts.
     """
     turns = list(_turns(frozen, examples, block))
-    rollouts: list[Rollout] = []
-    for done, (candidate, turn) in enumerate(turns):
-        on_share(done / len(turns))
-        rollouts += measurer.measure(candidate, turn, "test")
-    on_share(1.0)
-    return rollouts
+    return run_turns(turns, measurer, "test", workers=workers, on_share=on_share)
 
 
-def repeat_sampled(frozen: Frozen, examples: Sequence[dspy.Example], measurer: Measurer) -> None:
+def repeat_sampled(
+    frozen: Frozen, examples: Sequence[dspy.Example], measurer: Measurer, *, workers: int = 1
+) -> None:
     """Run the frontier's points whose replies are drawn by chance a second time, on the first examples.
 
     Args:
         frozen: What was tested.
         examples: The test set.
         measurer: Runs and records, as rollout 1.
+        workers: Processes that the rollouts are shared among.
     """
     greedy = {model.name: model.takes_temperature for model in measurer.task.models}
-    for candidate in frozen.candidates.values():
-        drawn = any(s.sampling.temperature > 0 or not greedy[s.model] for s in candidate.servings)
-        if drawn and "frontier" in frozen.roles[candidate.id]:
-            measurer.measure(candidate, examples[:NOISE_ROWS], "test", number=1)
+    again = [
+        (candidate, examples[:NOISE_ROWS])
+        for candidate in frozen.candidates.values()
+        if "frontier" in frozen.roles[candidate.id]
+        and any(s.sampling.temperature > 0 or not greedy[s.model] for s in candidate.servings)
+    ]
+    run_turns(again, measurer, "test", number=1, workers=workers)
 
 
-def _turns(
-    frozen: Frozen, examples: Sequence[dspy.Example], block: int
-) -> Iterable[tuple[Candidate, Sequence[dspy.Example]]]:
+def _turns(frozen: Frozen, examples: Sequence[dspy.Example], block: int) -> Iterable[Turn]:
     # Grouped by model within a block: switching weights is what costs time.
     order = sorted(frozen.candidates.values(), key=lambda candidate: candidate.model)
     for start in range(0, len(examples), block):

@@ -33,6 +33,7 @@ from optimizers.proposals.strategies import hardest_demos
 from optimizers.proposals.written import write_instructions
 from optimizers.records.rows import Rollout
 from optimizers.search.shown import shown
+from optimizers.search.turns import run_turns
 from optimizers.splits import example_id
 from optimizers.techniques import TECHNIQUES
 
@@ -111,9 +112,10 @@ class Growth:
         if not known:
             return {}
         examples = self._examples(number, [standing.candidate for standing in known])
+        found = run_turns([(one.candidate, examples) for one in known], self.measurer, "train")
         runs = {
-            standing.candidate.id: self.measurer.measure(standing.candidate, examples, "train")
-            for standing in known
+            one.candidate.id: [rollout for rollout in found if rollout.candidate == one.candidate.id]
+            for one in known
         }
         return {
             name: Pool(

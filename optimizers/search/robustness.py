@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from optimizers.perturbations.examples import count, perturbed, perturbed_rows
 from optimizers.records.perturbed import PERTURBED_DEV, PERTURBED_TEST, keep_perturbed
+from optimizers.search.turns import run_turns
 from optimizers.splits import example_id
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run_robustness(
     measurer: Measurer,
     seed: int,
     *,
+    workers: int = 1,
     on_share: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Run the frontier and the reference's best on perturbed test examples, all points in turn.
@@ -57,6 +59,7 @@ def run_robustness(
         examples: The test set, in the order in which it was run.
         measurer: Runs and records; what an interrupted process ran is not run again.
         seed: The study's.
+        workers: Processes that the rollouts are shared among.
         on_share: Told the share that is done, in [0, 1].
 
     Raises:
@@ -74,7 +77,4 @@ def run_robustness(
         for group in groups
         for point in sorted(points, key=lambda point: point.model)
     ]
-    for done, (point, turn) in enumerate(turns):
-        on_share(done / len(turns))
-        measurer.measure(point, turn, "perturbed")
-    on_share(1.0)
+    run_turns(turns, measurer, "perturbed", workers=workers, on_share=on_share)

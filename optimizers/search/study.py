@@ -350,9 +350,10 @@ class _Session:
                 examples,
                 self.measurer,
                 block=SHORT_TEST_BLOCK if is_limited else TEST_BLOCK,
+                workers=self.manifest.workers,
                 on_share=lambda share: self.show("test", share),
             )
-            repeat_sampled(frozen, examples, self.measurer)
+            repeat_sampled(frozen, examples, self.measurer, workers=self.manifest.workers)
 
     def test_examples(self) -> list[dspy.Example]:
         """The sealed test set in the order in which it is run."""
@@ -368,6 +369,7 @@ class _Session:
                 self.test_examples(),
                 self.measurer,
                 self.manifest.seed,
+                workers=self.manifest.workers,
                 on_share=lambda share: self.show("robustness", share),
             )
 

@@ -35,6 +35,7 @@ from optimizers.program_file import find_program
 from optimizers.records.folder import write_record
 from optimizers.records.ledger import Ledger
 from optimizers.renderings import renderings_for
+from optimizers.search.turns import run_turns
 from optimizers.space import search_space
 from optimizers.splits import example_id
 from optimizers.starts import default_candidate
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from optimizers.frontier.report import FrontierReport
     from optimizers.records.folder import StudyFolder
     from optimizers.records.rows import StudyManifest
+    from optimizers.search.turns import Turn
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
@@ -315,11 +317,10 @@ def _measure(transfer: Transfer, ledger: Ledger, account: Account, watch: Watch)
     )
     watch(known, total)
     block = BLOCK if account.budget == Budget() else SHORT_BLOCK
-    for candidate, turn in _turns(transfer, block):
-        measurer.measure(candidate, turn, "dev")
+    run_turns(list(_turns(transfer, block)), measurer, "dev")
 
 
-def _turns(transfer: Transfer, block: int) -> Iterator[tuple[Candidate, Sequence[dspy.Example]]]:
+def _turns(transfer: Transfer, block: int) -> Iterator[Turn]:
     for start in range(0, len(transfer.examples), block):
         for candidate in transfer.candidates.values():
             yield candidate, transfer.examples[start : start + block]

@@ -97,7 +97,7 @@ def speed(task: LoadedTask, model: Model) -> Speed:
 
 
 def dspys(task: LoadedTask, model: Model) -> float:
-    """Rollouts per second of `dspy.Evaluate` with what it does unasked, but for giving up after ten errors."""
+    """Rollouts per second of `dspy.Evaluate` as it is, but that it does not give up after ten errors."""
     examples = list(task.dataset.test[:CHUNK])
     lm = language_model(model, Sampling(max_tokens=60), measured=False)
     evaluate = dspy.Evaluate(
