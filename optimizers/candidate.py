@@ -164,6 +164,13 @@ class Candidate(BaseModel):
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
+    @classmethod
+    def kept(cls, identity: str, content: str) -> Candidate:
+        """A candidate from its JSON and its id: of thousands, to compute them again takes seconds."""
+        found = cls.model_validate_json(content)
+        found.__dict__["id"] = identity
+        return found
+
     @property
     def summary(self) -> str:
         """The candidate in a few words, without its model, for tables and charts."""

@@ -285,14 +285,14 @@ class Ledger:
         """Candidate id -> candidate."""
         with self._read() as connection:
             rows = connection.execute(sa.select(tables.candidates.c.id, tables.candidates.c.content)).all()
-            return {row.id: Candidate.model_validate_json(row.content) for row in rows}
+            return {row.id: Candidate.kept(row.id, row.content) for row in rows}
 
     def candidate(self, identity: str) -> Candidate:
         """The candidate of an id that is known."""
         table = tables.candidates.c
         with self._read() as connection:
             found = connection.execute(sa.select(table.content).where(table.id == identity)).scalar_one()
-            return Candidate.model_validate_json(found)
+            return Candidate.kept(identity, found)
 
     def rollouts(self, *, candidate: str | None = None, split: Split | None = None) -> list[Rollout]:
         """Rollouts in the order they were written.

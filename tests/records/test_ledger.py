@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fakes import candidate, rollouts
 
+from optimizers.candidate import Candidate
 from optimizers.errors import LeadLost, StudyError
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Block, TrialRow
@@ -56,7 +57,9 @@ def test_candidates_and_splits_can_be_read_alone(ledger: Ledger) -> None:
     ledger.add_candidate(ONE)
     ledger.add(rollouts(ONE, [1.0], cost=1e-6) + rollouts(other, [0.0], cost=1e-6))
     ledger.add(rollouts(ONE, [1.0], cost=1e-6, split="test"))
-    assert ledger.candidates() == {ONE.id: ONE}
+    (found,) = ledger.candidates().values()
+    assert found == ledger.candidate(ONE.id) == ONE
+    assert found.id == Candidate.model_validate(found.model_dump()).id == ONE.id
     assert len(ledger.rollouts(candidate=ONE.id)) == 2
     assert [r.candidate for r in ledger.rollouts(split="test")] == [ONE.id]
 
