@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -194,11 +195,15 @@ def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Ou
     adapter = dspy.ChatAdapter() if how == "chat" else rendering("completion")
     lm = language_model(model, Sampling(max_tokens=LONGEST[how]))
     with dspy.context(lm=lm, adapter=adapter, num_threads=1), counted() as calls:
-        start = time.monotonic()
-        found = OPTIMIZERS[optimizer](job)
+        start, ended = time.monotonic(), ""
+        try:
+            found = OPTIMIZERS[optimizer](job)
+        except AdapterParseError as error:
+            # MIPROv2 ends so when a small model cannot write an instruction in the format it is asked for.
+            found, ended = plain(job), f"{type(error).__name__}: {str(error).splitlines()[0]}"
         spent, seconds = calls[0], time.monotonic() - start
         scores = tuple(score(found, example, task) for example in task.dataset.test)
-    return Outcome(program, short, how, optimizer, seed, scores, spent, seconds)
+    return Outcome(program, short, how, optimizer, seed, scores, spent, seconds, ended)
 
 
 def score(program: Any, example: dspy.Example, task: LoadedTask) -> float:

@@ -33,6 +33,7 @@ class Outcome:
         scores: Test scores, in the order of the examples.
         calls: Calls of the search.
         seconds: Seconds of the search.
+        ended: What ended the search too early, if something did: who asked for it has the plain program.
     """
 
     task: str
@@ -43,6 +44,7 @@ class Outcome:
     scores: tuple[float, ...]
     calls: int
     seconds: float
+    ended: str = ""
 
     def write(self, path: Path) -> None:
         """Keep it, as JSON."""
@@ -59,6 +61,7 @@ class Cell:
         seconds: Seconds of a search, their mean.
         interval: Mean test score, and the ends of its 95% interval.
         ours: Parity's score less this one's, with its 95% interval, paired by example; None without Parity's.
+        ended: Seeds of which an error ended the search.
     """
 
     seeds: int
@@ -66,13 +69,15 @@ class Cell:
     seconds: float
     interval: tuple[float, float, float]
     ours: tuple[float, float, float] | None
+    ended: int
 
     @property
     def text(self) -> str:
         """For a table."""
         mean, low, high = self.interval
         seeds = f", {self.seeds} seeds" if self.seeds > 1 else ""
-        text = f"{mean:.3f} ({low:.2f}-{high:.2f}{seeds})"
+        ended = ", plain: an error ended the search" if self.ended else ""
+        text = f"{mean:.3f} ({low:.2f}-{high:.2f}{seeds}{ended})"
         if self.ours is None:
             return text
         difference, low, high = self.ours
@@ -116,6 +121,7 @@ def cells(outcomes: Iterable[Outcome], how: str) -> Cells:
                 seconds=fmean(one.seconds for one in own),
                 interval=(fmean(scores), *mean_interval(scores)),
                 ours=None if parity is None else paired_difference(parity, scores),
+                ended=sum(bool(one.ended) for one in own),
             )
     return found
 

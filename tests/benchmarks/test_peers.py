@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.peers_report import OURS, PLAIN, Outcome, cells, outcomes_of, reading, report, table
@@ -36,6 +37,15 @@ def test_seeds_are_averaged_and_counted() -> None:
     assert cell.seeds == 2
     assert abs(cell.interval[0] - 0.6) < 1e-9
     assert ", 2 seeds)" in table(cells(known, "ours"), ORDER)
+
+
+def test_a_search_that_an_error_ended_is_told(tmp_path: Path) -> None:
+    known = [outcome(OURS, 180), replace(outcome("MIPROv2", 46), ended="AdapterParseError: no JSON")]
+    for one in known:
+        one.write(tmp_path / f"{one.optimizer}.json")
+    lines = table(cells(outcomes_of(tmp_path), "ours"), ORDER).splitlines()
+    assert "plain: an error ended the search" in next(line for line in lines if "MIPROv2" in line)
+    assert "an error" not in next(line for line in lines if OURS in line)
 
 
 def test_what_was_not_run_stays_empty_and_is_not_compared() -> None:
