@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,13 @@ class Measurer:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def measure(
-        self, candidate: Candidate, examples: Sequence[dspy.Example], split: Split, *, number: int = 0
+        self,
+        candidate: Candidate,
+        examples: Sequence[dspy.Example],
+        split: Split,
+        *,
+        number: int = 0,
+        stop: threading.Event | None = None,
     ) -> list[Rollout]:
         """One rollout of a candidate on each example, recorded ones read rather than run again.
 
@@ -65,6 +72,7 @@ class Measurer:
             examples: What to run it on; perturbed ones all alike in whether labels are turned round.
             split: Which part of the data they are.
             number: Rollout number: 0, or 1, 2, ... for repeats.
+            stop: Once it is set, no further rollout begins.
 
         Returns:
             One rollout per example.
@@ -73,6 +81,7 @@ class Measurer:
             EngineError: Not one of several rollouts got a score: the model or the program is broken.
             MetricError: The metric failed.
             BudgetSpent: The budget does not cover all of them; finished ones are recorded.
+            CancelledError: ``stop`` was set before all had begun; finished ones are recorded.
         """
         self.ledger.add_candidate(candidate)
         wanted = {example_id(example): example for example in examples}
@@ -80,7 +89,7 @@ class Measurer:
         missing = [example for identity, example in wanted.items() if identity not in recorded]
         if missing:
             run = self._run if self.worker is None else self._share
-            for rollout in run(candidate, missing, split, number):
+            for rollout in run(candidate, missing, split, number, stop):
                 recorded[rollout.example] = rollout
             self._check(candidate, [recorded[example_id(example)] for example in missing])
         return [recorded[identity] for identity in wanted]
@@ -96,7 +105,12 @@ class Measurer:
         }
 
     def _run(
-        self, candidate: Candidate, examples: Sequence[dspy.Example], split: Split, number: int
+        self,
+        candidate: Candidate,
+        examples: Sequence[dspy.Example],
+        split: Split,
+        number: int,
+        stop: threading.Event | None,
     ) -> list[Rollout]:
         model = next(model for model in self.task.models if model.name == candidate.model)
         return run_rollouts(
@@ -108,11 +122,17 @@ class Measurer:
             number=number,
             gate=self.account.gate(candidate.id) if self.account else None,
             slots=self._slots_of(model),
+            stop=stop,
             record=self._record,
         )
 
     def _share(
-        self, candidate: Candidate, examples: Sequence[dspy.Example], split: Split, number: int
+        self,
+        candidate: Candidate,
+        examples: Sequence[dspy.Example],
+        split: Split,
+        number: int,
+        stop: threading.Event | None,
     ) -> list[Rollout]:
         """Have rollouts run by whichever process takes them."""
         account = self.account
@@ -139,7 +159,7 @@ class Measurer:
                 )
                 for identity in wanted
             ],
-            account.out_of_time,
+            lambda: CancelledError() if stop is not None and stop.is_set() else account.out_of_time(),
         )
         found = list(self._recorded(candidate, wanted, split, number).values())
         with self._lock:
@@ -147,6 +167,10 @@ class Measurer:
             for rollout in found:
                 self.on_rollout(rollout)
         return found
+
+    def withdraw(self, candidate: Candidate, examples: Sequence[dspy.Example]) -> None:
+        """Take back failures that say nothing of the candidate: they are run again."""
+        self.ledger.withdraw(candidate.id, [example_id(example) for example in examples])
 
     def _record(self, rollout: Rollout) -> None:
         self.ledger.add([rollout])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from copy import deepcopy
@@ -90,6 +91,7 @@ def run_rollouts(
     number: int = 0,
     gate: Gate | None = None,
     slots: AbstractContextManager[Any] | None = None,
+    stop: threading.Event | None = None,
     record: Callable[[Rollout], None] = lambda rollout: None,
 ) -> list[Rollout]:
     """Run one candidate on some examples, as many at once as its model takes.
@@ -105,6 +107,7 @@ def run_rollouts(
         number: Rollout number: 0, or 1, 2, ... for repeats.
         gate: Asked before every call, told after it.
         slots: Held by each rollout while it runs, where several candidates run at the same time.
+        stop: Once it is set, no further rollout begins.
         record: Called with each rollout the moment it ends, on the thread that ran it.
 
     Returns:
@@ -115,10 +118,13 @@ def run_rollouts(
         EngineError: The model refuses every call: no key, no credit, no such model.
         BudgetSpent: The gate lets no more calls pass. As with the others, what was
             running has ended and is recorded when it is raised.
+        CancelledError: ``stop`` was set; likewise.
     """
 
     def run(example: dspy.Example) -> Rollout:
         with slots or nullcontext():
+            if stop is not None and stop.is_set():
+                raise CancelledError
             rollout = run_rollout(
                 compiled, example, model=model, metric=metric, split=split, number=number, gate=gate
             )
@@ -138,8 +144,15 @@ def run_rollouts(
 
 
 def raise_first(problems: Iterable[BaseException]) -> None:
-    """Raise one of several errors, if there are any: that the budget is spent only where nothing else is."""
-    for error in sorted(problems, key=lambda error: isinstance(error, BudgetSpent)):
+    """Raise one of several errors, if there are any: that the budget is spent only where nothing else is.
+
+    That work was called off, as something else went wrong, comes last.
+    """
+
+    def rank(error: BaseException) -> tuple[bool, bool]:
+        return isinstance(error, CancelledError), isinstance(error, BudgetSpent)
+
+    for error in sorted(problems, key=rank):
         raise error
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from optimizers.budget import Use
 from optimizers.compiled import CompiledProgram
-from optimizers.errors import BudgetSpent, EngineError, LeadLost, ParityError, from_json, to_json
+from optimizers.errors import EngineError, LeadLost, ParityError, from_json, to_json
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.purse import SIGN_OF_LIFE
 from optimizers.evaluation.rollouts import compiled_for, raise_first, run_rollout
@@ -154,12 +154,12 @@ class Worker:
         if self._problem is not None:
             raise self._problem
 
-    def run(self, wanted: Sequence[Job], over_time: Callable[[], BudgetSpent | None]) -> None:
+    def run(self, wanted: Sequence[Job], over_time: Callable[[], Exception | None]) -> None:
         """Have rollouts run, by whoever takes them, and wait until they are written.
 
         Args:
             wanted: The rollouts.
-            over_time: Says when there is no time left for more.
+            over_time: Says when no more are to begin, and why.
 
         Raises:
             ParityError: What kept one from being run; the others that were begun have ended.
@@ -168,10 +168,12 @@ class Worker:
         numbers = self.crew.post(wanted)
         with self._lock:
             futures = {number: self._posted.setdefault(number, Future()) for number in numbers}
-        spent: BudgetSpent | None = None
+        spent: Exception | None = None
         try:
             waiting = set(futures.values())
             while waiting and spent is None:
+                # What ended the worker may have come before these were posted.
+                self.check()
                 done, waiting = wait(waiting, timeout=SIGN_OF_LIFE, return_when=FIRST_EXCEPTION)
                 if any(future.exception() for future in done):
                     break

@@ -159,11 +159,12 @@ def _spare_pricing() -> None:
     It works out each call's route once more for it, and for a model that is not in its list of prices
     goes through the whole list twice: milliseconds in which no other thread runs. It has no switch for it.
     """
-    price = execution._price_result
+    price = getattr(execution, "_price_result", None)
+    if price is None:  # a later DSPy's own way; it only costs time
+        return
 
-    def priced(lm: Any, result: Any, response: Any, provider: Any, request: Any) -> None:
-        if _answers.get(None) is None:
-            price(lm, result, response, provider, request)
+    def priced(*args: Any, **kwargs: Any) -> Any:
+        return price(*args, **kwargs) if _answers.get(None) is None else None
 
     execution._price_result = priced
 

@@ -120,8 +120,14 @@ class Ledger:
             return
         if self._writer is None:
             self._writer = self.engine.connect()
-        with self._writer.begin():
-            yield self._writer
+        try:
+            with self._writer.begin():
+                yield self._writer
+        except BaseException:
+            # Whatever it was, no half of a transaction stays open for the next one to write.
+            self._writer.close()
+            self._writer = None
+            raise
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:

@@ -13,12 +13,8 @@ from optimizers.models.model import Kind
 from optimizers.renderings.rendering import Prompt, Rendering
 
 
-class _Chat(dspy.ChatAdapter):  # type: ignore[misc]
-    """ChatAdapter, which puts the system message together anew for every call: a tenth of a rollout."""
-
-    def format_system_message(self, signature: type[dspy.Signature]) -> str:
-        of: Any = signature
-        return _system_message(of, of.instructions)
+def _remembered(signature: Any) -> str:
+    return _system_message(signature, signature.instructions)
 
 
 @lru_cache(maxsize=64)
@@ -36,7 +32,11 @@ class DspyChat(Rendering):
 
     def __init__(self, seed: int | None = None, callbacks: list[Any] | None = None) -> None:
         super().__init__(seed=seed, callbacks=callbacks)
-        self._chat = _Chat()
+        self._chat = dspy.ChatAdapter()
+        # ChatAdapter puts the system message together anew for every call: a tenth of a rollout.
+        self._chat.format_system_message = lambda signature: _system_message(
+            signature, signature.instructions
+        )
 
     def prompt(
         self, signature: type[dspy.Signature], demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]

@@ -89,8 +89,8 @@ def run_test(
     Returns:
         The test rollouts.
     """
-    turns = list(_turns(frozen, examples, block))
-    return run_turns(turns, measurer, "test", workers=workers, on_share=on_share)
+    rounds = list(_rounds(frozen, examples, block))
+    return run_turns(rounds, measurer, "test", workers=workers, on_share=on_share)
 
 
 def repeat_sampled(
@@ -111,14 +111,16 @@ def repeat_sampled(
         if "frontier" in frozen.roles[candidate.id]
         and any(s.sampling.temperature > 0 or not greedy[s.model] for s in candidate.servings)
     ]
-    run_turns(again, measurer, "test", number=1, workers=workers)
+    run_turns([again], measurer, "test", number=1, workers=workers)
 
 
-def _turns(frozen: Frozen, examples: Sequence[dspy.Example], block: int) -> Iterable[Turn]:
+def _rounds(frozen: Frozen, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Turn]]:
     # Grouped by model within a block: switching weights is what costs time.
     order = sorted(frozen.candidates.values(), key=lambda candidate: candidate.model)
     for start in range(0, len(examples), block):
-        for candidate in order:
-            if frozen.roles[candidate.id] == ("default",) and start >= DEFAULT_ROWS:
-                continue
-            yield candidate, examples[start : start + block]
+        turn = examples[start : start + block]
+        yield [
+            (candidate, turn)
+            for candidate in order
+            if frozen.roles[candidate.id] != ("default",) or start < DEFAULT_ROWS
+        ]

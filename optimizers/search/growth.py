@@ -112,7 +112,7 @@ class Growth:
         if not known:
             return {}
         examples = self._examples(number, [standing.candidate for standing in known])
-        found = run_turns([(one.candidate, examples) for one in known], self.measurer, "train")
+        found = run_turns([[(one.candidate, examples) for one in known]], self.measurer, "train")
         runs = {
             one.candidate.id: [rollout for rollout in found if rollout.candidate == one.candidate.id]
             for one in known

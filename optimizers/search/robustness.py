@@ -72,9 +72,8 @@ def run_robustness(
     points = [one for one in frozen.candidates.values() if frozen.roles[one.id] != ("default",)]
     groups = [list(found) for _, found in groupby(rows, key=lambda row: row.name)]
     # Grouped by model: switching weights is what costs time.
-    turns = [
-        (point, [perturbed(known[row.source], row) for row in group])
-        for group in groups
-        for point in sorted(points, key=lambda point: point.model)
+    order = sorted(points, key=lambda point: point.model)
+    rounds = [
+        [(point, [perturbed(known[row.source], row) for row in group]) for point in order] for group in groups
     ]
-    run_turns(turns, measurer, "perturbed", workers=workers, on_share=on_share)
+    run_turns(rounds, measurer, "perturbed", workers=workers, on_share=on_share)

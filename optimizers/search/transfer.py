@@ -6,7 +6,7 @@ chose each prompt on dev for its own model, so a prompt's score on its own model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from optimizers.frontier.report import FrontierReport
     from optimizers.records.folder import StudyFolder
     from optimizers.records.rows import StudyManifest
-    from optimizers.search.turns import Turn
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
@@ -317,13 +316,9 @@ def _measure(transfer: Transfer, ledger: Ledger, account: Account, watch: Watch)
     )
     watch(known, total)
     block = BLOCK if account.budget == Budget() else SHORT_BLOCK
-    run_turns(list(_turns(transfer, block)), measurer, "dev")
-
-
-def _turns(transfer: Transfer, block: int) -> Iterator[Turn]:
-    for start in range(0, len(transfer.examples), block):
-        for candidate in transfer.candidates.values():
-            yield candidate, transfer.examples[start : start + block]
+    starts = range(0, len(transfer.examples), block)
+    parts = [transfer.examples[start : start + block] for start in starts]
+    run_turns([[(one, part) for one in transfer.candidates.values()] for part in parts], measurer, "dev")
 
 
 def _report(transfer: Transfer, ledger: Ledger, cut_by: Budget | None) -> TransferReport:

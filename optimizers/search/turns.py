@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
-from itertools import chain
+from dataclasses import dataclass
+from itertools import count
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from optimizers.errors import EngineError
 from optimizers.evaluation.rollouts import raise_first
+from optimizers.models.keys import OLLAMA
 from optimizers.search.loop import AT_ONCE
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
+    from optimizers.models.model import Model
     from optimizers.records.rows import Rollout, Split
 
 Turn = tuple["Candidate", Sequence["dspy.Example"]]
@@ -26,7 +30,7 @@ Turn = tuple["Candidate", Sequence["dspy.Example"]]
 
 
 def run_turns(
-    turns: Sequence[Turn],
+    rounds: Sequence[Sequence[Turn]],
     measurer: Measurer,
     split: Split,
     *,
@@ -34,12 +38,13 @@ def run_turns(
     workers: int = 1,
     on_share: Callable[[float], None] = lambda share: None,
 ) -> list[Rollout]:
-    """Run turns, begun in their order, several at once where servers or other processes answer them.
+    """Run turns, begun in their order, those of a round at once where servers or other processes answer them.
 
-    Models in this process take turns one at a time: they share its cores, and a prompt's prefix.
+    A round ends before the next begins: where a budget ends the work, all candidates have come equally far.
+    Models that share one machine's cores or memory take turns one at a time.
 
     Args:
-        turns: What to run.
+        rounds: What to run: in each round every candidate's turn on some examples.
         measurer: Runs and records; rollouts that are known are not run again.
         split: What the examples are part of.
         number: Rollout number: 0, or 1, 2, ... for repeats.
@@ -52,44 +57,79 @@ def run_turns(
     Raises:
         BudgetSpent: The budget does not cover all; finished rollouts are recorded.
     """
-    alone = threading.Lock()
-    inside = {model.name for model in measurer.task.models if model.engine == "llama" and workers == 1}
-
-    def run(turn: Turn) -> list[Rollout]:
-        candidate, examples = turn
-        held: AbstractContextManager[Any] = alone if inside & set(candidate.models) else nullcontext()
-        with held:
-            return measurer.measure(candidate, examples, split, number=number)
-
+    alone = {model.name for model in measurer.task.models if workers == 1 and _shares_a_machine(model)}
+    total, done, rollouts = sum(map(len, rounds)), count(1), list["Rollout"]()
+    work = _Work(measurer, split, number, workers, frozenset(alone), lambda: on_share(next(done) / total))
     on_share(0.0)
-    if (count := _at_once(turns, measurer, inside, workers)) == 1:
-        # On this thread, so that an interruption ends the turn too.
-        return list(chain.from_iterable(_one_by_one(turns, run, on_share)))
-    with ThreadPoolExecutor(count) as pool:
-        futures = [pool.submit(copy_context().run, run, turn) for turn in turns]
-        left = set(futures)
-        try:
-            while left and not any(future.done() and future.exception() for future in futures):
-                _, left = wait(left, return_when=FIRST_COMPLETED)
-                on_share(1 - len(left) / len(futures))
-        finally:
-            for future in futures:
-                future.cancel()
-    raise_first(error for one in futures if not one.cancelled() and (error := one.exception()))
-    return [rollout for future in futures for rollout in future.result()]
+    for turns in rounds:
+        rollouts += work.together(turns) if work.at_once(turns) > 1 else work.one_by_one(turns)
+    return rollouts
 
 
-def _one_by_one(
-    turns: Sequence[Turn], run: Callable[[Turn], list[Rollout]], on_share: Callable[[float], None]
-) -> Iterator[list[Rollout]]:
-    for done, turn in enumerate(turns, 1):
-        yield run(turn)
-        on_share(done / len(turns))
+def _shares_a_machine(model: Model) -> bool:
+    """Whether the model runs in this process, or by a server that holds one model at a time."""
+    return model.engine == "llama" or model.name.partition("/")[0] in OLLAMA
 
 
-def _at_once(turns: Sequence[Turn], measurer: Measurer, inside: set[str], workers: int) -> int:
-    """Turns that fill what all servers take at once, one at the least."""
-    size = max((len(examples) for _, examples in turns), default=1)
-    used = {name for candidate, _ in turns for name in candidate.models} - inside
-    served = [model for model in measurer.task.models if model.name in used]
-    return max(1, sum(ceil(AT_ONCE * workers * model.concurrency / size) for model in served))
+@dataclass(frozen=True)
+class _Work:
+    """How turns are run.
+
+    Attributes:
+        alone: Names of the models that take turns one at a time.
+        told: Called on this thread when one more turn is done.
+    """
+
+    measurer: Measurer
+    split: Split
+    number: int
+    workers: int
+    alone: frozenset[str]
+    told: Callable[[], None]
+
+    def at_once(self, turns: Sequence[Turn]) -> int:
+        """Turns that fill what all servers take at once, and no more than there are."""
+        size = max((len(examples) for _, examples in turns), default=1)
+        used = {name for candidate, _ in turns for name in candidate.models} - self.alone
+        served = [model for model in self.measurer.task.models if model.name in used]
+        fill = sum(ceil(AT_ONCE * self.workers * model.concurrency / size) for model in served)
+        return max(1, min(len(turns), fill + bool(self.alone)))
+
+    def one_by_one(self, turns: Sequence[Turn]) -> list[Rollout]:
+        """Run a round's turns one after another."""
+        rollouts = []
+        for candidate, examples in turns:
+            rollouts += self.measurer.measure(candidate, examples, self.split, number=self.number)
+            self.told()
+        return rollouts
+
+    def together(self, turns: Sequence[Turn]) -> list[Rollout]:
+        """Run a round's turns at the same time; when one fails, or is interrupted, the others end soon."""
+        lock, stop = threading.Lock(), threading.Event()
+
+        def run(turn: Turn) -> list[Rollout]:
+            candidate, examples = turn
+            held: AbstractContextManager[Any] = lock if self.alone & set(candidate.models) else nullcontext()
+            with held:
+                if stop.is_set():
+                    raise CancelledError
+                return self.measurer.measure(candidate, examples, self.split, number=self.number, stop=stop)
+
+        with ThreadPoolExecutor(self.at_once(turns)) as pool:
+            futures = [pool.submit(copy_context().run, run, turn) for turn in turns]
+            try:
+                for future in as_completed(futures):
+                    if future.exception():
+                        break
+                    self.told()
+            finally:
+                stop.set()
+                for future in futures:
+                    future.cancel()
+        problems = [error for one in futures if not one.cancelled() and (error := one.exception())]
+        if any(isinstance(problem, EngineError) for problem in problems):
+            # The others met the same outage: what it did to them says nothing of them.
+            for candidate, examples in turns:
+                self.measurer.withdraw(candidate, examples)
+        raise_first(problems)
+        return [rollout for future in futures for rollout in future.result()]

@@ -64,6 +64,21 @@ def test_candidates_and_splits_can_be_read_alone(ledger: Ledger) -> None:
     assert [r.candidate for r in ledger.rollouts(split="test")] == [ONE.id]
 
 
+def test_what_could_not_be_committed_is_not_written_later(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(connection: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.engine.dialect, "do_commit", busy)
+        with pytest.raises(StudyError, match="database is locked"):
+            ledger.keep("first", "lost")
+    assert ledger.kept("first") is None
+    ledger.keep("second", "there")
+    assert (ledger.kept("first"), ledger.kept("second")) == (None, "there")
+
+
 def test_the_test_set_is_opened_once(ledger: Ledger) -> None:
     assert ledger.test_opening() is None
     first = ledger.open_test({ONE.id: ("frontier",)})

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import dspy
 import pytest
 from dspy.lm15 import Message, Request, Response, TextPart, ThinkingPart, Usage
+from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import AdapterParseError, LMRateLimitError
 from pydantic import BaseModel
 
@@ -214,6 +215,21 @@ def test_completion_refuses_a_model_that_only_converses() -> None:
     with pytest.raises(ModelError, match="raw text"):
         rendering("completion")(lm_of(engine), {}, Sentiment, [], INPUTS)
     assert engine.requests == []
+
+
+def test_dspy_chat_is_told_of_once_like_any_other() -> None:
+    class Told(BaseCallback):  # type: ignore[misc]
+        formats = 0
+
+        def on_adapter_format_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+            self.formats += 1
+
+    told = {name: Told() for name in ("dspy_chat", "ChatAdapter")}
+    with dspy.context(callbacks=[told["dspy_chat"]]):
+        rendering("dspy_chat").prompt(Sentiment, [], INPUTS)
+    with dspy.context(callbacks=[told["ChatAdapter"]]):
+        dspy.ChatAdapter().format(Sentiment, [], INPUTS)
+    assert told["dspy_chat"].formats == told["ChatAdapter"].formats == 1
 
 
 def test_dspy_chat_sends_instructions_that_were_set_anew() -> None:
