@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from optimizers.budget import Unit
     from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
+    from optimizers.models.model import Model
     from optimizers.records.rows import TrialRow
     from optimizers.search.board import Board, Standing
     from optimizers.search.policy import Outlook
@@ -69,6 +70,11 @@ DRAWS = 100
 
 FAIR = 0.75
 """Share of an equal share of all candidates that every model gets."""
+
+
+def filling(model: Model, size: int, workers: int) -> int:
+    """Blocks of a size that together keep a model's servers busy, in all processes that share the work."""
+    return ceil(AT_ONCE * workers * model.concurrency / size)
 
 
 @dataclass
@@ -365,10 +371,7 @@ class Search:
 
     def _room(self, share: float) -> Room:
         """How many blocks may run at the same time."""
-        each = {
-            model.name: ceil(AT_ONCE * self.workers * model.concurrency / len(self.blocks[0]))
-            for model in self.space.models
-        }
+        each = {model.name: filling(model, len(self.blocks[0]), self.workers) for model in self.space.models}
         ran = len(self.board.ran)
         # The first block runs alone: only then is it known what share of the budget a block takes.
         to_come = ran * (1 - share) / share if share > 0 else float("inf") if ran else 0.0

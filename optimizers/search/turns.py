@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import count
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from optimizers.errors import EngineError
 from optimizers.evaluation.rollouts import raise_first
 from optimizers.models.keys import OLLAMA
-from optimizers.search.loop import AT_ONCE
+from optimizers.search.loop import filling
 
 if TYPE_CHECKING:
     import dspy
@@ -62,7 +61,8 @@ def run_turns(
     work = _Work(measurer, split, number, workers, frozenset(alone), lambda: on_share(next(done) / total))
     on_share(0.0)
     for turns in rounds:
-        rollouts += work.together(turns) if work.at_once(turns) > 1 else work.one_by_one(turns)
+        most = work.at_once(turns)
+        rollouts += work.together(turns, most) if most > 1 else work.one_by_one(turns)
     return rollouts
 
 
@@ -92,7 +92,7 @@ class _Work:
         size = max((len(examples) for _, examples in turns), default=1)
         used = {name for candidate, _ in turns for name in candidate.models} - self.alone
         served = [model for model in self.measurer.task.models if model.name in used]
-        fill = sum(ceil(AT_ONCE * self.workers * model.concurrency / size) for model in served)
+        fill = sum(filling(model, size, self.workers) for model in served)
         return max(1, min(len(turns), fill + bool(self.alone)))
 
     def one_by_one(self, turns: Sequence[Turn]) -> list[Rollout]:
@@ -103,8 +103,8 @@ class _Work:
             self.told()
         return rollouts
 
-    def together(self, turns: Sequence[Turn]) -> list[Rollout]:
-        """Run a round's turns at the same time; when one fails, or is interrupted, the others end soon."""
+    def together(self, turns: Sequence[Turn], most: int) -> list[Rollout]:
+        """Run so many of a round's turns at once; when one fails, or is interrupted, the others end soon."""
         lock, stop = threading.Lock(), threading.Event()
 
         def run(turn: Turn) -> list[Rollout]:
@@ -115,7 +115,7 @@ class _Work:
                     raise CancelledError
                 return self.measurer.measure(candidate, examples, self.split, number=self.number, stop=stop)
 
-        with ThreadPoolExecutor(self.at_once(turns)) as pool:
+        with ThreadPoolExecutor(most) as pool:
             futures = [pool.submit(copy_context().run, run, turn) for turn in turns]
             try:
                 for future in as_completed(futures):
