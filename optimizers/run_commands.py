@@ -87,7 +87,8 @@ def run(
         str | None, typer.Option(help="Name of the study; an unfinished one is continued.")
     ] = None,
     objectives: Annotated[
-        str, typer.Option(help="What to trade off: quality,cost, and latency or robustness as a third.")
+        str,
+        typer.Option(help="What to seek: quality,cost and perhaps latency or robustness; or quality alone."),
     ] = "quality,cost",
     robustness: RobustnessOption = False,
     require_match: RequireOption = False,

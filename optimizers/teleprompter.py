@@ -144,7 +144,8 @@ class Parity(Teleprompter):  # type: ignore[misc]
         reference: Name of the model a smaller one must match; the dearest one if left out.
         margin: Quality the user accepts to lose against the reference, in score units.
         seed: Seed of every random choice.
-        objectives: ``("quality", "cost")``, or with ``"latency"`` or ``"robustness"`` as the third.
+        objectives: ``("quality", "cost")``, or with ``"latency"`` or ``"robustness"`` as the third, or
+            ``("quality",)`` alone.
         runs: Folder of studies; ``runs`` of the current folder if left out.
         study: Name of the study; made of program, data and metric if left out.
         group: Column that says which examples belong together.

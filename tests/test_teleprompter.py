@@ -257,7 +257,7 @@ class OwnLM(dspy.LM):
         ({"budget": "many"}, BudgetError, "Parity: budget"),
         ({"budget": True}, BudgetError, "Parity: budget"),
         ({"budget": 0}, BudgetError, "positive"),
-        ({"objectives": ("quality",)}, UsageError, "objectives"),
+        ({"objectives": ("cost",)}, UsageError, "objectives"),
         ({"pick": "nicest"}, UsageError, "cheapest_match, best"),
         ({"models": "local/gemma-3-270m"}, UsageError, "give a list"),
         ({"models": [7]}, ModelError, "is a int"),

@@ -289,11 +289,12 @@ class SplitSizes(BaseModel):
 Objective = Literal["quality", "cost", "latency", "robustness"]
 
 OBJECTIVES: tuple[tuple[Objective, ...], ...] = (
+    ("quality",),
     ("quality", "cost"),
     ("quality", "cost", "latency"),
     ("quality", "cost", "robustness"),
 )
-"""What a study may trade off."""
+"""What a study may search for, and trade off."""
 
 
 class StudyManifest(BaseModel):

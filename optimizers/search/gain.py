@@ -49,7 +49,8 @@ class Prospects:
 
     Attributes:
         model: Number of each candidate's model.
-        costs: One row per objective that is a cost (money, seconds): of each candidate, above 0.
+        costs: One row per objective that is a cost (money, seconds): of each candidate, above 0. No row where
+            quality alone is sought.
         done: Blocks each has run.
         spend: What one block of each uses of the budget, above 0.
         sizes: Examples of each block of the dev set.
@@ -174,14 +175,16 @@ def under_way(belief: Belief, prospects: Prospects, candidate: int) -> tuple[Bel
 def _worth(prospects: Prospects, by: Floats | None = None) -> Callable[[Floats], Floats]:
     """What a row of qualities is worth: the hypervolume of its frontier, and each model's best quality.
 
-    With several costs, the mean of the hypervolumes of quality and each of them.
+    With several costs, the mean of the hypervolumes of quality and each of them. With none, the best
+    quality stands for it: what is covered where all cost the same.
 
     Args:
         prospects: Costs and models of the candidates.
         by: Qualities to choose by, at each cost and of each model; the rows' own when None.
     """
     planes = []
-    for cost in np.log(prospects.costs):
+    costs = prospects.costs if len(prospects.costs) else np.ones((1, len(prospects.model)))
+    for cost in np.log(costs):
         order = np.argsort(cost, kind="stable")
         ends = np.append(cost[order], cost.max() + np.log(DEAREST))
         planes.append((order, np.diff(ends) / (ends[-1] - ends[0])))

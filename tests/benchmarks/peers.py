@@ -32,7 +32,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablations import write_between
-from benchmarks.peers_report import OURS, PLAIN, TITLES, Outcome, outcomes_of, report
+from benchmarks.peers_report import FRONTIER, OURS, OWN, PLAIN, TITLES, Outcome, outcomes_of, report
 
 from optimizers.budget import Budget
 from optimizers.candidate import Sampling
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from dspy.lm15 import Request, Response
 
     from optimizers.models.model import Model
+    from optimizers.records.rows import Objective
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"
@@ -142,14 +143,24 @@ def gepa(job: Job) -> dspy.Module:
 
 
 def parity(job: Job) -> dspy.Module:
+    """A study of quality alone, as the peers seek it."""
+    return studied(job, ("quality",))
+
+
+def frontier(job: Job) -> dspy.Module:
+    """A study of quality and cost, as they are by default."""
+    return studied(job, ("quality", "cost"))
+
+
+def studied(job: Job, objectives: tuple[Objective, ...]) -> dspy.Module:
     """A study of as many calls, its short sealed test among them; the best on dev is taken."""
     dataset = replace(
         job.task.dataset, train=tuple(job.train), dev=tuple(job.dev), test=job.task.dataset.test[:SEALED]
     )
     task = replace(job.task, dataset=dataset)
-    study = f"{task.name}--{job.model.label}--{job.seed}"
+    study = f"{task.name}--{job.model.label}--{'-'.join(objectives)}--{job.seed}"
     with watching(study) as watch:
-        folder = open_folder(task, STUDIES, study, job.seed, Budget(calls=CALLS))
+        folder = open_folder(task, STUDIES, study, job.seed, Budget(calls=CALLS), objectives)
         report = run_study(task, folder, watch=watch)
     best = max(report.with_role("best"), key=lambda point: point.dev.mean)
     return compile_candidate(task.program, best.candidate, task.models)
@@ -157,6 +168,7 @@ def parity(job: Job) -> dspy.Module:
 
 OPTIMIZERS: Mapping[str, Callable[[Job], Any]] = {
     OURS: parity,
+    FRONTIER: frontier,
     PLAIN: plain,
     "BootstrapFewShotWithRandomSearch": random_search,
     "MIPROv2": mipro,
@@ -241,7 +253,7 @@ def main() -> None:
         )
         for seed, task, model, optimizer in wanted:
             # Parity searches renderings itself: it runs once for both tables.
-            if optimizer == OURS and how == "chat":
+            if optimizer in OWN and how == "chat":
                 continue
             path = asked.folder / f"{task}--{model}--{how}--{optimizer}--{seed}.json"
             if not path.exists():

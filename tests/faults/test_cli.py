@@ -93,4 +93,4 @@ def test_a_study_is_foretold_run_shown_gated_and_refused_once_its_metric_changes
 def test_objectives_that_are_none_are_refused(project: Path) -> None:
     refused = optimize(project, "task.py", "--objectives", "speed")
     assert refused.returncode == 2
-    assert "quality,cost,latency" in refused.stderr
+    assert "one of quality or quality,cost or quality,cost,latency" in refused.stderr

@@ -29,6 +29,16 @@ def test_the_frontier_keeps_what_is_cheap_and_what_is_good() -> None:
     assert {s.candidate.id for s in board.frontier()} == {cheap.candidate.id, good.candidate.id}
 
 
+def test_where_quality_alone_counts_the_best_leads_alone() -> None:
+    board = Board(("quality",))
+    cheap = fill(board, candidate("a", "cheap"), [1.0, 0.0] * 40, 1.0)
+    good = fill(board, candidate("a", "good"), [1.0] * 80, 5.0)
+    fill(board, candidate("a", "dominated"), [1.0, 0.0] * 40, 6.0)
+    assert board.frontier() == [good]
+    assert board.leaders() == [good]
+    assert board.values(cheap) == [board.quality(cheap)]
+
+
 def test_a_model_off_the_frontier_still_has_its_best_among_the_leaders() -> None:
     board = Board()
     fill(board, candidate("small", "x"), [1.0] * 80, 1.0)

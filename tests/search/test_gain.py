@@ -65,6 +65,15 @@ def test_a_rival_that_is_cheaper_is_worth_more_than_one_that_is_dearer() -> None
     assert found[1] > 2 * found[2]
 
 
+def test_where_cost_does_not_count_only_what_may_be_best_is_worth_knowing() -> None:
+    known, dear = belief([0.8, 0.5, 0.49], [0.05] * 3), np.array([[9.0, 1.0, 1.0]])
+    alone = prospects(3, costs=np.empty((0, 3)))
+    assert gains(known, alone) == pytest.approx(gains(known, prospects(3)))
+    assert gains(known, prospects(3, costs=dear))[2] > 1e-4
+    assert gains(known, alone)[2] < 1e-6
+    assert regret(known, alone) == pytest.approx(regret(known, prospects(3)))
+
+
 def test_a_promising_candidate_is_worth_measuring_for_what_is_believed_of_it() -> None:
     found = gains(belief([0.6, 0.9], [0.01, 0.01]), prospects(2, done=np.array([3, 0])))
     assert found[1] > 10 * max(found[0], 1e-12)

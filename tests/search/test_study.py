@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from dspy.lm15 import Request
 from fakes import FakeEngine, interrupt
@@ -17,6 +18,7 @@ from optimizers.records.ledger import Ledger
 from optimizers.search.manifest import open_folder
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.study import run_study
+from optimizers.search.trials import sqlite_address
 from optimizers.task import LoadedTask
 
 
@@ -192,6 +194,15 @@ def test_latency_can_be_an_objective(task: LoadedTask, runs: Path) -> None:
     folder = open_folder(task, runs, "s", 0, Budget(trials=8), ("quality", "cost", "latency"))
     report = run_study(task, folder, watch=lambda progress: None)
     assert all(point.latency > 0 for point in report.with_role("frontier"))
+
+
+def test_quality_alone_can_be_the_objective(task: LoadedTask, runs: Path) -> None:
+    folder = open_folder(task, runs, "s", 0, Budget(trials=12), ("quality",))
+    report = run_study(task, folder, watch=lambda progress: None)
+    (winner,) = report.with_role("frontier")
+    assert winner.dev.mean == max(point.dev.mean for point in report.with_role("best"))
+    mirror = optuna.load_study(study_name="s", storage=sqlite_address(folder.optuna))
+    assert mirror.best_trial.values == [max(trial.value or 0.0 for trial in mirror.get_trials())]
 
 
 def test_a_name_taken_by_another_task_is_refused_and_says_what_differs(task: LoadedTask, runs: Path) -> None:
