@@ -60,7 +60,9 @@ def run_in_view(
         say(f"note: {note}")
     if folder.read_prediction() is None:  # it has not begun yet
         known = folder.read_manifest()
-        prediction = predict(task, search_space(task), known.budget, robustness=known.robustness)
+        prediction = predict(
+            task, search_space(task), known.budget, objectives=known.objectives, robustness=known.robustness
+        )
         if short := shortage_note(prediction):
             say(f"warning: {short}")
     try:

@@ -64,6 +64,11 @@ StorageOption = Annotated[
     ),
 ]
 
+ObjectivesOption = Annotated[
+    str,
+    typer.Option(help="What to seek: quality,cost and perhaps latency or robustness; or quality alone."),
+]
+
 RobustnessOption = Annotated[
     bool,
     typer.Option(
@@ -86,10 +91,7 @@ def run(
     study: Annotated[
         str | None, typer.Option(help="Name of the study; an unfinished one is continued.")
     ] = None,
-    objectives: Annotated[
-        str,
-        typer.Option(help="What to seek: quality,cost and perhaps latency or robustness; or quality alone."),
-    ] = "quality,cost",
+    objectives: ObjectivesOption = "quality,cost",
     robustness: RobustnessOption = False,
     require_match: RequireOption = False,
     storage: StorageOption = None,
@@ -191,13 +193,15 @@ def estimate(
     program: ProgramArgument,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    objectives: ObjectivesOption = "quality,cost",
     robustness: RobustnessOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a study will use and what it can show. Nothing is spent."""
     from optimizers.budget import parse_budget
+    from optimizers.records.rows import parse_objectives
 
-    limits = parse_budget(budget or [DEFAULT_BUDGET])
+    limits, goals = parse_budget(budget or [DEFAULT_BUDGET]), parse_objectives(objectives)
     quiet()
     from optimizers import console
     from optimizers.models.resolve import parse_model
@@ -206,7 +210,9 @@ def estimate(
     from optimizers.task import load_task
 
     task = load_task(program, models=[parse_model(text) for text in model or ()])
-    prediction = predict(task, search_space(task), limits, robustness=robustness)
+    prediction = predict(
+        task, search_space(task), limits, objectives=goals, robustness=robustness or "robustness" in goals
+    )
     if as_json:
         print(prediction.model_dump_json(indent=2))
     else:

@@ -57,7 +57,7 @@ def _asked(report: StudyReport) -> Iterable[str]:
             f"Data: {sizes.train:,} examples to learn from (train), {sizes.dev:,} to search on (dev), "
             f"{sizes.test:,} sealed for the test; dropped were {asked.duplicates:,} duplicates and "
             f"{asked.leaks_removed:,} rows that say nearly what a later part says.",
-            f"Traded off: {', '.join(asked.objectives)}. Budget: {report.budget}. Seed: {asked.seed}.",
+            f"Sought: {' and '.join(asked.objectives)}. Budget: {report.budget}. Seed: {asked.seed}.",
             *([f"It began with the prompts of {escape(asked.started_from)}."] if asked.started_from else []),
             *([f"Instructions were written by {escape(asked.proposer.name)}."] if asked.proposer else []),
         ]

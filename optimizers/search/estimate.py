@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from optimizers.candidate import Candidate, Serving
     from optimizers.models.model import Model
+    from optimizers.records.rows import Objective
     from optimizers.space import SearchSpace
     from optimizers.task import LoadedTask
 
@@ -40,7 +41,7 @@ TRIED_SHARE = 0.8
 """Share of those that go to the trial's own candidate; the rest measures leaders further."""
 
 LED = 4
-"""Leaders that are measured further and tested, beside one of each model."""
+"""Leaders that are measured further and tested beside one of each model, where quality is not all."""
 
 SETTLED = 200
 """Rollouts of each leader that are still to be run when the trials end."""
@@ -76,22 +77,31 @@ SEARCHED = 2.0
 """Least that is left for searching, in what its rounds begin with: as much again for what it chooses."""
 
 
-def predict(task: LoadedTask, space: SearchSpace, budget: Budget, *, robustness: bool = False) -> Prediction:
+def predict(
+    task: LoadedTask,
+    space: SearchSpace,
+    budget: Budget,
+    *,
+    objectives: Sequence[Objective] = ("quality", "cost"),
+    robustness: bool = False,
+) -> Prediction:
     """What a study of this task will use within a budget, without calling a model.
 
     Args:
         task: The task.
         space: Its search space.
         budget: Its limits; a budget without trials is taken to buy as many as fit.
+        objectives: What the search seeks.
         robustness: Whether the frontier is run on perturbed examples too.
     """
     random = Random(0)
     sample = [drawn(space, model, random) for model in task.models for _ in range(SAMPLED)]
     default = [_rollout(task, default_candidate(space, model)) for model in task.models]
-    # What is cheap for its quality leads: it is like the cheaper half.
     uses = sorted((_rollout(task, candidate) for candidate in sample), key=lambda use: use.dollars)
-    leader = _mean(uses[: len(uses) // 2])
-    leaders, rows = len(task.models) + LED, len(task.dataset.test)
+    # What is cheap for its quality leads: it is like the cheaper half, unless quality is all that counts.
+    is_traded = len(objectives) > 1
+    leader = _mean(uses[: len(uses) // 2] if is_traded else uses)
+    leaders, rows = len(task.models) + LED * is_traded, len(task.dataset.test)
     test = leader * (leaders * rows) + _mean(default) * (min(DEFAULT_ROWS, rows) * len(task.models))
     perturbed = leader * (leaders * rows_of(task) * PERTURBED_LENGTH if robustness else 0)
     settle = leader * (leaders * min(SETTLED, len(task.dataset.dev)))

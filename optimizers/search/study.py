@@ -170,7 +170,13 @@ class _Session:
         self.show("prepare", 0.0)
         plain = self.space_of(self.task, {})
         self.ledger.add_examples(example_rows(self.task))
-        prediction = predict(self.task, plain, self.manifest.budget, robustness=self.manifest.robustness)
+        prediction = predict(
+            self.task,
+            plain,
+            self.manifest.budget,
+            objectives=self.manifest.objectives,
+            robustness=self.manifest.robustness,
+        )
         self.folder.write_prediction(prediction)
         for model in self.task.served:
             if model.engine == "llama":

@@ -13,6 +13,16 @@ from optimizers.space import search_space
 from optimizers.task import LoadedTask
 
 
+def test_where_quality_alone_is_sought_only_each_models_best_is_tested(task: LoadedTask) -> None:
+    space, limits = search_space(task), Budget(calls=4000)
+    both, alone = (
+        predict(task, space, limits, objectives=sought) for sought in (("quality", "cost"), ("quality",))
+    )
+    assert alone.test.calls < 0.7 * both.test.calls
+    assert held_back(alone, limits).calls < held_back(both, limits).calls
+    assert alone.trials > both.trials
+
+
 def test_a_prediction_grows_with_the_budget_and_calls_no_model(
     task: LoadedTask, engines: dict[str, FakeEngine]
 ) -> None:
