@@ -22,3 +22,19 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Keep the collector off while a great many objects are read that all stay: a study's earlier trials.
+
+    It would go through them again and again as they become more, which takes longer than to read them.
+    Also a decorator.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -71,11 +71,13 @@ class Growth:
         task: The task.
         measurer: Runs candidates on train; its ledger keeps what is done.
         seed: Seed of the study.
+        workers: Processes that rollouts are shared among.
     """
 
     task: LoadedTask
     measurer: Measurer
     seed: int
+    workers: int = 1
 
     @property
     def labelled(self) -> bool:
@@ -112,7 +114,8 @@ class Growth:
         if not known:
             return {}
         examples = self._examples(number, [standing.candidate for standing in known])
-        found = run_turns([[(one.candidate, examples) for one in known]], self.measurer, "train")
+        turns = [(one.candidate, examples) for one in known]
+        found = run_turns([turns], self.measurer, "train", workers=self.workers)
         runs = {
             one.candidate.id: [rollout for rollout in found if rollout.candidate == one.candidate.id]
             for one in known

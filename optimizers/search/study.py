@@ -30,7 +30,7 @@ from optimizers.search.board import Board, Standing
 from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
 from optimizers.search.example_rows import example_rows
-from optimizers.search.garbage import uncollected
+from optimizers.search.garbage import uncollected, uninterrupted
 from optimizers.search.growth import Growth
 from optimizers.search.loop import SEARCHED, Search, Trial
 from optimizers.search.outcome import write_outcome
@@ -155,6 +155,7 @@ class _Session:
     _last: float = 0.0
     _entered: float = field(default_factory=time.monotonic)
 
+    @uninterrupted()
     def __post_init__(self) -> None:
         self.account = Account(self.purse, self.manifest.budget)
         self.measurer = Measurer(
@@ -163,7 +164,7 @@ class _Session:
         prefixes = [prefix(model, self.task.models) for model in self.task.models]
         self.board = Board(self.manifest.objectives, self.manifest.min_coverage, prefixes)
         self.trials = self.ledger.trials()
-        self.growth = Growth(self.task, self.measurer, self.manifest.seed)
+        self.growth = Growth(self.task, self.measurer, self.manifest.seed, self.manifest.workers)
 
     @uncollected()
     def run(self) -> FrontierReport:
@@ -195,6 +196,7 @@ class _Session:
             self.robustness(frozen)
         return self.finish(frozen)
 
+    @uninterrupted()
     def restored(self) -> Search:
         """The search as earlier processes left it: their finished trials, gone through again."""
         dev = self.ordered(self.task.dataset.dev)

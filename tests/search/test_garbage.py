@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from optimizers.search.garbage import uncollected
+from optimizers.search.garbage import uncollected, uninterrupted
 
 
 def test_what_was_there_is_not_gone_through() -> None:
@@ -21,3 +21,15 @@ def test_garbage_of_before_is_collected_after_an_error() -> None:
     with pytest.raises(KeyError), uncollected():
         raise KeyError
     assert gc.get_freeze_count() == 0
+
+
+def test_it_is_off_while_trials_are_read_and_as_it_was_after() -> None:
+    with uninterrupted():
+        assert not gc.isenabled()
+        with uninterrupted():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), uninterrupted():
+        raise KeyError
+    assert gc.isenabled()
