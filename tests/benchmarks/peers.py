@@ -76,6 +76,10 @@ LONGEST = {"chat": 150, "ours": 60}
 """Tokens of a reply at most; instructions that a peer asks for have as many as DSPy's default allows."""
 
 
+GAVE_UP = "Execution cancelled due to errors"
+"""What DSPy says when more examples failed than it lets pass."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What an optimizer is given.
@@ -210,8 +214,11 @@ def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Ou
         start, ended = time.monotonic(), ""
         try:
             found = OPTIMIZERS[optimizer](job)
-        except AdapterParseError as error:
-            # MIPROv2 ends so when a small model cannot write an instruction in the format it is asked for.
+        except Exception as error:
+            # MIPROv2 ends so when a small model cannot write an instruction in the format it is asked for,
+            # random search when ten replies could not be read, the most that DSPy lets pass.
+            if not isinstance(error, AdapterParseError) and GAVE_UP not in str(error):
+                raise
             found, ended = plain(job), f"{type(error).__name__}: {str(error).splitlines()[0]}"
         spent, seconds = calls[0], time.monotonic() - start
         scores = tuple(score(found, example, task) for example in task.dataset.test)
