@@ -76,7 +76,7 @@ def instant() -> Iterator[None]:
 
 def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
     """Write earlier trials into a study's ledger, up to a number of them."""
-    have = len(ledger.trials())
+    have, seen = len(ledger.trials()), set(ledger.candidates())
     if not have:
         ledger.keep("round 1", Round(pools={}).model_dump_json())
     space, random = search_space(task), Random(have)
@@ -85,8 +85,12 @@ def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
         rows: list[Rollout] = []
         trials: list[TrialRow] = []
         for number in range(first, min(count, first + AT_ONCE)):
-            chooser = FixedChoices(drawn_choices(space, task.models[number % 2].name, random))
-            candidate = space.choose(chooser)
+            while True:
+                chooser = FixedChoices(drawn_choices(space, task.models[number % 2].name, random))
+                candidate = space.choose(chooser)
+                if candidate.id not in seen:
+                    break
+            seen.add(candidate.id)
             ledger.add_candidate(candidate)
             own = _rollouts(candidate, dev[:examples], random)
             rows += own
