@@ -160,12 +160,41 @@ def believe(features: Features, scores: Scores, variances: Variances, blocks: in
         of, block = scores.candidate, scores.block
         # A score is the sum of three unknowns: adding their columns is faster than a product with zeros.
         summed = np.stack([of, count + block, count + blocks * (1 + features.model[of]) + block])
-        across = covariance[:, summed].sum(axis=1)
-        factor = cho_factor(across[summed].sum(axis=0) + np.diag(variances["noise"] * scores.chance()))
-        mean = mean + across @ cho_solve(factor, scores.mean - mean[summed].sum(axis=0))
-        covariance = covariance - across @ cho_solve(factor, across.T)
+        noise, off = variances["noise"] * scores.chance(), scores.mean - mean[summed].sum(axis=0)
+        moved, covariance = _given(covariance, summed, noise, off)
+        mean = mean + moved
     noise = variances["noise"] * chance(mean[:count])
     return Belief(mean, covariance, count, blocks, noise)
+
+
+def _given(
+    covariance: Floats, summed: NDArray[np.int64], noise: Floats, off: Floats
+) -> tuple[Floats, Floats]:
+    """How far scores move the mean of the unknowns, and the covariance they leave.
+
+    By as many equations as there are scores, or as there are unknowns that scores say something of (the
+    matrix inversion lemma), whichever are fewer: so long measurements make no decision slow.
+
+    Args:
+        covariance: Of the unknowns.
+        summed: Three unknowns, whose sum each score is: a column per score.
+        noise: Variance of what else is in each score, above 0.
+        off: By how much each score is off what was expected.
+    """
+    seen, place = np.unique(summed, return_inverse=True)
+    if off.size <= seen.size:
+        across = covariance[:, summed].sum(axis=1)
+        factor = cho_factor(across[summed].sum(axis=0) + np.diag(noise))
+        return across @ cho_solve(factor, off), covariance - across @ cho_solve(factor, across.T)
+    known, pull = np.zeros((seen.size, seen.size)), np.zeros(seen.size)
+    for one in place.reshape(summed.shape):
+        np.add.at(pull, one, off / noise)
+        for other in place.reshape(summed.shape):
+            np.add.at(known, (one, other), 1 / noise)
+    across = covariance[:, seen]
+    system = np.eye(seen.size) + known @ across[seen]
+    solved = np.linalg.solve(system, np.column_stack([pull, known]))
+    return across @ solved[:, 0], covariance - across @ solved[:, 1:] @ across.T
 
 
 def fitted(features: Features, scores: Scores) -> dict[str, float]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizers.search.beliefs import CENTRE, Scores, believe, fitted, foretold, prior
+from optimizers.search.beliefs import CENTRE, Scores, _given, believe, fitted, foretold, prior
 from optimizers.search.features import Features, features
 
 PARTS = [
@@ -82,6 +82,20 @@ def test_the_order_of_the_scores_is_no_matter_and_doubt_never_grows(
     before = believe(alike, nothing, prior(alike), blocks=5)
     assert np.all(np.linalg.eigvalsh(one.covariance) > -1e-9)
     assert np.all(np.diag(one.covariance) <= np.diag(before.covariance) + 1e-9)
+
+
+@given(entries=st.integers(1, 120), seed=st.integers(0, 1000))
+def test_many_scores_say_the_same_by_the_equations_of_their_unknowns(entries: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    root = random.normal(size=(18, 18))
+    covariance = 0.01 * root @ root.T + 0.002 * np.eye(18)
+    summed = np.stack([random.integers(low, low + 6, entries) for low in (0, 6, 12)])
+    noise, off = random.uniform(0.003, 0.05, entries), random.normal(0, 0.3, entries)
+    across = covariance[:, summed].sum(axis=1)
+    inverse = np.linalg.inv(across[summed].sum(axis=0) + np.diag(noise))
+    moved, left = _given(covariance, summed, noise, off)
+    assert moved == pytest.approx(across @ inverse @ off, abs=1e-8)
+    assert left == pytest.approx(covariance - across @ inverse @ across.T, abs=1e-9)
 
 
 def test_variances_follow_the_scores(alike: Features) -> None:
