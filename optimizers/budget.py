@@ -68,7 +68,7 @@ class Budget(BaseModel):
 
     def __str__(self) -> str:
         """As a person would write it: ``200 trials, 5 usd``."""
-        return ", ".join(f"{amount:,.10g} {unit}" for amount, unit in self._limits())
+        return ", ".join(f"{_plain(f'{amount:,.12f}')} {unit}" for amount, unit in self._limits())
 
     @property
     def most(self) -> Use:
@@ -80,12 +80,17 @@ class Budget(BaseModel):
     @property
     def option(self) -> str:
         """As the command line takes it: ``200trials,5usd``."""
-        return ",".join(f"{amount:.10g}{unit}" for amount, unit in self._limits())
+        return ",".join(f"{_plain(f'{amount:.12f}')}{unit}" for amount, unit in self._limits())
 
     def _limits(self) -> list[tuple[float, str]]:
         named = {"trials": "trials", "calls": "calls", "tokens": "tok", "dollars": "usd", "seconds": "s"}
         known = [(getattr(self, field), unit) for field, unit in named.items()]
         return [(amount, unit) for amount, unit in known if amount is not None]
+
+
+def _plain(number: str) -> str:
+    """A number without the zeros that say nothing; never with an exponent."""
+    return number.rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True)

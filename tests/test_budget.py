@@ -66,3 +66,9 @@ def test_a_sum_is_over_a_budget_whenever_a_part_is(one: Use, other: Use) -> None
 def test_what_is_over_a_budget_is_more_than_all_of_it(use: Use) -> None:
     budget = Budget(calls=500, dollars=2.0)
     assert (use.beyond(budget.most) is not None) == (use.share_of(budget) > 1 + 1e-9)
+
+
+def test_very_small_and_very_large_limits_are_written_out() -> None:
+    budget = Budget(dollars=0.00005, tokens=20_000_000_000)
+    assert str(budget) == "20,000,000,000 tok, 0.00005 usd"
+    assert parse_budget([budget.option]) == budget
