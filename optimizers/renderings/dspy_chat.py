@@ -34,9 +34,7 @@ class DspyChat(Rendering):
         super().__init__(seed=seed, callbacks=callbacks)
         self._chat = dspy.ChatAdapter()
         # ChatAdapter puts the system message together anew for every call: a tenth of a rollout.
-        self._chat.format_system_message = lambda signature: _system_message(
-            signature, signature.instructions
-        )
+        self._chat.format_system_message = _remembered
 
     def prompt(
         self, signature: type[dspy.Signature], demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]

@@ -187,9 +187,10 @@ def _given(
         factor = cho_factor(across[summed].sum(axis=0) + np.diag(noise))
         return across @ cho_solve(factor, off), covariance - across @ cho_solve(factor, across.T)
     known, pull = np.zeros((seen.size, seen.size)), np.zeros(seen.size)
-    for one in place.reshape(summed.shape):
+    places = place.reshape(summed.shape)
+    for one in places:
         np.add.at(pull, one, off / noise)
-        for other in place.reshape(summed.shape):
+        for other in places:
             np.add.at(known, (one, other), 1 / noise)
     across = covariance[:, seen]
     system = np.eye(seen.size) + known @ across[seen]
