@@ -7,8 +7,9 @@ Every optimizer has the same train and dev examples and the same model, which al
 instructions it asks for. What it returns is scored on test examples that it never saw. Peers run under
 DSPy's ChatAdapter, as their users meet them, and under Parity's plainest rendering, so that the
 search is judged apart from it. Peers' settings are the ones whose schedules come to about the
-calls that Parity may use; all calls are counted, in the table too. Outcomes are kept in the folder
-peers beside this file: what is there is not run again. RESULTS.md gets the tables and the pictures.
+calls that Parity may use: ChatAdapter asks a second time, as JSON, where it cannot read a reply, so
+its schedules have half the rollouts. All calls are counted, in the table too. Outcomes are kept in the
+folder peers beside this file: what is there is not run again. RESULTS.md gets tables and pictures.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -66,18 +69,47 @@ TASKS = ("classify", "categorize")
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m")
 SEEDS = {"chat": 1, "ours": 3}
 
-CALLS, DEV, TRAIN, TEST = 1000, 100, 200, 200
+CALLS, DEV, TRAIN = 1000, 100, 200
 """Calls of a search; examples of each part."""
 
 SEALED = 20
 """Test examples that Parity's own study ends with, in its calls: it cannot end without a test."""
 
-LONGEST = {"chat": 150, "ours": 60}
-"""Tokens of a reply at most; instructions that a peer asks for have as many as DSPy's default allows."""
+WRITTEN = 300
+"""Tokens at most of what a peer has written: instructions, rules, reflections."""
 
 
-GAVE_UP = "Execution cancelled due to errors"
-"""What DSPy says when more examples failed than it lets pass."""
+@dataclass(frozen=True)
+class Setting:
+    """How far a way of rendering lets the peers go.
+
+    Attributes:
+        longest: Tokens of a reply at most. ChatAdapter's form of an answer takes under 20 of them here.
+        threads: Rollouts at once.
+        tests: Test examples.
+        programs: Random sets of demos of BootstrapFewShotWithRandomSearch, beside its three starts.
+        trials: Minibatches of MIPROv2.
+        steps: Steps of SIMBA.
+        rollouts: Metric calls of GEPA.
+    """
+
+    longest: int
+    threads: int
+    tests: int
+    programs: int
+    trials: int
+    steps: int
+    rollouts: int
+
+
+SETTINGS = {
+    "ours": Setting(60, threads=1, tests=200, programs=6, trials=13, steps=5, rollouts=CALLS),
+    "chat": Setting(40, threads=4, tests=100, programs=3, trials=6, steps=2, rollouts=CALLS // 2),
+}
+"""Way of rendering -> its setting. Under ChatAdapter a rollout takes seconds, so tests are fewer."""
+
+ERRORS = 100_000
+"""Unreadable replies that end an evaluation. DSPy's ten would end each search under ChatAdapter at once."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +121,8 @@ class Job:
         model: The model.
         train: Examples for demos.
         dev: Examples to select on.
-        rendering: How the program is rendered.
+        setting: How far the way of rendering lets it go.
+        writer: The model as it writes instructions.
         seed: Seed of the optimizer.
     """
 
@@ -97,7 +130,8 @@ class Job:
     model: Model
     train: list[dspy.Example]
     dev: list[dspy.Example]
-    rendering: str
+    setting: Setting
+    writer: dspy.LM
     seed: int
 
     def metric(self, example: dspy.Example, prediction: Any, trace: Any = None) -> float:
@@ -111,8 +145,11 @@ def plain(job: Job) -> dspy.Module:
 
 
 def random_search(job: Job) -> dspy.Module:
-    """BootstrapFewShotWithRandomSearch: 6 sets and its 3 starts on 100 examples, and bootstrapping."""
-    found = dspy.BootstrapFewShotWithRandomSearch(job.metric, num_candidate_programs=6, num_threads=1)
+    """BootstrapFewShotWithRandomSearch: random sets and its 3 starts on 100 examples, and bootstrapping."""
+    setting = job.setting
+    found = dspy.BootstrapFewShotWithRandomSearch(
+        job.metric, num_candidate_programs=setting.programs, num_threads=setting.threads
+    )
     train = list(job.train)
     # It has no seed of its own: its draws differ when its examples come in another order.
     shift = job.seed * len(train) // 5
@@ -120,14 +157,28 @@ def random_search(job: Job) -> dspy.Module:
 
 
 def mipro(job: Job) -> dspy.Module:
-    """MIPROv2: 6 demo sets and instructions, 13 minibatches of 35, every fifth followed by all 100."""
-    found = dspy.MIPROv2(job.metric, auto=None, num_candidates=6, num_threads=1, seed=job.seed + 1)
-    return found.compile(plain(job), trainset=job.train, valset=job.dev, num_trials=13)
+    """MIPROv2: 6 demo sets and instructions, minibatches of 35, every fifth followed by all 100."""
+    found = dspy.MIPROv2(
+        job.metric,
+        prompt_model=job.writer,
+        auto=None,
+        num_candidates=6,
+        num_threads=job.setting.threads,
+        seed=job.seed + 1,
+    )
+    return found.compile(plain(job), trainset=job.train, valset=job.dev, num_trials=job.setting.trials)
 
 
 def simba(job: Job) -> dspy.Module:
-    """SIMBA: 5 steps of 4 candidates on 16 examples, and the last choice."""
-    found = dspy.SIMBA(metric=job.metric, bsize=16, num_candidates=4, max_steps=5, num_threads=1)
+    """SIMBA: steps of 4 candidates on 16 examples, and the last choice."""
+    found = dspy.SIMBA(
+        metric=job.metric,
+        bsize=16,
+        num_candidates=4,
+        max_steps=job.setting.steps,
+        prompt_model=job.writer,
+        num_threads=job.setting.threads,
+    )
     return found.compile(plain(job), trainset=job.dev, seed=job.seed)
 
 
@@ -141,7 +192,11 @@ def gepa(job: Job) -> dspy.Module:
         return dspy.Prediction(score=score, feedback="Right." if score == 1 else f"Wrong; right is {right}.")
 
     found = dspy.GEPA(
-        told, max_metric_calls=CALLS, reflection_lm=dspy.settings.lm, num_threads=1, seed=job.seed
+        told,
+        max_metric_calls=job.setting.rollouts,
+        reflection_lm=job.writer,
+        num_threads=job.setting.threads,
+        seed=job.seed,
     )
     return found.compile(plain(job), trainset=job.train, valset=job.dev)
 
@@ -182,13 +237,13 @@ OPTIMIZERS: Mapping[str, Callable[[Job], Any]] = {
 
 
 @contextmanager
-def counted() -> Iterator[list[int]]:
-    """Counts what the engine is asked."""
-    calls = [0]
+def counted() -> Iterator[list[LlamaEngine]]:
+    """Counts what the engine is asked, from any thread."""
+    calls: list[LlamaEngine] = []
     complete = LlamaEngine.complete
 
     def count(engine: LlamaEngine, request: Request) -> Response:
-        calls[0] += 1
+        calls.append(engine)
         return complete(engine, request)
 
     with patch.object(LlamaEngine, "complete", count):
@@ -197,7 +252,7 @@ def counted() -> Iterator[list[int]]:
 
 def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Outcome:
     """Let one optimizer run, and score what it returns."""
-    model = resolve_model(f"local/{short}")
+    model, setting = resolve_model(f"local/{short}"), SETTINGS[how]
     task = load_task(ROOT / "programs" / f"{program}.py", models=(model,))
     outputs = list(fields_of(task.program, task.dataset.dev)[2])
 
@@ -205,24 +260,35 @@ def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Ou
         return [example for block in blocks(part, outputs, 0) for example in block][:count]
 
     data = task.dataset
-    task = replace(task, dataset=replace(data, test=tuple(first(data.test, TEST))))
-    job = Job(task, model, first(data.train, TRAIN), first(data.dev, DEV), how, seed)
+    task = replace(task, dataset=replace(data, test=tuple(first(data.test, setting.tests))))
+    # A temperature of 1, as DSPy's documentation has it for a model that writes.
+    writer = language_model(model, Sampling(temperature=1.0, max_tokens=WRITTEN))
+    job = Job(task, model, first(data.train, TRAIN), first(data.dev, DEV), setting, writer, seed)
     llama_engine(model).warm_up()
     adapter = dspy.ChatAdapter() if how == "chat" else rendering("completion")
-    lm = language_model(model, Sampling(max_tokens=LONGEST[how]))
-    with dspy.context(lm=lm, adapter=adapter, num_threads=1), counted() as calls:
+    lm = language_model(model, Sampling(max_tokens=setting.longest))
+    with dspy.context(lm=lm, adapter=adapter, num_threads=1, max_errors=ERRORS), counted() as calls:
         start, ended = time.monotonic(), ""
         try:
             found = OPTIMIZERS[optimizer](job)
         except Exception as error:
-            # MIPROv2 ends so when a small model cannot write an instruction in the format it is asked for,
-            # random search when ten replies could not be read, the most that DSPy lets pass.
-            if not isinstance(error, AdapterParseError) and GAVE_UP not in str(error):
+            # MIPROv2 ends so when a small model cannot write an instruction in the format it is asked for.
+            if not isinstance(error, AdapterParseError):
                 raise
             found, ended = plain(job), f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        spent, seconds = calls[0], time.monotonic() - start
-        scores = tuple(score(found, example, task) for example in task.dataset.test)
+        spent, seconds = len(calls), time.monotonic() - start
+        scores = tested(found, task, setting.threads)
     return Outcome(program, short, how, optimizer, seed, scores, spent, seconds, ended)
+
+
+def tested(program: Any, task: LoadedTask, threads: int) -> tuple[float, ...]:
+    """Scores of the test examples, in their order."""
+    with ThreadPoolExecutor(threads) as pool:
+        # Threads do not inherit dspy.context; a copy of it is entered by one at a time.
+        running = [
+            pool.submit(copy_context().run, score, program, example, task) for example in task.dataset.test
+        ]
+        return tuple(one.result() for one in running)
 
 
 def score(program: Any, example: dspy.Example, task: LoadedTask) -> float:

@@ -33,7 +33,7 @@ class Outcome:
         rendering: ``chat`` for DSPy's ChatAdapter, or ``ours``.
         optimizer: Its name.
         seed: Its seed.
-        scores: Test scores, in the order of the examples.
+        scores: Test scores, in the order of the examples; where they are fewer, of the first ones.
         calls: Calls of the search.
         seconds: Seconds of the search.
         ended: What ended the search too early, if something did: who asked for it has the plain program.
@@ -123,7 +123,7 @@ def cells(outcomes: Iterable[Outcome], how: str) -> Cells:
                 calls=fmean(one.calls for one in own),
                 seconds=fmean(one.seconds for one in own),
                 interval=(fmean(scores), *mean_interval(scores)),
-                ours=None if parity is None else paired_difference(parity, scores),
+                ours=None if parity is None else paired_difference(parity[: len(scores)], scores),
                 ended=sum(bool(one.ended) for one in own),
             )
     return found
@@ -181,18 +181,18 @@ def report(outcomes: Sequence[Outcome], order: Sequence[str], pictures: Path) ->
         order: The optimizers, as they are to be listed.
         pictures: Folder that gets a picture for each way of rendering.
     """
-    tests = len(outcomes[0].scores)
     parts = [
-        f"Accuracy on {tests} test examples that no optimizer saw, 95% intervals; `ours` is Parity's less "
+        "Accuracy on test examples that no optimizer saw, 95% intervals; `ours` is Parity's less "
         "the peer's, paired by example. Several seeds are averaged by example. Parity's calls include the "
         "short sealed test that ends its study; its result is the candidate that was best on dev. It seeks "
         "quality alone, as the peers do; beside it stands what it comes to with quality and cost."
     ]
     for how, title in TITLES.items():
-        if any(one.rendering == how and one.optimizer not in OWN for one in outcomes):
+        if theirs := [one for one in outcomes if one.rendering == how and one.optimizer not in OWN]:
             name, known = f"peers-{how}.png", cells(outcomes, how)
             draw(known, order, title, pictures / name)
-            parts += [f"### {title}", table(known, order), reading(known), f"![{title}]({name})"]
+            tests = f"Peers have {len(theirs[0].scores)} test examples each."
+            parts += [f"### {title}", tests, table(known, order), reading(known), f"![{title}]({name})"]
     return "\n\n".join(parts)
 
 
