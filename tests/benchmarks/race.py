@@ -178,8 +178,8 @@ def table_of(results: dict[str, list[Result]], ceiling: tuple[int, Result]) -> s
     """
     curves = {name: median_curve(own) for name, own in results.items()}
     peers = {name: curve for name, curve in curves.items() if name != OURS}
-    best = max(peers, key=lambda name: peers[name][-1])
-    target = peers[best][-1]
+    target = max(curve[-1] for curve in peers.values())
+    best = min(peers, key=lambda name: calls_to(peers[name], target) or 2 * CALLS)
     marks = (300, 1000, CALLS)
     lines = [
         f"| search | seeds | {' | '.join(f'{calls:,} calls' for calls in marks)} | area | to {target:.3f} "

@@ -180,19 +180,18 @@ class Book:
     used: int = 0
     _bought: dict[int, set[int]] = field(default_factory=dict)
 
-    def buy(self, candidate: int, examples: Sequence[int], *, again: bool = False) -> np.ndarray:
+    def buy(self, candidate: int, examples: Sequence[int]) -> np.ndarray:
         """Scores of a candidate on dev examples; those bought before are free.
 
         Args:
             candidate: Which.
             examples: Which.
-            again: Pay for all, as a searcher does that keeps no scores.
 
         Raises:
             BudgetSpent: They cost more calls than are left.
         """
         known = self._bought.setdefault(candidate, set())
-        fresh = list(examples) if again else [example for example in examples if example not in known]
+        fresh = [example for example in examples if example not in known]
         need = len(fresh) * int(self.table.calls[candidate])
         if self.used + need > self.budget:
             raise BudgetSpent("calls", f"{self.budget:,} calls")

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import optuna
-from benchmarks.replay import PARTS, Book, Searcher, frontier, row_of
+from benchmarks.replay import PARTS, Book, Searcher, Table, frontier, row_of
 from scipy import stats
 
 from optimizers.search.board import Board
@@ -18,7 +18,7 @@ BLOCK = 10
 
 
 def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None, None]:
-    """The shipped search: an Optuna study in memory, its trials, then settling."""
+    """The shipped search: its trials, then settling."""
     table = book.table
     board = Board(prefixes=table.models)
     order = random.permutation(table.dev.shape[1])
@@ -39,7 +39,10 @@ def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None
 
 
 def _starts(book: Book) -> list[Choices]:
-    """As every study begins: each model's few-shot prompts, then its plain default."""
+    """Each model's fewest demos, half of its most, and none, the rest as the grid has it first.
+
+    A study begins with the same, and with two drawn candidates of each model beside.
+    """
     found = []
     for model, values in book.table.space._values.items():
         few = [n for n in values["demos"] if n]
@@ -86,40 +89,52 @@ def _optuna(book: Book, sampler: optuna.samplers.BaseSampler) -> Generator[list[
 
 
 def mipro(book: Book, random: np.random.Generator) -> Generator[list[int], None, None]:
-    """MIPROv2's schedule: TPE on minibatches of 35; every 5 trials the best mean is measured on all."""
+    """MIPROv2: the default on all, then TPE on minibatches of 35; every 5th, the best mean runs on all.
+
+    What was bought is free, as DSPy's cache makes it. The program that it returns is one measured on
+    all; so that it has a frontier early, candidates with minibatches alone stand in it by their means.
+    """
     table, every = book.table, range(book.table.dev.shape[1])
     sampler = optuna.samplers.TPESampler(seed=int(random.integers(2**31)), multivariate=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
+    reference = table.models[-1]
+    default = FixedChoices({"model": reference, f"{reference}.answer.demos": 0})
+    table.space.decided(default)
+    study.enqueue_trial(default.made)
     small: dict[int, list[float]] = {}
     full: dict[int, float] = {}
-    for number in range(1, 100_000):
+    trials: dict[int, optuna.trial.FrozenTrial] = {}
+    for number in range(100_000):
         trial = study.ask()
         candidate = table.space.number(trial)
-        batch = random.choice(len(every), min(35, len(every)), replace=False)
-        score = float(book.buy(candidate, batch.tolist(), again=True).mean())
-        small.setdefault(candidate, []).append(score)
-        study.tell(trial, score)
+        batch = every if number == 0 else random.choice(len(every), min(35, len(every)), replace=False)
+        score = float(book.buy(candidate, list(batch)).mean())
+        trials[candidate] = study.tell(trial, score)
+        if number == 0:
+            full[candidate] = score
+        else:
+            small.setdefault(candidate, []).append(score)
         left = [known for known in small if known not in full]
-        if number % 5 == 0 and left:
+        if number and number % 5 == 0 and left:
             best = max(left, key=lambda known: np.mean(small[known]))
-            full[best] = float(book.buy(best, every, again=True).mean())
-        yield frontier(table, full or {known: float(np.mean(means)) for known, means in small.items()})
+            full[best] = float(book.buy(best, every).mean())
+            params, kinds = trials[best].params, trials[best].distributions
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=full[best]))
+        yield frontier(table, {known: float(np.mean(means)) for known, means in small.items()} | full)
 
 
 def halving(book: Book, random: np.random.Generator) -> Generator[list[int], None, None]:
     """Successive halving, 27 candidates a bracket on 11, 33 and all examples; layers of dominance decide."""
-    table, full = book.table, {}
+    table = book.table
+    known: dict[int, float] = {}
     order = random.permutation(table.dev.shape[1]).tolist()
     while True:
         pool = random.choice(len(table.places), min(27, len(table.places)), replace=False).tolist()
         for rung in (11, 33, len(order)):
-            means: dict[int, float] = {}
             for candidate in pool:
-                means[candidate] = float(book.buy(candidate, order[:rung]).mean())
-                if rung == len(order):
-                    full[candidate] = means[candidate]
-                yield frontier(table, full or means)
-            pool = _layers(book, means, max(1, len(pool) // 3))
+                known[candidate] = float(book.buy(candidate, order[:rung]).mean())
+                yield frontier(table, known)
+            pool = _layers(book, {one: known[one] for one in pool}, max(1, len(pool) // 3))
 
 
 def _layers(book: Book, means: dict[int, float], keep: int) -> list[int]:
@@ -134,10 +149,15 @@ def _layers(book: Book, means: dict[int, float], keep: int) -> list[int]:
 
 
 def capo(book: Book, random: np.random.Generator) -> Generator[list[int], None, None]:
-    """CAPO: ten candidates and their offspring race block by block, paired t-tests at 0.2 (AutoML 2025)."""
+    """CAPO: ten candidates and their offspring race block by block, paired t-tests at 0.2 (AutoML 2025).
+
+    Scores have its penalty of 0.05 for the longest prompt, by cost in place of length.
+    """
     table, survivors = book.table, 10
     order = random.permutation(table.dev.shape[1]).tolist()
     turns = [order[start : start + 30] for start in range(0, len(order) - 9, 30)]
+    penalty = 0.05 * table.cost / table.cost.max()
+    known: dict[int, float] = {}
     population = random.choice(len(table.places), min(survivors, len(table.places)), replace=False).tolist()
     while True:
         born = [_offspring(book, population, random) for _ in range(4)]
@@ -148,14 +168,14 @@ def capo(book: Book, random: np.random.Generator) -> Generator[list[int], None, 
             scores = {}
             for candidate in racing:
                 scores[candidate] = book.buy(candidate, seen)
-                means = {one: float(found.mean()) for one, found in scores.items()}
-                yield frontier(table, means)
-            beaten = {one: _beaten_by(scores, one) for one in racing}
-            racing = sorted(racing, key=lambda one: -means[one])
-            racing = [one for one in racing if beaten[one] < survivors or one in racing[:survivors]]
+                known[candidate] = float(scores[candidate].mean())
+                yield frontier(table, {one: known[one] for one in racing if one in known})
+            punished = {one: found - penalty[one] for one, found in scores.items()}
+            beaten = {one: _beaten_by(punished, one) for one in racing}
+            racing = [one for one in racing if beaten[one] < survivors]
             if len(racing) <= survivors:
                 break
-        population = racing[:survivors]
+        population = sorted(racing, key=lambda one: penalty[one] - known[one])[:survivors]
 
 
 def _beaten_by(scores: dict[int, np.ndarray], candidate: int) -> int:
@@ -170,58 +190,84 @@ def _beaten_by(scores: dict[int, np.ndarray], candidate: int) -> int:
 
 
 def mo_capo(book: Book, random: np.random.Generator) -> Generator[list[int], None, None]:
-    """A budgeted race of two objectives: a challenger runs the blocks that all incumbents have run.
+    """MO-CAPO, after promptolution's Capoeira: a budgeted race of two objectives among ten candidates.
 
-    After each block it is compared with the incumbent nearest to it; then the incumbent that was
-    measured least runs one block more.
+    Those of the ten that are not dominated are the incumbents. A challenger runs the blocks that all
+    incumbents have run, until the incumbent nearest to it dominates it; then the incumbent that was
+    measured least runs one block more. More than ten are pruned, the least measured first.
     """
     table = book.table
     order = random.permutation(table.dev.shape[1]).tolist()
     turns = [order[start : start + BLOCK] for start in range(0, len(order), BLOCK)]
-    log_cost = np.log(table.cost)
     scores: dict[int, list[float]] = {}
 
     def run(candidate: int) -> None:
         turn = turns[len(scores.setdefault(candidate, [])) // BLOCK]
         scores[candidate] += book.buy(candidate, turn).tolist()
 
-    incumbents = [int(random.integers(len(table.places)))]
-    run(incumbents[0])
+    def front(among: list[int]) -> list[int]:
+        return frontier(table, {one: float(np.mean(scores[one])) for one in among})
+
+    population = random.choice(len(table.places), min(POPULATION, len(table.places)), replace=False).tolist()
+    incumbents: list[int] = []
+    for candidate in population:
+        run(candidate)
+        incumbents = front([*incumbents, candidate])
+        yield list(incumbents)
     while True:
-        common = min(len(scores[one]) for one in incumbents)
-        parents = (
-            incumbents if len(incumbents) > 1 else [*incumbents, int(random.integers(len(table.places)))]
-        )
+        parents = [_of_two(population, incumbents, random) for _ in range(2)]
         challenger = _offspring(book, parents, random)
         if random.random() < EXPLORED or challenger in scores:
             challenger = int(random.integers(len(table.places)))
         if challenger not in scores:
-            kept = True
-            while kept and len(scores.get(challenger, [])) < common:
+            common = min(len(scores[one]) for one in incumbents)
+            stands = True
+            while stands and len(scores.get(challenger, [])) < common:
                 run(challenger)
-                seen = len(scores[challenger])
-                means = {one: float(np.mean(scores[one][:seen])) for one in (*incumbents, challenger)}
-                near = min(
-                    incumbents,
-                    key=lambda one: (
-                        abs(means[one] - means[challenger])
-                        + abs(log_cost[one] - log_cost[challenger]) / np.ptp(log_cost)
-                    ),
-                )
-                kept = means[near] < means[challenger] or log_cost[near] > log_cost[challenger]
+                stands = not _dominated(table, scores, challenger, incumbents)
                 yield list(incumbents)
-            if kept:
-                means = {one: float(np.mean(scores[one])) for one in (*incumbents, challenger)}
-                incumbents = frontier(table, means)
+            population.append(challenger)
+            if stands:
+                incumbents = front([*incumbents, challenger])
+            population = _pruned(population, incumbents, scores)
         least = min(incumbents, key=lambda one: len(scores[one]))
         if len(scores[least]) < len(order):
             run(least)
-            incumbents = frontier(table, {one: float(np.mean(scores[one])) for one in incumbents})
+            incumbents = front(incumbents)
         yield list(incumbents)
 
 
+POPULATION = 10
+"""Candidates that a budgeted race keeps, incumbents and others."""
+
 EXPLORED = 0.3
 """Share of a budgeted race's challengers that are drawn at random."""
+
+
+def _of_two(population: list[int], incumbents: list[int], random: np.random.Generator) -> int:
+    """One of two drawn candidates, an incumbent rather than another."""
+    drawn = random.choice(population, min(2, len(population)), replace=False).tolist()
+    return next((one for one in drawn if one in incumbents), int(drawn[0]))
+
+
+def _dominated(table: Table, scores: dict[int, list[float]], challenger: int, incumbents: list[int]) -> bool:
+    """Whether the incumbent nearest to a challenger is as good and as cheap, on the examples both ran."""
+    log_cost, seen = np.log(table.cost), len(scores[challenger])
+    means = {one: float(np.mean(scores[one][:seen])) for one in (*incumbents, challenger)}
+
+    def distance(one: int) -> float:
+        further = abs(log_cost[one] - log_cost[challenger]) / np.ptp(log_cost)
+        return float(abs(means[one] - means[challenger]) + further)
+
+    near = min(incumbents, key=distance)
+    return bool(means[near] >= means[challenger] and log_cost[near] <= log_cost[challenger])
+
+
+def _pruned(population: list[int], incumbents: list[int], scores: dict[int, list[float]]) -> list[int]:
+    """The incumbents, and the others that were measured most, ten in all where incumbents leave room."""
+    others = [one for one in population if one not in incumbents]
+    others.sort(key=lambda one: -len(scores[one]))
+    return [*incumbents, *others[: max(0, POPULATION - len(incumbents))]]
 
 
 def _offspring(book: Book, parents: list[int], random: np.random.Generator) -> int:

@@ -66,15 +66,15 @@ def test_the_same_seed_runs_the_same_search(name: str, table: Table) -> None:
     assert np.array_equal(one.covered, two.covered)
 
 
-def test_what_was_bought_is_free_unless_it_was_not_kept(table: Table) -> None:
+def test_what_was_bought_is_free(table: Table) -> None:
     book = Book(table, 25)
     assert book.buy(3, range(10)).tolist() == table.dev[3, :10].tolist()
     book.buy(3, range(10))
     assert book.used == 10
-    book.buy(3, range(10), again=True)
+    book.buy(4, range(10))
     assert book.used == 20
     with pytest.raises(BudgetSpent):
-        book.buy(4, range(10))
+        book.buy(5, range(10))
     assert book.used == 20
 
 
