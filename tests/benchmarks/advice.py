@@ -4,8 +4,8 @@
     python tests/benchmarks/advice.py --task classify --seeds 20
 
 After 250, 500, 1,000 and 2,000 calls a search is taken for a finished study and advised; then it goes on
-until it has used as many calls again. What its best gained is looked up on the test examples, which the
-search never sees. Of them the advice sees one half, for its verdict; the other tells whether it was right.
+until it has used as many calls again. Of the test examples, which the search never sees, the advice sees
+one half, for its verdict; what came afterwards is looked up on the other.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Logged(Book):
         super().__init__(table, budget)
         self.bought: list[Bought] = []
 
-    def buy(self, candidate: int, examples: Sequence[int], *, again: bool = False) -> np.ndarray:
+    def buy(self, candidate: int, examples: Sequence[int]) -> np.ndarray:
         """The same, kept."""
-        scores = super().buy(candidate, examples, again=again)
+        scores = super().buy(candidate, examples)
         self.bought.append((self.used, candidate, scores.tolist()))
         return scores
 
@@ -110,7 +110,7 @@ def cases(table: Table, bought: Sequence[Bought], seed: int) -> list[Case]:
         about = next(one for one in said.outlooks if one.model == _subject(said, table))
         place = table.models.index(about.model)
         ends = [_bests(table, part)[place] for part in (before, after)]
-        truth, half = table.test.mean(axis=1), table.test[:, unseen].mean(axis=1)
+        half = table.test[:, unseen].mean(axis=1)
         matched = None
         if about.will_match is not None:
             reference = _bests(table, before)[len(table.models) - 1]
@@ -120,7 +120,7 @@ def cases(table: Table, bought: Sequence[Bought], seed: int) -> list[Case]:
                 word=said.word,
                 calls=calls,
                 gain=about.gain,
-                gained=float(truth[ends[1]] - truth[ends[0]]),
+                gained=float(half[ends[1]] - half[ends[0]]),
                 odds=about.will_match,
                 matched=matched,
             )
@@ -270,9 +270,9 @@ def report(folder: Path) -> str:
         "Parity's search replayed on the tables of the search race; after 250, 500, 1,000 and 2,000 calls it "
         "is taken for a finished study and advised, then it goes on until it has used as many calls again. "
         "Gains are of the best candidate of the model that the advice is about (where there are two, the "
-        "small one), in accuracy on test examples that neither search nor forecast saw, mean and standard "
-        "error over the replays, which are of the same tables and so not independent. `match`: within "
-        f"{MARGIN} of the reference's best, on the half of the test examples that the advice did not see."
+        "small one), in accuracy on the half of the test examples that neither search nor advice saw, mean "
+        "and standard error; replays are of the same tables, and pieces of advice of the same replay, so "
+        f"they are not independent. `match`: within {MARGIN} of the reference's best, on the same half."
     ]
     for task in TASKS:
         paths = sorted(folder.glob(_path(folder, task, "*").name))
