@@ -8,8 +8,9 @@ instructions it asks for. What it returns is scored on test examples that it nev
 DSPy's ChatAdapter, as their users meet them, and under Parity's plainest rendering, so that the
 search is judged apart from it. Peers' settings are the ones whose schedules come to about the
 calls that Parity may use: ChatAdapter asks a second time, as JSON, where it cannot read a reply, so
-its schedules have half the rollouts. All calls are counted, in the table too. Outcomes are kept in the
-folder peers beside this file: what is there is not run again. RESULTS.md gets tables and pictures.
+its schedules have half the rollouts. All calls are counted, in the table too; DSPy's cache is off, so
+what a peer asks again is counted again. Outcomes are kept in the folder peers beside this file: what is
+there is not run again. RESULTS.md gets tables and pictures.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Job:
         train: Examples for demos.
         dev: Examples to select on.
         setting: How far the way of rendering lets it go.
-        writer: The model as it writes instructions.
+        writer: The model as it writes instructions, in the same way of rendering.
         seed: Seed of the optimizer.
     """
 
@@ -170,7 +171,10 @@ def mipro(job: Job) -> dspy.Module:
 
 
 def simba(job: Job) -> dspy.Module:
-    """SIMBA: steps of 4 candidates on 16 examples, and the last choice."""
+    """SIMBA: steps of 4 candidates on 16 examples, and the last choice.
+
+    It has one set of examples for demos and choices, and measures its last programs on all of it: dev.
+    """
     found = dspy.SIMBA(
         metric=job.metric,
         bsize=16,
