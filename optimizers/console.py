@@ -95,7 +95,8 @@ def show_report(report: FrontierReport, folder: Path) -> None:
         _print(f" {number} {point.candidate.id}: {point.candidate.summary}; {_beside(point)}")
     for point in _bests_beside(report):
         name = f"{point.candidate.label}, {'its best, ' if 'best' in point.roles else ''}not on the frontier"
-        _print(f" - {point.candidate.id}: {name}: {point.candidate.summary}; {_beside(point)}")
+        verdict = f"to the reference's best {_verdict(point.comparison)}, " if point.comparison else ""
+        _print(f" - {point.candidate.id}: {name}: {point.candidate.summary}; {verdict}{_beside(point)}")
     if report.robustness:
         _print(
             "What they stand: change of the score on perturbed and injected inputs; how often injections win"

@@ -154,10 +154,10 @@ class Parity(Teleprompter):  # type: ignore[misc]
             one they are composed.
         models_per_predictor: Whether candidates may serve each predictor with a model of its own.
         started_from: Name of a finished study under ``runs`` whose prompts this one begins with.
-        pick: What is compiled. ``cheapest_match``: the cheapest of the reference's best and the
-            frontier points whose verdict against it is ``match``; should the budget have ended
-            before the reference was measured, the best. ``best``: the frontier point that tested
-            best, the cheapest among equals.
+        pick: What is compiled. ``cheapest_match``: the cheapest of the reference's best, and of the
+            frontier points and other models' bests whose verdict against it is ``match``; should the
+            budget have ended before the reference was measured, the best. ``best``: the frontier point
+            that tested best, the cheapest among equals.
         quiet: Show nothing while it runs, the licences of pulled weights included.
 
     Raises:
@@ -311,8 +311,7 @@ class Parity(Teleprompter):  # type: ignore[misc]
 
 def picked(report: FrontierReport, pick: Pick) -> Point:
     """The point to compile; see :class:`Parity` for the rule."""
-    frontier = report.with_role("frontier")
-    matching = [p for p in frontier if p.comparison is not None and p.comparison.verdict == "match"]
+    matching = [p for p in report.eligible() if p.comparison is not None and p.comparison.verdict == "match"]
     enough = [*matching, *report.with_role("reference")]
     if pick == "best" or not enough:
         return choose(report, None)

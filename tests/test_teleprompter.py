@@ -240,6 +240,15 @@ def test_the_cheapest_match_is_picked_else_the_references_best() -> None:
     assert picked(report(poor, unsure), "cheapest_match") is unsure
 
 
+def test_where_quality_alone_was_sought_a_matching_model_beside_the_frontier_is_picked() -> None:
+    other = point("small", 1, "best", verdict="match")
+    alone = point("large", 5, "frontier", "best", "reference", test=0.9)
+    assert picked(report(other, alone), "cheapest_match") is other
+    assert picked(report(other, alone), "best") is alone
+    assert report(other, alone).matched()
+    assert not report(point("small", 1, "best", verdict="indecisive"), alone).matched()
+
+
 def test_an_lm_becomes_its_model() -> None:
     lm = dspy.LM("openai/gpt-4o-mini", api_base="http://127.0.0.1:1/v1", temperature=0.7, timeout=9)
     (model,) = Parity(sentiment_matches, [lm]).models

@@ -168,9 +168,9 @@ class Measurer:
                 self.on_rollout(rollout)
         return found
 
-    def withdraw(self, candidate: Candidate, examples: Sequence[dspy.Example]) -> None:
+    def withdraw(self, candidate: Candidate, examples: Sequence[dspy.Example], *, number: int = 0) -> None:
         """Take back failures that say nothing of the candidate: they are run again."""
-        self.ledger.withdraw(candidate.id, [example_id(example) for example in examples])
+        self.ledger.withdraw(candidate.id, [example_id(example) for example in examples], number)
 
     def _record(self, rollout: Rollout) -> None:
         self.ledger.add([rollout])
@@ -194,7 +194,7 @@ class Measurer:
         kinds = {rollout.failure for rollout in fresh}
         if len(fresh) < ALL_FAILED or None in kinds or kinds == {"context_overflow"}:
             return
-        self.ledger.withdraw(candidate.id, [rollout.example for rollout in fresh])
+        self.ledger.withdraw(candidate.id, [rollout.example for rollout in fresh], fresh[0].number)
         raise EngineError(
             f"Not one of {len(fresh)} rollouts got a score; the last error: {fresh[-1].error}",
             where=f"{candidate.model}, {candidate.summary}",

@@ -142,8 +142,8 @@ def advise(report: FrontierReport, forecasts: Mapping[str, Forecast], *, rows: i
 
 
 def _others(report: FrontierReport) -> list[Point]:
-    """Tested frontier points of models other than the reference, cheapest first."""
-    return [p for p in report.with_role("frontier") if p.test and p.candidate.models != (report.reference,)]
+    """Tested points that may be shipped, of models other than the reference, cheapest first."""
+    return [p for p in report.eligible() if p.test and p.candidate.models != (report.reference,)]
 
 
 def _is_match(point: Point) -> bool:

@@ -403,10 +403,17 @@ class FrontierReport(BaseModel):
         """The points that play a role, in order of cost."""
         return tuple(point for point in self.points if role in point.roles)
 
+    def eligible(self) -> tuple[Point, ...]:
+        """The frontier and each model's best, in order of cost: what a verdict may choose.
+
+        Where quality alone is sought the frontier is one point, and cheaper models are beside it.
+        """
+        return tuple(point for point in self.points if {"frontier", "best"} & set(point.roles))
+
     def matched(self) -> bool:
-        """Whether a frontier point of a model other than the reference is shown to match its best."""
+        """Whether an eligible point of a model other than the reference is shown to match its best."""
         return any(
             point.comparison is not None and point.comparison.verdict == "match"
-            for point in self.with_role("frontier")
+            for point in self.eligible()
             if point.candidate.models != (self.reference,)
         )

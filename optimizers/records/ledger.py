@@ -201,10 +201,11 @@ class Ledger:
             ).scalar()
             return None if found is None else str(found)
 
-    def withdraw(self, candidate: str, examples: Sequence[str]) -> None:
+    def withdraw(self, candidate: str, examples: Sequence[str], number: int) -> None:
         """Take back failures that say nothing of the candidate: the server was down, or a key was wrong."""
         table = tables.rollouts.c
-        taken = sa.and_(table.candidate == candidate, table.example.in_(examples), table.failure.is_not(None))
+        theirs = sa.and_(table.candidate == candidate, table.example.in_(examples), table.number == number)
+        taken = sa.and_(theirs, table.failure.is_not(None))
         same = sa.and_(
             *(tables.rollouts.c[key] == tables.traces.c[key] for key in ("candidate", "example", "number"))
         )

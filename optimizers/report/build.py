@@ -235,9 +235,14 @@ def _gap(study: Study, one: Point | None, other: Point | None) -> Gap | None:
 
 
 def _verdicts(report: FrontierReport) -> Iterable[str]:
-    for number, point in enumerate(report.with_role("frontier"), start=1):
+    frontier = report.with_role("frontier")
+    for number, point in enumerate(frontier, start=1):
         if point.comparison is not None:
-            yield f"{number}: {point.candidate.label} {verdict_in_words(point.comparison)}"
+            yield f"Point {number}: {point.candidate.label} {verdict_in_words(point.comparison)}"
+    for point in report.eligible():
+        if point not in frontier and point.comparison is not None:
+            name = f"{point.candidate.label}, its best ({point.candidate.id}), not on the frontier,"
+            yield f"{name} {verdict_in_words(point.comparison)}"
 
 
 def verdict_in_words(found: Comparison) -> str:

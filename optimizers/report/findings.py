@@ -177,7 +177,7 @@ class StudyReport(Record):
         results: Each model's plain default, best starting prompt and best.
         frontier: The frontier, cheapest first.
         answer: The result in one sentence.
-        verdicts: The verdict on each frontier point, in words.
+        verdicts: The verdict on each frontier point, then on each model's best beside it, in words.
         shrinkage: How sure the dev scores were, per tested point.
         optimism: What being chosen is expected to have added to the best dev score.
         suspects: Dev examples with a suspected label.

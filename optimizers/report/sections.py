@@ -138,7 +138,7 @@ def _found(report: StudyReport) -> Iterable[str]:
             f"To match is to be shown to lose less than {report.manifest.margin:g} to the reference's best, "
             "on the same test examples; 5% error over all points."
         )
-        yield bullets(f"Point {escape(said)}" for said in report.verdicts)
+        yield bullets(map(escape, report.verdicts))
 
 
 def _against(comparison: Comparison | None) -> str:

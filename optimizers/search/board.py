@@ -233,7 +233,8 @@ class Board:
         """
         if count is not None:
             return evidence([one for one in self.ran[:count] if one[0].choices is not None])
-        known = [one for one in self._reviewed() if one.choices is not None]
+        # Of one without a score nothing is known, its cost neither: as free it would seem to promise most.
+        known = [one for one in self._reviewed() if one.choices is not None and one.scored]
         return known, scores_of(known, [len(standing.blocks) for standing in known])
 
     def variances(self, of: Features) -> Variances:

@@ -78,7 +78,8 @@ def gains(belief: Belief, prospects: Prospects, of: NDArray[np.int64] | None = N
     for ahead in AHEAD:
         which = np.flatnonzero(left >= ahead)
         if len(which):
-            value = _gained(belief, prospects, which, ahead, worth)
+            # Nothing is lost by knowing more, but for rounding.
+            value = np.maximum(_gained(belief, prospects, which, ahead, worth), 0.0)
             found[which] = np.maximum(found[which], value / (ahead * prospects.spend[which]))
     return found
 

@@ -9,9 +9,10 @@ blocks are chosen together and run at the same time.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +20,8 @@ from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
 
-from optimizers.errors import BudgetSpent
+from optimizers.errors import BudgetSpent, EngineError
+from optimizers.evaluation.rollouts import raise_first
 from optimizers.records.rows import Block
 from optimizers.search.features import MODEL
 from optimizers.search.policy import outlook
@@ -265,6 +267,11 @@ class Search:
             self._seen = (len(self.board.ran), self.round), found
         return self._seen[1]
 
+    def _forget(self, place: int) -> None:
+        """Propose a new candidate no more."""
+        if self._seen is not None:
+            self._seen = self._seen[0], self._seen[1].without(place)
+
     def _given(
         self, opened: list[Trial], given: Sequence[Choices], share: float
     ) -> list[tuple[Trial, Standing]]:
@@ -302,6 +309,7 @@ class Search:
                 if new is not None and candidate.id in self.board.standings:
                     # Other choices that come to a candidate that was tried.
                     found = found.without(new)
+                    self._forget(new)
                     continue
                 if not room.take(self._model_of(choices)):
                     break
@@ -338,11 +346,23 @@ class Search:
             for (trial, standing), number in zip(picks, numbers, strict=True)
             if number < len(self.blocks)
         ]
+        stop = threading.Event()
         with ThreadPoolExecutor(max(1, len(todo))) as pool:
             running = [
-                pool.submit(copy_context().run, self._measured, standing, number)
+                pool.submit(copy_context().run, self._measured, standing, number, stop)
                 for _, standing, number in todo
             ]
+            try:
+                wait(running, return_when=FIRST_EXCEPTION)
+            finally:
+                # When one fails, or the user interrupts, no other begins a further rollout.
+                stop.set()
+        problems = [error for future in running if (error := future.exception())]
+        if any(isinstance(problem, EngineError) for problem in problems):
+            # The others met the same outage: what it did to them says nothing of them.
+            for _, standing, number in todo:
+                self.measurer.withdraw(standing.candidate, [*self.blocks[number], *self._changed(number)])
+        raise_first(problems)
         spent = None
         for (trial, standing, number), future in zip(todo, running, strict=True):
             block = future.result()
@@ -357,17 +377,21 @@ class Search:
         if spent is not None:
             raise spent
 
-    def _measured(self, standing: Standing, number: int) -> Block | BudgetSpent:
+    def _measured(self, standing: Standing, number: int, stop: threading.Event) -> Block | BudgetSpent:
         """What a candidate scores on a block, or that the budget does not cover it."""
+        candidate, measure = standing.candidate, self.measurer.measure
         try:
-            block = self.blocks[number]
-            found = self.measurer.measure(standing.candidate, block, "dev")
+            found = measure(candidate, self.blocks[number], "dev", stop=stop)
             if not self.perturbed:
                 return Block.of(found)
-            beside = [self.perturbed[name] for name in map(example_id, block) if name in self.perturbed]
-            return Block.of(found, self.measurer.measure(standing.candidate, beside, "perturbed"))
+            return Block.of(found, measure(candidate, self._changed(number), "perturbed", stop=stop))
         except BudgetSpent as spent:
             return spent
+
+    def _changed(self, number: int) -> list[dspy.Example]:
+        """The perturbed examples of a block."""
+        names = map(example_id, self.blocks[number]) if self.perturbed else ()
+        return [self.perturbed[name] for name in names if name in self.perturbed]
 
     def _room(self, share: float) -> Room:
         """How many blocks may run at the same time."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optimizers.errors import EngineError
 from optimizers.evaluation.rollouts import raise_first
@@ -105,18 +104,20 @@ class _Work:
 
     def together(self, turns: Sequence[Turn], most: int) -> list[Rollout]:
         """Run so many of a round's turns at once; when one fails, or is interrupted, the others end soon."""
-        lock, stop = threading.Lock(), threading.Event()
+        stop = threading.Event()
 
         def run(turn: Turn) -> list[Rollout]:
             candidate, examples = turn
-            held: AbstractContextManager[Any] = lock if self.alone & set(candidate.models) else nullcontext()
-            with held:
-                if stop.is_set():
-                    raise CancelledError
-                return self.measurer.measure(candidate, examples, self.split, number=self.number, stop=stop)
+            if stop.is_set():
+                raise CancelledError
+            return self.measurer.measure(candidate, examples, self.split, number=self.number, stop=stop)
 
-        with ThreadPoolExecutor(most) as pool:
-            futures = [pool.submit(copy_context().run, run, turn) for turn in turns]
+        # Turns that go one at a time have a thread of their own, so that none waits in a server's place.
+        with ThreadPoolExecutor(1) as lone, ThreadPoolExecutor(most) as pool:
+            pools = [lone if self.alone & set(candidate.models) else pool for candidate, _ in turns]
+            futures = [
+                one.submit(copy_context().run, run, turn) for one, turn in zip(pools, turns, strict=True)
+            ]
             try:
                 for future in as_completed(futures):
                     if future.exception():
@@ -130,6 +131,6 @@ class _Work:
         if any(isinstance(problem, EngineError) for problem in problems):
             # The others met the same outage: what it did to them says nothing of them.
             for candidate, examples in turns:
-                self.measurer.withdraw(candidate, examples)
+                self.measurer.withdraw(candidate, examples, number=self.number)
         raise_first(problems)
         return [rollout for future in futures for rollout in future.result()]

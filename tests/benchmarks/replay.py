@@ -199,7 +199,9 @@ class Book:
         known.update(fresh)
         return self.table.dev[candidate, list(examples)]
 
-    def measure(self, candidate: Candidate, examples: Sequence[int], split: str) -> list[Rollout]:
+    def measure(
+        self, candidate: Candidate, examples: Sequence[int], split: str, *, stop: Any = None
+    ) -> list[Rollout]:
         """The same as the shipped search asks for it."""
         row = row_of(candidate)
         scores = self.buy(row, examples)

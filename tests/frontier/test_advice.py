@@ -15,7 +15,13 @@ MUCH = Forecast(np.linspace(0.0, 0.1, len(LEVELS)))
 AGAIN = "optimize reviews.py --from study --budget 40trials"
 
 
-def report(small: float, large: float = 0.9, n: int = 400, cost: float = 1e-6) -> FrontierReport:
+def report(
+    small: float,
+    large: float = 0.9,
+    n: int = 400,
+    cost: float = 1e-6,
+    own: tuple[Role, ...] = ("frontier", "best"),
+) -> FrontierReport:
     """A finished study: the small model's best and the reference's, tested on the same examples."""
     mine, best = candidate(SMALL.name, "own"), candidate(LARGE.name, "own")
     scores = {}
@@ -23,7 +29,7 @@ def report(small: float, large: float = 0.9, n: int = 400, cost: float = 1e-6) -
         right = round(level * n)
         scores[one.id] = [1.0] * right + [0.0] * (n - right)
     roles: dict[str, tuple[Role, ...]] = {
-        mine.id: ("frontier", "best"),
+        mine.id: own,
         best.id: ("frontier", "best", "reference"),
     }
     rows = [
@@ -50,6 +56,11 @@ def test_a_small_model_that_matches_is_shipped_whatever_more_search_promises() -
     assert "match" in said.sentence
     assert "10%" in said.sentence
     assert said.command == f"optimize export study --point {said.point} --to dspy"
+
+
+def test_a_match_beside_the_frontier_is_shipped_too() -> None:
+    found = report(0.9, own=("best",))
+    assert advised(found).point == of(found, SMALL.name)
 
 
 def test_a_dearer_model_is_neither_shipped_for_a_match_nor_trained() -> None:

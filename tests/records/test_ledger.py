@@ -79,6 +79,18 @@ def test_what_could_not_be_committed_is_not_written_later(
     assert (ledger.kept("first"), ledger.kept("second")) == (None, "there")
 
 
+def test_only_failures_of_the_same_round_are_taken_back(ledger: Ledger) -> None:
+    first = rollouts(ONE, [1.0, None], cost=1e-6)
+    again = [rollout.model_copy(update={"number": 1}) for rollout in rollouts(ONE, [0.0, None], cost=1e-6)]
+    ledger.add([*first, *again])
+    ledger.withdraw(ONE.id, ["dev0", "dev1"], 1)
+    assert sorted((r.number, r.score) for r in ledger.rollouts() if r.score is not None) == [
+        (0, 1.0),
+        (1, 0.0),
+    ]
+    assert [(r.number, r.example) for r in ledger.rollouts() if r.failure] == [(0, "dev1")]
+
+
 def test_the_test_set_is_opened_once(ledger: Ledger) -> None:
     assert ledger.test_opening() is None
     first = ledger.open_test({ONE.id: ("frontier",)})

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from dspy.lm15 import Request
+from dspy.utils.exceptions import ContextWindowExceededError, LMServerError
 from fakes import FakeEngine, interrupt
 
 from optimizers.budget import Budget
+from optimizers.errors import EngineError
 from optimizers.frontier.report import FrontierReport
 from optimizers.proposals.pools import Pools
 from optimizers.records.ledger import Ledger
@@ -168,3 +172,77 @@ def test_a_search_ends_when_there_is_nothing_left_to_run(
     with Ledger.open(folder.ledger) as ledger:
         rows = ledger.rollouts(split="dev")
     assert len(rows) == 20 * len({row.candidate for row in rows})
+
+
+def test_a_candidate_that_never_fits_the_context_is_run_no_further(
+    task: LoadedTask, engines: dict[str, FakeEngine], quick: None, tmp_path: Path
+) -> None:
+    def overflow(request: Request) -> None:
+        if sum(len(message.text or "") for message in request.messages) > 2_000:
+            raise ContextWindowExceededError(message="too long")
+
+    for engine in engines.values():
+        engine.fail = overflow
+    folder = open_folder(task, tmp_path, "s", 0, Budget(trials=16))
+    run_study(task, folder, watch=lambda progress: None)
+    with Ledger.open(folder.ledger) as ledger:
+        rows = ledger.rollouts(split="dev")
+    scored = {rollout.candidate for rollout in rows if rollout.score is not None}
+    lost = Counter(rollout.candidate for rollout in rows if rollout.candidate not in scored)
+    assert lost
+    assert max(lost.values()) == 10
+
+
+def test_an_outage_spoils_none_of_the_blocks_that_ran_together(
+    wide: LoadedTask,
+    engines: dict[str, FakeEngine],
+    quick: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served, lock, refused = Counter[str](), threading.Lock(), threading.Event()
+
+    def fail(request: Request) -> None:
+        with lock:
+            served[request.model] += 1
+            number, total = served[request.model], served.total()
+        if total <= 10:
+            return  # the first block, which runs alone
+        if "small" in request.model:
+            if number > 13:
+                refused.set()
+                raise LMServerError("down")
+        else:
+            refused.wait(5)
+            raise LMServerError("down")
+
+    monkeypatch.setattr("optimizers.models.lm._wait", lambda error: 0.0)
+    for engine in engines.values():
+        engine.fail = fail
+    folder = open_folder(wide, tmp_path, "s", 0, Budget(trials=20))
+    with pytest.raises(EngineError, match="Not one of"):
+        run_study(wide, folder, watch=lambda progress: None)
+    with Ledger.open(folder.ledger) as ledger:
+        assert {rollout.failure for rollout in ledger.rollouts()} == {None}
+
+
+def test_a_search_that_is_interrupted_begins_nothing_more(
+    task: LoadedTask, engines: dict[str, FakeEngine], quick: None, tmp_path: Path
+) -> None:
+    begun = []
+
+    def slow(request: Request) -> None:
+        begun.append(request)
+        if len(begun) == 25:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.05)
+
+    for engine in engines.values():
+        engine.fail = slow
+    models = tuple(model.model_copy(update={"concurrency": 1}) for model in task.models)
+    one_at_a_time = replace(task, models=models, reference=models[1])
+    with pytest.raises(KeyboardInterrupt):
+        study(one_at_a_time, tmp_path, trials=8)
+    known = len(begun)
+    time.sleep(0.3)
+    assert len(begun) == known <= 27

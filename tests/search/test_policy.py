@@ -69,6 +69,14 @@ def test_a_known_candidate_is_run_again_where_that_decides_more(board: Board, sp
     assert {id(standing), id(other)} == {id(first), id(close)}
 
 
+@pytest.mark.parametrize("right", range(11))
+def test_a_candidate_with_blocks_left_can_always_run_one(
+    board: Board, space: SearchSpace, right: int
+) -> None:
+    measured(board, few_shot_starts(space, 4)[0], right)
+    assert outlook(board, SIZES, "calls").best_known == 0
+
+
 def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
     board: Board, space: SearchSpace
 ) -> None:

@@ -49,7 +49,7 @@ class Measured:
             raise self.problems[candidate.model]
         return [(candidate.model, example) for example in examples]
 
-    def withdraw(self, candidate: Candidate, examples: Sequence[Any]) -> None:
+    def withdraw(self, candidate: Candidate, examples: Sequence[Any], *, number: int) -> None:
         self.taken_back.append((candidate.model, examples[0]))
 
 
@@ -114,6 +114,12 @@ def test_a_model_in_this_process_runs_beside_a_server_but_not_beside_itself(task
     assert measurer.most == 1
     run_turns(rounds_of([SMALL.name, SMALL.name, "openai/b"], 4), measurer, "test")
     assert measurer.most == 2
+
+
+def test_turns_that_wait_for_each_other_keep_no_server_waiting(task: LoadedTask) -> None:
+    measurer = measured(task, SMALL, served("b"))
+    run_turns(rounds_of([SMALL.name] * 6 + ["openai/b"] * 6, 1), measurer, "test")
+    assert "openai/b" in [model for model, _ in measurer.began[:3]]
 
 
 def test_an_outage_is_told_before_a_lack_of_money_and_taken_back_from_all(task: LoadedTask) -> None:
