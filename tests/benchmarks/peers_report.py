@@ -59,7 +59,7 @@ class Cell:
     """An optimizer on one task and model, its seeds averaged by example.
 
     Attributes:
-        seeds: Seeds.
+        seeds: Mean test score of each seed.
         calls: Calls of a search, their mean.
         seconds: Seconds of a search, their mean.
         interval: Mean test score, and the ends of its 95% interval.
@@ -67,7 +67,7 @@ class Cell:
         ended: Seeds of which an error ended the search.
     """
 
-    seeds: int
+    seeds: tuple[float, ...]
     calls: float
     seconds: float
     interval: tuple[float, float, float]
@@ -78,7 +78,8 @@ class Cell:
     def text(self) -> str:
         """For a table."""
         mean, low, high = self.interval
-        seeds = f", {self.seeds} seeds" if self.seeds > 1 else ""
+        several = f", {len(self.seeds)} seeds: {min(self.seeds):.3f} to {max(self.seeds):.3f}"
+        seeds = several if len(self.seeds) > 1 else ""
         ended = ", plain: an error ended the search" if self.ended else ""
         text = f"{mean:.3f} ({low:.2f}-{high:.2f}{seeds}{ended})"
         if self.ours is None:
@@ -119,7 +120,7 @@ def cells(outcomes: Iterable[Outcome], how: str) -> Cells:
             parity = None if name == OURS else means.get(OURS, {}).get(pair)
             own = runs[name][pair]
             found.setdefault(name, {})[pair] = Cell(
-                seeds=len(own),
+                seeds=tuple(fmean(one.scores) for one in own),
                 calls=fmean(one.calls for one in own),
                 seconds=fmean(one.seconds for one in own),
                 interval=(fmean(scores), *mean_interval(scores)),
@@ -183,9 +184,11 @@ def report(outcomes: Sequence[Outcome], order: Sequence[str], pictures: Path) ->
     """
     parts = [
         "Accuracy on test examples that no optimizer saw, 95% intervals; `ours` is Parity's less "
-        "the peer's, paired by example. Several seeds are averaged by example. Parity's calls include the "
-        "short sealed test that ends its study; its result is the candidate that was best on dev. It seeks "
-        "quality alone, as the peers do; beside it stands what it comes to with quality and cost."
+        "the peer's, paired by example. Several seeds are averaged by example, and the lowest and highest "
+        "are given; intervals are of the examples alone, and say nothing of a search's luck. Parity's calls "
+        "include the short sealed test that ends its study; its result is the candidate that was best on "
+        "dev. It seeks quality alone, as the peers do; beside it stands what it comes to with quality and "
+        "cost."
     ]
     for how, title in TITLES.items():
         if theirs := [one for one in outcomes if one.rendering == how and one.optimizer not in OWN]:

@@ -34,9 +34,9 @@ def test_parity_is_compared_by_example_and_under_every_rendering() -> None:
 def test_seeds_are_averaged_and_counted() -> None:
     known = [outcome(OURS, 180), outcome("GEPA", 100), outcome("GEPA", 140, seed=1)]
     cell = cells(known, "ours")["GEPA"][PAIR]
-    assert cell.seeds == 2
+    assert cell.seeds == (0.5, 0.7)
     assert abs(cell.interval[0] - 0.6) < 1e-9
-    assert ", 2 seeds)" in table(cells(known, "ours"), ORDER)
+    assert ", 2 seeds: 0.500 to 0.700)" in table(cells(known, "ours"), ORDER)
 
 
 def test_a_search_that_an_error_ended_is_told(tmp_path: Path) -> None:
