@@ -85,7 +85,8 @@ class Setting:
     """How far a way of rendering lets the peers go.
 
     Attributes:
-        longest: Tokens of a reply at most. ChatAdapter's form of an answer takes under 20 of them here.
+        longest: Tokens of a reply at most. ChatAdapter's form of an answer takes under 20 of them here, but
+            before small models see demos they write more around it.
         threads: Rollouts at once.
         tests: Test examples.
         programs: Random sets of demos of BootstrapFewShotWithRandomSearch, beside its three starts.
@@ -105,7 +106,7 @@ class Setting:
 
 SETTINGS = {
     "ours": Setting(60, threads=1, tests=200, programs=6, trials=13, steps=5, rollouts=CALLS),
-    "chat": Setting(40, threads=4, tests=100, programs=3, trials=6, steps=2, rollouts=CALLS // 2),
+    "chat": Setting(150, threads=4, tests=100, programs=3, trials=6, steps=2, rollouts=CALLS // 2),
 }
 """Way of rendering -> its setting. Under ChatAdapter a rollout takes seconds, so tests are fewer."""
 
