@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optimizers.compiled import CompiledProgram
 from optimizers.errors import EngineError
 from optimizers.evaluation.account import Account
-from optimizers.evaluation.rollouts import compiled_for, run_rollouts
+from optimizers.evaluation.rollouts import compiled_for, raise_first, run_rollouts
 from optimizers.perturbations.examples import is_relabelled
 from optimizers.records.crew import Job, Terms
 from optimizers.splits import example_id
@@ -200,3 +200,26 @@ class Measurer:
             where=f"{candidate.model}, {candidate.summary}",
             fix="mend the program or the server and run the same command again: finished rollouts are kept",
         )
+
+
+def raise_together(
+    measurer: Measurer,
+    futures: Sequence[Future[Any]],
+    turns: Sequence[tuple[Candidate, Sequence[dspy.Example]]],
+    *,
+    number: int = 0,
+) -> None:
+    """Raise what ended the measuring of several candidates at the same time, if anything did.
+
+    Args:
+        measurer: What measured them.
+        futures: All of them, ended.
+        turns: The candidates and the examples of each.
+        number: Rollout number.
+    """
+    problems = [error for one in futures if not one.cancelled() and (error := one.exception())]
+    if any(isinstance(problem, EngineError) for problem in problems):
+        # The others met the same outage: what it did to them says nothing of them.
+        for candidate, examples in turns:
+            measurer.withdraw(candidate, examples, number=number)
+    raise_first(problems)

@@ -20,8 +20,8 @@ from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
 
-from optimizers.errors import BudgetSpent, EngineError
-from optimizers.evaluation.rollouts import raise_first
+from optimizers.errors import BudgetSpent
+from optimizers.evaluation.measure import raise_together
 from optimizers.records.rows import Block
 from optimizers.search.features import MODEL
 from optimizers.search.policy import outlook
@@ -357,12 +357,8 @@ class Search:
             finally:
                 # When one fails, or the user interrupts, no other begins a further rollout.
                 stop.set()
-        problems = [error for future in running if (error := future.exception())]
-        if any(isinstance(problem, EngineError) for problem in problems):
-            # The others met the same outage: what it did to them says nothing of them.
-            for _, standing, number in todo:
-                self.measurer.withdraw(standing.candidate, [*self.blocks[number], *self._changed(number)])
-        raise_first(problems)
+        turns = [(one.candidate, [*self.blocks[number], *self._changed(number)]) for _, one, number in todo]
+        raise_together(self.measurer, running, turns)
         spent = None
         for (trial, standing, number), future in zip(todo, running, strict=True):
             block = future.result()

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from optimizers.errors import EngineError
-from optimizers.evaluation.rollouts import raise_first
+from optimizers.evaluation.measure import raise_together
 from optimizers.models.keys import OLLAMA
 from optimizers.search.loop import filling
 
@@ -127,10 +126,5 @@ class _Work:
                 stop.set()
                 for future in futures:
                     future.cancel()
-        problems = [error for one in futures if not one.cancelled() and (error := one.exception())]
-        if any(isinstance(problem, EngineError) for problem in problems):
-            # The others met the same outage: what it did to them says nothing of them.
-            for candidate, examples in turns:
-                self.measurer.withdraw(candidate, examples, number=self.number)
-        raise_first(problems)
+        raise_together(self.measurer, futures, turns, number=self.number)
         return [rollout for future in futures for rollout in future.result()]
