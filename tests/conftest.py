@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -20,6 +21,19 @@ from optimizers.tracking import mlflow_store
 settings.register_profile("parity", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=10_000)
 settings.load_profile("parity")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Files of tests that load weights wait for each other: two engines at once slow each other."""
+    own = (item for item in request.session.items if item.path == request.path)
+    if not any(item.get_closest_marker("model") for item in own):
+        yield
+        return
+    # The processes of one run have their folders in a common one.
+    with (tmp_path_factory.getbasetemp().parent / "engine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -19,6 +19,11 @@ BLOCK = 10
 
 def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None, None]:
     """The shipped search: its trials, then settling."""
+    yield from carried_on(begun(book, random), book)
+
+
+def begun(book: Book, random: np.random.Generator) -> Search:
+    """The shipped search, before its first trial."""
     table = book.table
     board = Board(prefixes=table.models)
     order = random.permutation(table.dev.shape[1])
@@ -27,7 +32,13 @@ def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None
     # A book and a grid have of a measurer and a space what the search asks of them.
     search = Search(board, cast("Any", book), cast("Any", blocks), seed)
     search.begin(cast("Any", table.space), _starts(book), 0)
-    position = 0
+    return search
+
+
+def carried_on(search: Search, book: Book) -> Generator[list[int], None, None]:
+    """Spend what the book has left; a search may be carried on again when its book gets more."""
+    board = search.board
+    position = len(board.standings)
     while (share := book.used / book.budget / SEARCHED) < 1:
         finished, spent = search.trials(position, None, share)
         position += len(finished)
