@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optimizers.compiled import CompiledProgram
 from optimizers.errors import EngineError
 from optimizers.evaluation.account import Account
-from optimizers.evaluation.rollouts import compiled_for, raise_first, run_rollouts
+from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollouts
 from optimizers.perturbations.examples import is_relabelled
 from optimizers.records.crew import Job, Terms
 from optimizers.splits import example_id
@@ -217,7 +217,7 @@ def raise_together(
         turns: The candidates and the examples of each.
         number: Rollout number.
     """
-    problems = [error for one in futures if not one.cancelled() and (error := one.exception())]
+    problems = problems_of(futures)
     if any(isinstance(problem, EngineError) for problem in problems):
         # The others met the same outage: what it did to them says nothing of them.
         for candidate, examples in turns:

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from copy import deepcopy
@@ -138,9 +138,13 @@ def run_rollouts(
         finally:
             for future in futures:
                 future.cancel()
-    problems = [error for future in futures if not future.cancelled() and (error := future.exception())]
-    raise_first(problems)
+    raise_first(problems_of(futures))
     return [future.result() for future in futures]
+
+
+def problems_of(futures: Iterable[Future[Any]]) -> list[BaseException]:
+    """What went wrong in pieces of work that have ended; those that never began are passed over."""
+    return [error for one in futures if not one.cancelled() and (error := one.exception())]
 
 
 def raise_first(problems: Iterable[BaseException]) -> None:

@@ -17,7 +17,7 @@ from optimizers.compiled import CompiledProgram
 from optimizers.errors import EngineError, LeadLost, ParityError, from_json, to_json
 from optimizers.evaluation.account import Account
 from optimizers.evaluation.purse import SIGN_OF_LIFE
-from optimizers.evaluation.rollouts import compiled_for, raise_first, run_rollout
+from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollout
 from optimizers.perturbations.examples import is_relabelled, perturbed
 from optimizers.records.perturbed import PERTURBED_DEV, PERTURBED_TEST, perturbed_of
 from optimizers.splits import example_id
@@ -180,7 +180,7 @@ class Worker:
                 spent = over_time() if waiting else None
         finally:
             self._withdraw(futures)
-        raise_first(error for one in futures.values() if not one.cancelled() and (error := one.exception()))
+        raise_first(problems_of(futures.values()))
         if spent is not None:
             raise spent
 

@@ -194,7 +194,8 @@ def report(outcomes: Sequence[Outcome], order: Sequence[str], pictures: Path) ->
         if theirs := [one for one in outcomes if one.rendering == how and one.optimizer not in OWN]:
             name, known = f"peers-{how}.png", cells(outcomes, how)
             draw(known, order, title, pictures / name)
-            tests = f"Peers have {len(theirs[0].scores)} test examples each."
+            counts = sorted({len(one.scores) for one in theirs})
+            tests = f"Peers have {' or '.join(map(str, counts))} test examples each."
             parts += [f"### {title}", tests, table(known, order), reading(known), f"![{title}]({name})"]
     return "\n\n".join(parts)
 
