@@ -42,7 +42,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, on the built wheel. Arguments go to pytest: `nox -s tests-3.11 -- -m "not model"`."""
     session.install(f"{build(session)}[test]")
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])

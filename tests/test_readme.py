@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_ci_runs_the_readmes_test_command() -> None:
     if not (ROOT / ".ci" / "run").exists():
         pytest.skip("the checkout's own check, not shipped")
-    (command,) = re.findall(r"^python3 -m venv .*pytest -n 2$", README, re.MULTILINE)
+    (command,) = re.findall(r"^python3 -m venv .*pytest -n 2 --dist loadfile$", README, re.MULTILINE)
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
