@@ -22,12 +22,12 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from metrics.fields import MISSING, Metric, named, predicted
-from optimizers.candidate import Sampling
 from optimizers.errors import MetricError
-from optimizers.frontier.statistics import wilson
 from optimizers.models.lm import language_model
 from optimizers.models.resolve import parse_model
-from optimizers.renderings import rendering
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.renderings import rendering
+from optimizers.results.statistics.intervals import wilson
 
 if TYPE_CHECKING:
     from optimizers.models.model import Model

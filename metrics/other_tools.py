@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from metrics.fields import MISSING, Metric, named, predicted
 from metrics.judge import served
 from optimizers.errors import MetricError, ParityError
-from optimizers.renderings.rendering import CONFIG_SETTINGS
+from optimizers.prompting.renderings.rendering import CONFIG_SETTINGS
 
 if TYPE_CHECKING:
     import dspy

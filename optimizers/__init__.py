@@ -16,15 +16,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizers.api import Parity
     from optimizers.models.resolve import model
-    from optimizers.task import Task
-    from optimizers.teleprompter import Parity
+    from optimizers.task.task import Task
 
 __all__ = ["Parity", "Task", "model"]
 
 _HOMES = {
-    "Parity": "optimizers.teleprompter",
-    "Task": "optimizers.task",
+    "Parity": "optimizers.api",
+    "Task": "optimizers.task.task",
     "model": "optimizers.models.resolve",
 }
 

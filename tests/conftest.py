@@ -14,8 +14,8 @@ import pytest
 from fakes import LARGE, SMALL, Classify, FakeEngine, sentiment_dataset, sentiment_matches
 from hypothesis import settings
 
-from optimizers.task import LoadedTask
-from optimizers.tracking import mlflow_store
+from optimizers.records.tracking import mlflow_store
+from optimizers.task.task import LoadedTask
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("parity", deadline=None)

@@ -15,17 +15,18 @@ from typing import Any, ClassVar, Literal
 import dspy
 from dspy.lm15 import Message, Request, Response, Usage
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
-from optimizers.data import load_rows
 from optimizers.export.point import Exported
-from optimizers.frontier.report import Estimate, Point
 from optimizers.models.model import Model, Price
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.candidate import Candidate, PredictorPrompt
+from optimizers.records.report import Estimate, Point
 from optimizers.records.rows import Block, Rollout, Split, SplitSizes, StudyManifest
 from optimizers.search.blocks import BLOCK
-from optimizers.search.board import Board, Standing
-from optimizers.splits import Dataset, make_dataset
-from optimizers.task import LoadedTask
+from optimizers.search.model.observations import Board, Standing
+from optimizers.task.data.load import load_rows
+from optimizers.task.data.split import Dataset, make_dataset
+from optimizers.task.task import LoadedTask
 
 
 class FakeEngine:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizers.workspace import write_workspace
+from optimizers.cli.init import write_workspace
 
 pytestmark = pytest.mark.model
 
@@ -26,7 +26,7 @@ print(json.dumps([program(review=text).sentiment for text in json.loads(sys.argv
 
 def optimize(project: Path, *arguments: str) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-m", "optimizers.cli", *arguments]
+    command = [sys.executable, "-m", "optimizers.cli.app", *arguments]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -62,8 +62,8 @@ def test_the_study_measures_real_models_on_real_reviews(report: dict[str, object
 
 
 def test_mlflow_holds_the_study_and_each_trial(project: Path, report: dict[str, object]) -> None:
-    from optimizers.tracking.mlflow_log import KIND
-    from optimizers.tracking.mlflow_store import open_store
+    from optimizers.records.tracking.mlflow_log import KIND
+    from optimizers.records.tracking.mlflow_store import open_store
 
     client = open_store(project / "runs")
     experiment = client.get_experiment_by_name("classify")

@@ -26,7 +26,7 @@ from metrics.autoevals_scores import autoevals_judge, autoevals_score
 from metrics.fields import Metric
 from optimizers.errors import MetricError
 from optimizers.models.lm import metered
-from optimizers.source_hash import metric_hash
+from optimizers.task.hashing import metric_hash
 
 EXAMPLE = dspy.Example(question="How many?", answer="abcd", number=4, record={"a": 1, "b": "x"}).with_inputs(
     "question"

@@ -24,7 +24,7 @@ from deepeval.test_case import SingleTurnParams
 from metrics.deepeval_scores import deepeval_judge, deepeval_score
 from optimizers.errors import MetricError
 from optimizers.models.lm import metered
-from optimizers.source_hash import metric_hash
+from optimizers.task.hashing import metric_hash
 
 EXAMPLE = dspy.Example(question="Why?", answer="Air scatters blue light.", context=["Air."]).with_inputs(
     "question"
@@ -110,7 +110,7 @@ def refuse(*args, **kwargs):
     raise SystemExit(f"network: {args}")
 socket.socket.connect = socket.getaddrinfo = refuse
 import dspy
-from optimizers.program_file import run_program
+from optimizers.task.program_file import run_program
 from pathlib import Path
 metric = run_program(Path("task.py")).metric
 print(metric(dspy.Example(answer="a"), dspy.Prediction(answer="a")))

@@ -17,7 +17,7 @@ from inspect_ai.scorer import Score, exact, f1, includes, match, mean, model_gra
 from metrics.inspect_scores import inspect_judge, inspect_score
 from optimizers.errors import MetricError
 from optimizers.models.lm import metered
-from optimizers.source_hash import metric_hash
+from optimizers.task.hashing import metric_hash
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'initial' parameter:DeprecationWarning")  # Inspect's own
 EXAMPLE = dspy.Example(question="Which?", answer="the blue lamp", also=["lamp", "a red lamp"]).with_inputs(

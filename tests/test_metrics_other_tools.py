@@ -15,11 +15,11 @@ from fakes import LARGE, FakeEngine
 
 from metrics.fields import Metric
 from metrics.other_tools import Judge, finished, metric_of, settings_of, tool
-from optimizers.budget import parse_budget
 from optimizers.errors import BudgetSpent, MetricError
 from optimizers.evaluation.rollouts import _judged
 from optimizers.models.lm import metered
-from optimizers.source_hash import metric_hash
+from optimizers.records.budget import parse_budget
+from optimizers.task.hashing import metric_hash
 
 EXAMPLE = dspy.Example(question="Why?", answer="Blue.", facts=["gold"]).with_inputs("question")
 PREDICTED = dspy.Prediction(answer="Red.", facts=["found"])

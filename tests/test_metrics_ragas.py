@@ -25,7 +25,7 @@ from ragas.metrics.collections import (
 from metrics.ragas_scores import ragas_judge, ragas_score
 from optimizers.errors import MetricError
 from optimizers.models.lm import metered
-from optimizers.source_hash import metric_hash
+from optimizers.task.hashing import metric_hash
 
 EXAMPLE = dspy.Example(
     question="Why is the sky blue?", answer="Air scatters blue light.", context=["Air scatters light."]

@@ -15,15 +15,16 @@ from dspy.lm15 import Message, Request, Response, TransportError, Usage
 from fakes import LARGE, SMALL, FakeEngine, Untracked
 
 from optimizers import Parity
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.evaluation.rollouts import run_rollouts
-from optimizers.export.dspy_program import load_program
-from optimizers.program_fields import fields_of
-from optimizers.proposals.bootstrap import bootstrapped
+from optimizers.export.targets.dspy_program import load_program
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import CompiledProgram, compile_candidate
+from optimizers.prompting.proposals.bootstrap import bootstrapped
+from optimizers.prompting.renderings import RENDERINGS, rendering
+from optimizers.prompting.renderings.constraints import text_grammar
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.rows import Rollout
-from optimizers.renderings import RENDERINGS, rendering
-from optimizers.renderings.constraints import text_grammar
+from optimizers.task.fields import fields_of
 
 AGES = {f"person{index}": str(20 + index) for index in range(90)}
 ROWS = [dspy.Example(question=f"How old is {n}?", answer=a).with_inputs("question") for n, a in AGES.items()]
@@ -189,7 +190,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
     monkeypatch.setattr("optimizers.search.outcome.draw_frontier", lambda report, path: None)
-    monkeypatch.setattr("optimizers.starts.DESIGN", 0)
+    monkeypatch.setattr("optimizers.search.space.initial_design.DESIGN", 0)
 
 
 def compiled(program: dspy.Module, technique: str = "direct", tokens: int = 64) -> CompiledProgram:

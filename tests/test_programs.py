@@ -8,12 +8,12 @@ from pathlib import Path
 import dspy
 import pytest
 
-from optimizers.budget import parse_budget
-from optimizers.program_fields import fields_of
-from optimizers.renderings.fields import format_value, parse_value
+from optimizers.prompting.renderings.fields import format_value, parse_value
+from optimizers.records.budget import parse_budget
 from optimizers.search.estimate import predict
-from optimizers.space import search_space
-from optimizers.task import LoadedTask, load_task
+from optimizers.search.space.search_space import search_space
+from optimizers.task.fields import fields_of
+from optimizers.task.task import LoadedTask, load_task
 from programs.extract import Order
 from programs.extract import rows as emails
 from programs.rules import LEVELS, Case, decide

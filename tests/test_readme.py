@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizers.cli import app
+from optimizers.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def test_every_command_in_the_table_exists() -> None:
 
 
 def test_the_example_program_is_a_task(tmp_path: Path) -> None:
-    from optimizers.task import declared_task
+    from optimizers.task.task import declared_task
 
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "weights-instruct-1b.gguf").touch()

@@ -6,28 +6,34 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from optimizers.compiled import CompiledProgram
 from optimizers.errors import EngineError
-from optimizers.evaluation.account import Account
+from optimizers.evaluation.budget_gate import Account
+from optimizers.evaluation.perturbations.examples import is_relabelled
 from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollouts
-from optimizers.perturbations.examples import is_relabelled
-from optimizers.records.crew import Job, Terms
-from optimizers.splits import example_id
+from optimizers.prompting.compile import CompiledProgram
+from optimizers.records.worker_group import Job, Terms
+from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.candidate import Candidate
-    from optimizers.evaluation.worker import Worker
     from optimizers.models.model import Model
+    from optimizers.records.candidate import Candidate
     from optimizers.records.ledger import Ledger
     from optimizers.records.rows import Rollout, Split
-    from optimizers.task import LoadedTask
+    from optimizers.task.task import LoadedTask
 
 ALL_FAILED = 5
 """A run of at least this many rollouts without one score stops the study: something is down."""
+
+
+class JobRunner(Protocol):
+    """Has rollouts run by all processes of a shared study."""
+
+    def run(self, wanted: Sequence[Job], over_time: Callable[[], Exception | None]) -> None:
+        """Post the rollouts and wait until they are written; ``over_time`` says when no more may begin."""
 
 
 @dataclass
@@ -47,7 +53,7 @@ class Measurer:
     ledger: Ledger
     account: Account | None = None
     on_rollout: Callable[[Rollout], None] = lambda rollout: None
-    worker: Worker | None = None
+    worker: JobRunner | None = None
     fresh: int = 0
     _compiled: tuple[tuple[str, bool], CompiledProgram] | None = None
     _slots: dict[str, threading.Semaphore] = field(default_factory=dict)

@@ -32,23 +32,22 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from optimizers.compiled import compile_candidate
-from optimizers.data import whole
-from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError
+from optimizers.errors import BudgetSpent, EngineError, MetricError, ParityError, scrubbed
+from optimizers.evaluation.perturbations.examples import with_labels_reversed
 from optimizers.evaluation.traces import Entry, steps_of
 from optimizers.models.keys import held_variable, key_variables, needs_key
 from optimizers.models.lm import Gate, Meter, metered
-from optimizers.perturbations.examples import with_labels_reversed
+from optimizers.prompting.compile import compile_candidate
+from optimizers.prompting.renderings.fields import as_json
+from optimizers.records.json_values import whole
 from optimizers.records.rows import Failure, Rollout, Split, Trace
-from optimizers.renderings.fields import as_json
-from optimizers.secrets import scrubbed
-from optimizers.splits import example_id
+from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
-    from optimizers.candidate import Candidate
-    from optimizers.compiled import CompiledProgram
     from optimizers.models.model import Model
-    from optimizers.task import LoadedTask
+    from optimizers.prompting.compile import CompiledProgram
+    from optimizers.records.candidate import Candidate
+    from optimizers.task.task import LoadedTask
 
 _FATAL = (
     LMAuthError,

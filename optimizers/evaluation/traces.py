@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optimizers.data import json_value, whole
 from optimizers.errors import DataError
+from optimizers.prompting.renderings.fields import json_value as output_value
+from optimizers.records.json_values import json_value, whole
 from optimizers.records.rows import Step
-from optimizers.renderings.fields import json_value as output_value
 
 if TYPE_CHECKING:
     import dspy

@@ -8,19 +8,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from optimizers.errors import UsageError
-from optimizers.export.dspy_program import load_program, write_dspy
-from optimizers.export.finetune import write_finetune
-from optimizers.export.inspect_task import write_inspect
-from optimizers.export.litellm_proxy import write_litellm
-from optimizers.export.mlflow_registry import write_mlflow
-from optimizers.export.openai_requests import write_openai
-from optimizers.export.placed import place
+from optimizers.export.files import place
 from optimizers.export.point import Exported, rebuild
-from optimizers.export.promptfoo import write_promptfoo
-from optimizers.export.prompty import write_prompty
-from optimizers.export.python_module import write_python
-from optimizers.program_file import prints_on_stderr
+from optimizers.export.targets.dspy_program import load_program, write_dspy
+from optimizers.export.targets.finetune import write_finetune
+from optimizers.export.targets.inspect_task import write_inspect
+from optimizers.export.targets.litellm_proxy import write_litellm
+from optimizers.export.targets.mlflow_registry import write_mlflow
+from optimizers.export.targets.openai_requests import write_openai
+from optimizers.export.targets.promptfoo import write_promptfoo
+from optimizers.export.targets.prompty import write_prompty
+from optimizers.export.targets.python_module import write_python
 from optimizers.records.folder import StudyFolder
+from optimizers.task.program_file import prints_on_stderr
 
 __all__ = ["TARGETS", "export_point", "load_program", "writer"]
 

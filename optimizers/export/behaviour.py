@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from dspy.adapters.utils import serialize_for_json
 from dspy.utils.exceptions import AdapterParseError
 
-from optimizers.compiled import adapter_of, demos_of
 from optimizers.export.forms import ODD_TEXTS
-from optimizers.renderings.completion import output_lines
-from optimizers.renderings.fields import closed_values, without_none
-from optimizers.renderings.rendering import abilities
+from optimizers.prompting.compile import adapter_of, demos_of
+from optimizers.prompting.renderings.completion import output_lines
+from optimizers.prompting.renderings.fields import closed_values, without_none
+from optimizers.prompting.renderings.rendering import abilities
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.renderings.rendering import Rendering
+    from optimizers.prompting.renderings.rendering import Rendering
 
 
 def behaviour(

@@ -12,19 +12,19 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimizers.errors import ExportError, MetricError
 from optimizers.models.lm import metered
-from optimizers.proposals.bootstrap import steps_by
-from optimizers.proposals.demos import as_demo, balanced_output, demo_label
-from optimizers.renderings.compact import Compact
-from optimizers.renderings.completion import Completion, output_lines
-from optimizers.renderings.fields import json_value, label
+from optimizers.prompting.proposals.bootstrap import steps_by
+from optimizers.prompting.proposals.demos import as_demo, balanced_output, demo_label
+from optimizers.prompting.renderings.compact import Compact
+from optimizers.prompting.renderings.completion import Completion, output_lines
+from optimizers.prompting.renderings.fields import json_value, label
 
 if TYPE_CHECKING:
-    from optimizers.candidate import Candidate
     from optimizers.models.lm import Call
     from optimizers.models.model import Model
+    from optimizers.prompting.renderings.rendering import Prompt, Rendering
+    from optimizers.records.candidate import Candidate
     from optimizers.records.rows import Rollout
-    from optimizers.renderings.rendering import Prompt, Rendering
-    from optimizers.task import LoadedTask
+    from optimizers.task.task import LoadedTask
 
 RIGHT = 1.0
 """Least score of a reply that is learnt; that of a run which gives demos too."""

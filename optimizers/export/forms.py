@@ -12,7 +12,7 @@ from typing import Any
 from dspy.adapters.utils import serialize_for_json
 from pydantic import TypeAdapter
 
-from optimizers.renderings.fields import text_of
+from optimizers.prompting.renderings.fields import text_of
 
 PLAIN = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "any": "any"}
 """Types of pydantic's core that a form knows by another name."""

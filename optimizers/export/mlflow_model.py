@@ -22,15 +22,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizers.data import json_value
 from optimizers.errors import ExportError
 from optimizers.export.behaviour import behaviour
-from optimizers.export.dspy_program import write_dspy
 from optimizers.export.point import Exported, samples
 from optimizers.export.program_sources import pinned_requirements, sources_of
-from optimizers.program_fields import fields_of
-from optimizers.program_file import find_program
-from optimizers.renderings.fields import closed_values, without_none
+from optimizers.export.targets.dspy_program import write_dspy
+from optimizers.prompting.renderings.fields import closed_values, without_none
+from optimizers.records.json_values import json_value
+from optimizers.task.fields import fields_of
+from optimizers.task.program_file import find_program
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.errors import ExportError
 from optimizers.export.prompt_parts import Place, PromptParts, known_inputs, parts_of
-from optimizers.export.prompty import ONE_LINE, RESERVED
-from optimizers.renderings.constraints import output_schema
-from optimizers.renderings.fields import format_value
+from optimizers.export.targets.prompty import ONE_LINE, RESERVED
+from optimizers.prompting.renderings.constraints import output_schema
+from optimizers.prompting.renderings.fields import format_value
 
 if TYPE_CHECKING:
     from optimizers.export.point import Exported

@@ -14,7 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from optimizers.export.dspy_program import ExportedProgram, load_program
+from optimizers.export.targets.dspy_program import ExportedProgram, load_program
 
 log = logging.getLogger(__name__)
 

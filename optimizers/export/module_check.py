@@ -20,11 +20,11 @@ from dspy.utils.exceptions import AdapterParseError
 from optimizers.errors import ExportError
 from optimizers.export.forms import ODD_TEXTS, odd_values, values_of
 from optimizers.export.point import Exported, samples
-from optimizers.renderings.completion import output_lines
-from optimizers.renderings.fields import compact_json, label, text_of
+from optimizers.prompting.renderings.completion import output_lines
+from optimizers.prompting.renderings.fields import compact_json, label, text_of
 
 if TYPE_CHECKING:
-    from optimizers.export.python_module import Step
+    from optimizers.export.targets.python_module import Step
 
 REAL_REPLIES, MOST_ODD, SECONDS = 5, 400, 120
 

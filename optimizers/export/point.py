@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import dspy
 
-from optimizers.compiled import CompiledProgram, compile_candidate
 from optimizers.errors import ExportError, UserError
-from optimizers.export.placed import file_names
-from optimizers.program_file import find_program
-from optimizers.renderings.fields import without_none
-from optimizers.task import load_task
+from optimizers.export.files import file_names
+from optimizers.prompting.compile import CompiledProgram, compile_candidate
+from optimizers.prompting.renderings.fields import without_none
+from optimizers.task.program_file import find_program
+from optimizers.task.task import load_task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from optimizers.candidate import Sampling
-    from optimizers.frontier.report import FrontierReport, Point
     from optimizers.models.model import Model
+    from optimizers.models.sampling import Sampling
     from optimizers.records.folder import StudyFolder
+    from optimizers.records.report import FrontierReport, Point
     from optimizers.records.rows import StudyManifest
-    from optimizers.task import LoadedTask
+    from optimizers.task.task import LoadedTask
 
 TO_DSPY = "export to dspy, which carries the program itself"
 """What helps where a target cannot hold what was measured."""

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from optimizers.compiled import adapter_of
 from optimizers.errors import ExportError
-from optimizers.export.openai_requests import parameters_of, why_not
 from optimizers.export.point import TO_DSPY, one_reply_each, samples
+from optimizers.export.targets.openai_requests import parameters_of, why_not
 from optimizers.models.keys import OPENAI_KIND
-from optimizers.renderings.fields import format_value, one_line
-from optimizers.renderings.rendering import abilities
+from optimizers.prompting.compile import adapter_of
+from optimizers.prompting.renderings.fields import format_value, one_line
+from optimizers.prompting.renderings.rendering import abilities
 
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
     from optimizers.models.model import Model
-    from optimizers.renderings.rendering import Rendering
+    from optimizers.prompting.renderings.rendering import Rendering
 
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 """Characters of private use, so that the place of an input is found whatever the rest says."""

@@ -24,8 +24,16 @@ from contextlib import suppress
 from typing import Any
 
 from optimizers.errors import ExportError
-from optimizers.renderings.completion import sections_of
-from optimizers.renderings.fields import compact_json, folded, label, one_line, spellings, text_of, unquoted
+from optimizers.prompting.renderings.completion import sections_of
+from optimizers.prompting.renderings.fields import (
+    compact_json,
+    folded,
+    label,
+    one_line,
+    spellings,
+    text_of,
+    unquoted,
+)
 
 
 def given(inputs: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:

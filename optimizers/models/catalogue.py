@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from optimizers.asset_sources import HubFile, PackagePart, PackageParts
-from optimizers.assets import Asset, cached
+from optimizers.models.asset_sources import HubFile, PackagePart, PackageParts
+from optimizers.models.assets import Asset, cached
 from optimizers.models.model import Kind
 
 

@@ -167,7 +167,7 @@ def weights(name: str) -> Path:
         EngineError: The name is neither in the catalogue nor a file.
         AssetError: The weights cannot be pulled or do not verify.
     """
-    from optimizers.assets import fetch
+    from optimizers.models.assets import fetch
     from optimizers.models.catalogue import entry_of
     from optimizers.models.quantized import requantized
 

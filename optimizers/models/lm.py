@@ -27,14 +27,14 @@ from dspy.utils.exceptions import (
     is_retryable_lm_error,
 )
 
-from optimizers.candidate import Sampling
 from optimizers.errors import ModelError, ParityError
 from optimizers.models.fleet import FleetEngine
 from optimizers.models.keys import KEY_GIVEN, held_variable, key_variables, litellm_address
 from optimizers.models.llama import llama_engine
 from optimizers.models.model import ACCEPTABLE, DRAWN, Model
-from optimizers.models.problems import RefusalError, asked_to_wait, meant
+from optimizers.models.provider_errors import RefusalError, asked_to_wait, meant
 from optimizers.models.rate_limits import seconds_to_wait
+from optimizers.models.sampling import Sampling
 from optimizers.models.text_completion import TextCompletionEngine
 
 ATTEMPTS = 2

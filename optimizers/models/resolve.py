@@ -9,13 +9,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
-from optimizers.errors import ModelError
+from optimizers.errors import ModelError, scrubbed
 from optimizers.models.keys import address_of, key_variables
 from optimizers.models.model import ACCEPTABLE, CONTINUING, LEAST_CONTEXT, LOCAL_PREFIX, Engine, Kind, Model
 from optimizers.models.pricing import BY_SIZE, DeclaredPrice, price_of
 from optimizers.models.quantized import PINNED_BITS, check_quantization
 from optimizers.models.reasoning import EFFORTS, USUAL_EFFORTS, known_efforts, leaves_sampling_open
-from optimizers.secrets import scrubbed
 
 LOCAL_CONTEXT = 4096
 """Tokens a local model is given room for, when it is not said: demos fit, and memory stays small."""

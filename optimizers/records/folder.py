@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from optimizers.errors import StudyError
-from optimizers.frontier.report import FrontierReport, Prediction
+from optimizers.records.report import FrontierReport, Prediction
 from optimizers.records.rows import StudyManifest
 
 Record = TypeVar("Record", bound=BaseModel)

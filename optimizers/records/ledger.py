@@ -20,11 +20,11 @@ from typing import Any, Literal, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from optimizers.budget import Use
-from optimizers.candidate import Candidate
 from optimizers.errors import LeadLost, StudyError
-from optimizers.frontier.report import Role
 from optimizers.records import tables
+from optimizers.records.budget import Use
+from optimizers.records.candidate import Candidate
+from optimizers.records.report import Role
 from optimizers.records.rows import Call, ExampleRow, Rollout, Split, Trace, TrialRow
 from optimizers.records.storage import reading_from, server_engine, shown, sqlite_engine, writing_to
 

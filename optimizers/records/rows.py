@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from optimizers.budget import Budget
 from optimizers.errors import UsageError
 from optimizers.models.model import Model
+from optimizers.records.budget import Budget
 
 Split = Literal["train", "dev", "test", "perturbed"]
 """``train`` rollouts are where proposals come from: no score of them counts for a candidate. ``perturbed``

@@ -13,26 +13,26 @@ from random import Random
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from optimizers.budget import USED, WHOLE, Budget, Unit, Use
-from optimizers.compiled import PromptedPredict, compile_candidate, messages_of
-from optimizers.frontier.report import Amount, Prediction, Shortage
+from optimizers.prompting.compile import PromptedPredict, compile_candidate, messages_of
+from optimizers.prompting.techniques import TECHNIQUES
+from optimizers.records.budget import USED, WHOLE, Budget, Unit, Use
+from optimizers.records.report import Amount, Prediction, Shortage
 from optimizers.search.blocks import BLOCK
-from optimizers.search.confirm import DEFAULT_ROWS
-from optimizers.search.robustness import rows_of
+from optimizers.search.robustness_phase import rows_of
 from optimizers.search.rounds import GROW_AT, MOST_STARTS
-from optimizers.space import FORMAT_TOKENS
-from optimizers.split_notes import detectable_difference
-from optimizers.starts import default_candidate, drawn, starts
-from optimizers.techniques import TECHNIQUES
+from optimizers.search.sealed_test import DEFAULT_ROWS
+from optimizers.search.space.initial_design import default_candidate, drawn, starts
+from optimizers.search.space.search_space import FORMAT_TOKENS
+from optimizers.task.data.power import detectable_difference
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.candidate import Candidate, Serving
     from optimizers.models.model import Model
+    from optimizers.records.candidate import Candidate, Serving
     from optimizers.records.rows import Objective
-    from optimizers.space import SearchSpace
-    from optimizers.task import LoadedTask
+    from optimizers.search.space.search_space import SearchSpace
+    from optimizers.task.task import LoadedTask
 
 PER_TRIAL = 12
 """Rollouts that a trial costs on average, its share of the leaders' further blocks included."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optimizers.data import json_value
-from optimizers.program_fields import fields_of
+from optimizers.records.json_values import json_value
 from optimizers.records.rows import ExampleRow, Split
-from optimizers.splits import example_id
+from optimizers.task.data.split import example_id
+from optimizers.task.fields import fields_of
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.task import LoadedTask
+    from optimizers.task.task import LoadedTask
 
 
 def example_rows(task: LoadedTask) -> list[ExampleRow]:

@@ -1,7 +1,7 @@
 """The search: which candidates are tried next, and how far each is measured.
 
 What to try and how long to measure is decided by what the next block is expected to gain
-(:mod:`optimizers.search.policy`). That follows from the study's seed and its recorded scores alone. A
+(:mod:`optimizers.search.model.selection`). That follows from the study's seed and its recorded scores alone. A
 process that takes up an interrupted study counts the finished trials' blocks again, and so stands
 where the other one stood. Where a model takes more calls at once than a block has examples, several
 blocks are chosen together and run at the same time.
@@ -23,23 +23,23 @@ from typing import TYPE_CHECKING
 from optimizers.errors import BudgetSpent
 from optimizers.evaluation.measure import raise_together
 from optimizers.records.rows import Block
-from optimizers.search.features import MODEL
-from optimizers.search.policy import outlook
-from optimizers.search.proposed import proposals
-from optimizers.splits import example_id
-from optimizers.starts import Choices, FixedChoices, drawn_choices
+from optimizers.search.model.kernel import MODEL
+from optimizers.search.model.proposed import proposals
+from optimizers.search.model.selection import outlook
+from optimizers.search.space.initial_design import Choices, FixedChoices, drawn_choices
+from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.budget import Unit
-    from optimizers.candidate import Candidate
     from optimizers.evaluation.measure import Measurer
     from optimizers.models.model import Model
+    from optimizers.records.budget import Unit
+    from optimizers.records.candidate import Candidate
     from optimizers.records.rows import TrialRow
-    from optimizers.search.board import Board, Standing
-    from optimizers.search.policy import Outlook
-    from optimizers.space import SearchSpace
+    from optimizers.search.model.observations import Board, Standing
+    from optimizers.search.model.selection import Outlook
+    from optimizers.search.space.search_space import SearchSpace
 
 FRONTIER_POINTS = 6
 """Points of the frontier that are tested. More of them, near each other, would cost as much as any and say

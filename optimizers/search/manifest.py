@@ -8,16 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizers.budget import Budget, Use
 from optimizers.errors import StudyError
 from optimizers.models.llama import with_real_size
 from optimizers.models.model import Model
-from optimizers.program_file import relative_program
+from optimizers.records.budget import Budget, Use
 from optimizers.records.folder import StudyFolder, plain_name
 from optimizers.records.rows import Objective, SplitSizes, StudyManifest
+from optimizers.task.program_file import relative_program
 
 if TYPE_CHECKING:
-    from optimizers.task import LoadedTask
+    from optimizers.task.task import LoadedTask
 
 UNCOMPARED = frozenset({"replicas", "rpm", "tpm", "quantization", "weights"})
 """What may change of a model while a study runs: its servers and how fast they are asked; and what follows

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optimizers.evaluation.sent import sent
-from optimizers.frontier.plot import draw_frontier
-from optimizers.records.page import write_study_page
+from optimizers.evaluation.rendered_prompts import sent
+from optimizers.results.render.plot import draw_frontier
+from optimizers.results.render.study_page import write_study_page
 
 if TYPE_CHECKING:
-    from optimizers.frontier.report import FrontierReport
     from optimizers.records.folder import StudyFolder
     from optimizers.records.ledger import Ledger
+    from optimizers.records.report import FrontierReport
     from optimizers.records.rows import Rollout
-    from optimizers.task import LoadedTask
+    from optimizers.task.task import LoadedTask
 
 
 def write_outcome(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from optimizers.budget import Budget, Use
-from optimizers.frontier.chart import ChartPoint
+from optimizers.records.budget import Budget, Use
 from optimizers.records.rows import Phase
+from optimizers.results.render.text_chart import ChartPoint
 
 
 @dataclass(frozen=True)

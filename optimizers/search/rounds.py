@@ -7,15 +7,22 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
-from optimizers.candidate import Candidate
-from optimizers.proposals.pools import Pool, Pools, joined
-from optimizers.search.board import Board
-from optimizers.search.growth import Growth, teachers
+from optimizers.prompting.proposals.pools import Pool, Pools, joined
+from optimizers.records.candidate import Candidate
+from optimizers.search.bootstrap_proposals import Growth, teachers
 from optimizers.search.loop import Search
-from optimizers.search.warm import pools_of, starts_from
-from optimizers.space import SearchSpace
-from optimizers.starts import Choices, FixedChoices, completed, design, few_shot_starts, known_starts
-from optimizers.task import LoadedTask
+from optimizers.search.model.observations import Board
+from optimizers.search.space.initial_design import (
+    Choices,
+    FixedChoices,
+    completed,
+    design,
+    few_shot_starts,
+    known_starts,
+)
+from optimizers.search.space.search_space import SearchSpace
+from optimizers.search.warm_start import pools_of, starts_from
+from optimizers.task.task import LoadedTask
 
 GROW_AT = (0.4, 0.7)
 """Shares of the search after which the pools grow and a new round begins."""

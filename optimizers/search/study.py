@@ -10,46 +10,53 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from optimizers.budget import USED, Budget, Use
 from optimizers.errors import BudgetError, BudgetSpent, StudyError
-from optimizers.evaluation.account import Account
+from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.purse import OwnPurse, Purse
-from optimizers.frontier.chart import ChartPoint
-from optimizers.frontier.report import FrontierReport
-from optimizers.frontier.statistics import estimate
+from optimizers.evaluation.spend import OwnPurse, Purse
 from optimizers.models.llama import llama_engine
-from optimizers.program_fields import fields_of
-from optimizers.proposals.pools import Pools, joined
+from optimizers.prompting.proposals.pools import Pools, joined
+from optimizers.records.budget import USED, Budget, Use
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.report import FrontierReport
 from optimizers.records.rows import Phase, StudyManifest, TrialRow, round_key
-from optimizers.records.summary import report_of
+from optimizers.records.tracking.mlflow_log import StudyRun
+from optimizers.results.render.text_chart import ChartPoint
+from optimizers.results.statistics.intervals import estimate
+from optimizers.results.summary import report_of
 from optimizers.search.blocks import blocks
-from optimizers.search.board import Board, Standing
-from optimizers.search.confirm import SHORT_TEST_BLOCK, TEST_BLOCK, Frozen, freeze, repeat_sampled, run_test
+from optimizers.search.bootstrap_proposals import Growth
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
 from optimizers.search.example_rows import example_rows
-from optimizers.search.garbage import uncollected, uninterrupted
-from optimizers.search.growth import Growth
+from optimizers.search.gc_control import uncollected, uninterrupted
 from optimizers.search.loop import SEARCHED, Search, Trial
+from optimizers.search.model.observations import Board, Standing
+from optimizers.search.model.selection import scarce
+from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
 from optimizers.search.outcome import write_outcome
-from optimizers.search.policy import scarce
 from optimizers.search.progress import Progress, Watcher
-from optimizers.search.robustness import perturbed_dev, run_robustness
+from optimizers.search.robustness_phase import perturbed_dev, run_robustness
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
-from optimizers.search.trials import OptunaMirror, sqlite_address
-from optimizers.search.warm import prompts_of
-from optimizers.space import prefix, search_space
-from optimizers.splits import example_id
-from optimizers.tracking.mlflow_log import StudyRun
+from optimizers.search.sealed_test import (
+    SHORT_TEST_BLOCK,
+    TEST_BLOCK,
+    Frozen,
+    freeze,
+    repeat_sampled,
+    run_test,
+)
+from optimizers.search.space.search_space import prefix, search_space
+from optimizers.search.warm_start import prompts_of
+from optimizers.task.data.split import example_id
+from optimizers.task.fields import fields_of
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.evaluation.worker import Worker
-    from optimizers.space import SearchSpace
-    from optimizers.task import LoadedTask
+    from optimizers.search.distributed.worker import Worker
+    from optimizers.search.space.search_space import SearchSpace
+    from optimizers.task.task import LoadedTask
 
 REFRESH = 0.5
 """Seconds between two looks at a running study."""

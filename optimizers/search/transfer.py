@@ -13,15 +13,22 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from optimizers.budget import Budget
-from optimizers.candidate import Candidate, Sampling, Serving
 from optimizers.errors import BudgetError, BudgetSpent, StudyError, UsageError
-from optimizers.evaluation.account import Account
+from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.purse import OwnPurse
-from optimizers.frontier.report import Amount
-from optimizers.frontier.transfer import Prompt, TransferReport
-from optimizers.frontier.transfer_matrix import (
+from optimizers.evaluation.spend import OwnPurse
+from optimizers.models.model import ACCEPTABLE, Model
+from optimizers.models.resolve import parse_model
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.renderings import renderings_for
+from optimizers.prompting.techniques import TECHNIQUES
+from optimizers.records.budget import Budget
+from optimizers.records.candidate import Candidate, Serving
+from optimizers.records.folder import write_record
+from optimizers.records.ledger import Ledger
+from optimizers.records.report import Amount
+from optimizers.records.transfer_report import Prompt, TransferReport
+from optimizers.results.transfer_matrix import (
     Measured,
     Placed,
     answer,
@@ -29,27 +36,21 @@ from optimizers.frontier.transfer_matrix import (
     fill_cell,
     landings,
 )
-from optimizers.models.model import ACCEPTABLE, Model
-from optimizers.models.resolve import parse_model
-from optimizers.program_file import find_program
-from optimizers.records.folder import write_record
-from optimizers.records.ledger import Ledger
-from optimizers.renderings import renderings_for
-from optimizers.search.turns import run_turns
-from optimizers.space import search_space
-from optimizers.splits import example_id
-from optimizers.starts import default_candidate
-from optimizers.task import load_task
-from optimizers.techniques import TECHNIQUES
+from optimizers.search.interleaved import run_turns
+from optimizers.search.space.initial_design import default_candidate
+from optimizers.search.space.search_space import search_space
+from optimizers.task.data.split import example_id
+from optimizers.task.program_file import find_program
+from optimizers.task.task import load_task
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.frontier.report import FrontierReport
     from optimizers.records.folder import StudyFolder
+    from optimizers.records.report import FrontierReport
     from optimizers.records.rows import StudyManifest
-    from optimizers.space import SearchSpace
-    from optimizers.task import LoadedTask
+    from optimizers.search.space.search_space import SearchSpace
+    from optimizers.task.task import LoadedTask
 
 ROWS = 200
 """Dev examples, when it is not said."""

@@ -25,26 +25,26 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from optimizers.budget import Budget
-from optimizers.console import pull_weights
-from optimizers.frontier.pareto import hypervolume
-from optimizers.live_view import watching
+from optimizers.cli.console import pull_weights
+from optimizers.cli.live import watching
 from optimizers.models.llama import LlamaEngine
 from optimizers.models.resolve import model as resolve_model
+from optimizers.records.budget import Budget
 from optimizers.records.folder import StudyFolder, list_studies
+from optimizers.results.statistics.pareto import hypervolume
 from optimizers.search.manifest import open_folder
 from optimizers.search.rounds import GROW_AT
+from optimizers.search.space.initial_design import DEFAULT_RENDERING
+from optimizers.search.space.search_space import SearchSpace, search_space
 from optimizers.search.study import run_study
-from optimizers.space import SearchSpace, search_space
-from optimizers.starts import DEFAULT_RENDERING
-from optimizers.task import LoadedTask, load_task
+from optimizers.task.task import LoadedTask, load_task
 
 if TYPE_CHECKING:
     from dspy.lm15 import Request, Response
 
-    from optimizers.frontier.report import FrontierReport
     from optimizers.models.model import Model
-    from optimizers.proposals.pools import Pools
+    from optimizers.prompting.proposals.pools import Pools
+    from optimizers.records.report import FrontierReport
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"

@@ -30,15 +30,15 @@ from benchmarks.replay import Book, Table
 from benchmarks.searchers import begun, carried_on
 
 from optimizers.errors import BudgetSpent
-from optimizers.frontier.advice import Advice, Word, advise
-from optimizers.frontier.forecast import DOUBT, Scored, forecast
-from optimizers.frontier.report import Estimate, FrontierReport, Point, Role
-from optimizers.frontier.statistics import estimate
-from optimizers.frontier.verdict import Contender, compare
-from optimizers.starts import FixedChoices
+from optimizers.records.report import Estimate, FrontierReport, Point, Role
+from optimizers.results.advice import Advice, Word, advise
+from optimizers.results.statistics.forecast import DOUBT, Scored, forecast
+from optimizers.results.statistics.intervals import estimate
+from optimizers.results.verdict import Contender, compare
+from optimizers.search.space.initial_design import FixedChoices
 
 if TYPE_CHECKING:
-    from optimizers.candidate import Candidate
+    from optimizers.records.candidate import Candidate
 
 BEGIN, END = "<!-- advice: begin -->", "<!-- advice: end -->"
 CALLS = (250, 500, 1000, 2000)

@@ -21,19 +21,19 @@ from pathlib import Path
 
 import dspy
 
-from optimizers.budget import Budget
-from optimizers.candidate import Sampling
-from optimizers.evaluation.account import Account
+from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.purse import OwnPurse
+from optimizers.evaluation.spend import OwnPurse
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
 from optimizers.models.resolve import model
+from optimizers.models.sampling import Sampling
+from optimizers.records.budget import Budget
 from optimizers.records.ledger import Ledger
-from optimizers.search.garbage import uncollected
-from optimizers.space import search_space
-from optimizers.starts import default_candidate
-from optimizers.task import LoadedTask, load_task
+from optimizers.search.gc_control import uncollected
+from optimizers.search.space.initial_design import default_candidate
+from optimizers.search.space.search_space import search_space
+from optimizers.task.task import LoadedTask, load_task
 
 ROOT = Path(__file__).parents[2]
 SERVER = ROOT / "tests" / "faults" / "server.py"

@@ -12,15 +12,15 @@ import dspy
 from dspy.adapters.utils import serialize_for_json
 from dspy.utils.exceptions import AdapterParseError
 
-from optimizers.compiled import compile_candidate
 from optimizers.export.mlflow_model import answers_of
 from optimizers.models import llama
-from optimizers.splits import example_id
+from optimizers.prompting.compile import compile_candidate
+from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
-    from optimizers.candidate import Candidate
     from optimizers.export.point import Exported
-    from optimizers.frontier.report import FrontierReport, Point
+    from optimizers.records.candidate import Candidate
+    from optimizers.records.report import FrontierReport, Point
 
 
 @dataclass(frozen=True)

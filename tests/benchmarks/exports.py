@@ -35,13 +35,13 @@ from benchmarks.export_tools import ROOT, TOOLS, Found, Use
 
 from optimizers.errors import ExportError, ParityError
 from optimizers.export import TARGETS
-from optimizers.export.dspy_program import MANIFEST
 from optimizers.export.mlflow_model import MARK, answers_of
 from optimizers.export.point import Exported, rebuild
 from optimizers.export.program_sources import sources_of
+from optimizers.export.targets.dspy_program import MANIFEST
 from optimizers.models.llama import shared_engine
+from optimizers.prompting.renderings.fields import format_value, label, one_line
 from optimizers.records.folder import StudyFolder
-from optimizers.renderings.fields import format_value, label, one_line
 
 RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"
 BEGIN, END = "<!-- exports: begin -->", "<!-- exports: end -->"

@@ -30,26 +30,26 @@ if __name__ == "__main__":
 
 from fakes import FakeEngine
 
-from optimizers.budget import Budget
-from optimizers.evaluation.purse import OwnPurse
+from optimizers.evaluation.spend import OwnPurse
+from optimizers.records.budget import Budget
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Block, Rollout, TrialRow
+from optimizers.records.tracking.mlflow_log import StudyRun
 from optimizers.search.blocks import blocks
 from optimizers.search.manifest import open_folder
+from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
 from optimizers.search.rounds import Round
+from optimizers.search.space.initial_design import FixedChoices, drawn_choices
+from optimizers.search.space.search_space import search_space
 from optimizers.search.study import _closed_outputs, _Session
-from optimizers.search.trials import OptunaMirror, sqlite_address
-from optimizers.space import search_space
-from optimizers.splits import example_id
-from optimizers.starts import FixedChoices, drawn_choices
-from optimizers.task import LoadedTask, load_task
-from optimizers.tracking.mlflow_log import StudyRun
+from optimizers.task.data.split import example_id
+from optimizers.task.task import LoadedTask, load_task
 
 if TYPE_CHECKING:
     import dspy
 
-    from optimizers.candidate import Candidate
+    from optimizers.records.candidate import Candidate
 
 PROGRAM = Path(__file__).parents[2] / "programs" / "classify.py"
 TRIALS = (100, 1_000, 10_000)

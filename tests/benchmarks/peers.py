@@ -38,20 +38,20 @@ if __name__ == "__main__":
 from benchmarks.ablations import write_between
 from benchmarks.peers_report import FRONTIER, OURS, OWN, PLAIN, TITLES, Outcome, outcomes_of, report
 
-from optimizers.budget import Budget
-from optimizers.candidate import Sampling
-from optimizers.compiled import compile_candidate
+from optimizers.cli.live import watching
 from optimizers.errors import ParityError
-from optimizers.live_view import watching
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.lm import language_model
 from optimizers.models.resolve import model as resolve_model
-from optimizers.program_fields import fields_of
-from optimizers.renderings import rendering
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import compile_candidate
+from optimizers.prompting.renderings import rendering
+from optimizers.records.budget import Budget
 from optimizers.search.blocks import blocks
 from optimizers.search.manifest import open_folder
 from optimizers.search.study import run_study
-from optimizers.task import LoadedTask, load_task
+from optimizers.task.fields import fields_of
+from optimizers.task.task import LoadedTask, load_task
 
 if TYPE_CHECKING:
     from dspy.lm15 import Request, Response

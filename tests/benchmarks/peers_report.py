@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from optimizers.frontier.paired import paired_difference
-from optimizers.frontier.statistics import mean_interval
+from optimizers.results.statistics.intervals import mean_interval
+from optimizers.results.statistics.paired import paired_difference
 
 OURS, FRONTIER, PLAIN = "parity", "parity, quality and cost", "plain default"
 OWN = (OURS, FRONTIER)

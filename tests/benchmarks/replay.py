@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.errors import BudgetSpent
-from optimizers.frontier.pareto import hypervolume, select_frontier
+from optimizers.models.sampling import Sampling
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.rows import Rollout
-from optimizers.space import Chooser
+from optimizers.results.statistics.pareto import hypervolume, select_frontier
+from optimizers.search.space.search_space import Chooser
 
 DEAREST = 1.1
 """The cost that covers nothing, as a multiple of the dearest candidate's."""

@@ -10,9 +10,9 @@ import optuna
 from benchmarks.replay import PARTS, Book, Searcher, Table, frontier, row_of
 from scipy import stats
 
-from optimizers.search.board import Board
 from optimizers.search.loop import SEARCHED, Search
-from optimizers.starts import Choices, FixedChoices
+from optimizers.search.model.observations import Board
+from optimizers.search.space.initial_design import Choices, FixedChoices
 
 BLOCK = 10
 

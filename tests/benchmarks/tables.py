@@ -23,12 +23,12 @@ import pyarrow.parquet as pq
 
 from optimizers.evaluation.measure import Measurer
 from optimizers.models.resolve import model as resolve_model
-from optimizers.program_fields import fields_of
 from optimizers.records.ledger import Ledger
 from optimizers.search.blocks import blocks
-from optimizers.space import ELABORATE, SEVERAL_CALLS, SearchSpace, search_space
-from optimizers.starts import Choices, FixedChoices, completed
-from optimizers.task import LoadedTask, load_task
+from optimizers.search.space.initial_design import Choices, FixedChoices, completed
+from optimizers.search.space.search_space import ELABORATE, SEVERAL_CALLS, SearchSpace, search_space
+from optimizers.task.fields import fields_of
+from optimizers.task.task import LoadedTask, load_task
 
 if TYPE_CHECKING:
     import dspy

@@ -21,23 +21,24 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.evaluation.measure import Measurer
-from optimizers.frontier.paired import paired_difference
-from optimizers.frontier.statistics import estimate
 from optimizers.models.catalogue import CATALOGUE
 from optimizers.models.model import Model
 from optimizers.models.resolve import model as resolve_model
-from optimizers.proposals.demos import balanced_output, labelled_demos
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.proposals.demos import balanced_output, labelled_demos
+from optimizers.prompting.renderings import renderings_for
+from optimizers.prompting.renderings.constraints import most_characters
+from optimizers.prompting.techniques import TECHNIQUES
+from optimizers.prompting.techniques.technique import Technique
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Rollout
-from optimizers.renderings import renderings_for
-from optimizers.renderings.constraints import most_characters
-from optimizers.space import search_space
-from optimizers.splits import example_id
-from optimizers.task import LoadedTask, load_task
-from optimizers.techniques import TECHNIQUES
-from optimizers.techniques.technique import Technique
+from optimizers.results.statistics.intervals import estimate
+from optimizers.results.statistics.paired import paired_difference
+from optimizers.search.space.search_space import search_space
+from optimizers.task.data.split import example_id
+from optimizers.task.task import LoadedTask, load_task
 
 if TYPE_CHECKING:
     import dspy

@@ -22,12 +22,12 @@ from benchmarks.ablations import (
 from dspy.lm15 import Config, Message, Request, Response
 from fakes import LARGE, SMALL, FakeEngine, candidate
 
-from optimizers.candidate import Candidate
-from optimizers.frontier.report import Estimate, FrontierReport, Point, Role
 from optimizers.models.llama import LlamaEngine
 from optimizers.models.model import Model
-from optimizers.starts import DEFAULT_RENDERING, drawn
-from optimizers.task import LoadedTask
+from optimizers.records.candidate import Candidate
+from optimizers.records.report import Estimate, FrontierReport, Point, Role
+from optimizers.search.space.initial_design import DEFAULT_RENDERING, drawn
+from optimizers.task.task import LoadedTask
 
 KINDS = {SMALL.name: SMALL.kind, LARGE.name: LARGE.kind}
 

@@ -17,19 +17,20 @@ from pathlib import Path
 import dspy
 from dspy.lm15 import Request
 
-from optimizers.budget import Budget
-from optimizers.candidate import Candidate, Sampling
-from optimizers.compiled import compile_candidate
-from optimizers.evaluation.account import Account
+from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.purse import OwnPurse
+from optimizers.evaluation.spend import OwnPurse
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.budget import Budget
+from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
-from optimizers.space import search_space
-from optimizers.starts import FixedChoices, starts
-from optimizers.task import LoadedTask, load_task
+from optimizers.search.space.initial_design import FixedChoices, starts
+from optimizers.search.space.search_space import search_space
+from optimizers.task.task import LoadedTask, load_task
 
 PROGRAM = Path(__file__).parents[2] / "programs" / "classify.py"
 CHUNK, CHUNKS = 40, 16
@@ -114,7 +115,9 @@ def help_seconds(repeats: int = 10) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "optimizers.cli", "--help"], capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "optimizers.cli.app", "--help"], capture_output=True, check=True
+        )
         times.append(time.perf_counter() - start)
     return sorted(times)[repeats // 2]
 

@@ -61,7 +61,7 @@ class Setup:
         """What starts the study, and what continues it."""
         options = {"--budget": self.budget, "--study": STUDY, "--seed": self.seed, "--runs": run}
         words = [str(word) for option in options.items() for word in option]
-        return [sys.executable, "-m", "optimizers.cli", self.program, *words]
+        return [sys.executable, "-m", "optimizers.cli.app", self.program, *words]
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def write_server_workspace(workspace: Path, address: str) -> str:
 
 def write_embedded_workspace(workspace: Path) -> str:
     """The example workspace with smaller splits; returns its program."""
-    from optimizers.workspace import write_workspace
+    from optimizers.cli.init import write_workspace
 
     write_workspace(workspace)
     card = workspace / "data" / "reviews.toml"

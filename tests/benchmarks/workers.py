@@ -67,7 +67,15 @@ class Place:
             "--storage",
             self.storage,
         ]
-        command = [sys.executable, "-m", "optimizers.cli", "program.py", *options, "--workers", str(PLANNED)]
+        command = [
+            sys.executable,
+            "-m",
+            "optimizers.cli.app",
+            "program.py",
+            *options,
+            "--workers",
+            str(PLANNED),
+        ]
         dropped = ("OPTIMIZE_", "MLFLOW_TRACKING_URI")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         with (self.workspace / f"{study}-{number}.output").open("wb") as sink:

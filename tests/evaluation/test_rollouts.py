@@ -13,15 +13,16 @@ from dspy.lm15 import AuthError, Message, RateLimitError, Request
 from dspy.utils.exceptions import LMAuthError, LMNotConfiguredError, LMTimeoutError
 from fakes import LARGE, SMALL, FakeEngine
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
 from optimizers.errors import BudgetSpent, EngineError, MetricError
 from optimizers.evaluation.rollouts import run_rollouts
 from optimizers.models.lm import Meter, language_model, metered
 from optimizers.models.model import Model
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Rollout
-from optimizers.task import LoadedTask
+from optimizers.task.task import LoadedTask
 
 answer = FakeEngine.complete
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import dspy
 import pytest
-from proposals.scripted import proposer
+from prompting.proposals.scripted import proposer
 
 from optimizers.evaluation.traces import steps_of
 from optimizers.records.rows import Step

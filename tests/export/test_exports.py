@@ -15,17 +15,18 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 from fakes import LARGE, SMALL, Classify, FakeEngine, exported_of, manifest
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
 from optimizers.errors import ExportError, UserError
 from optimizers.export import export_point, load_program
-from optimizers.export.dspy_program import write_dspy
-from optimizers.export.openai_requests import render, write_openai
 from optimizers.export.point import AWKWARD, Exported, choose, samples
-from optimizers.export.prompty import write_prompty
-from optimizers.frontier.report import Estimate, FrontierReport, Point
+from optimizers.export.targets.dspy_program import write_dspy
+from optimizers.export.targets.openai_requests import render, write_openai
+from optimizers.export.targets.prompty import write_prompty
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.folder import StudyFolder
-from optimizers.task import LoadedTask
+from optimizers.records.report import Estimate, FrontierReport, Point
+from optimizers.task.task import LoadedTask
 
 DEMOS = (
     {"review": 'it is {good} and "fine"', "sentiment": "positive"},

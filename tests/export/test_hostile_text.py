@@ -15,20 +15,20 @@ from fakes import EXPORTED_AS, LARGE, SMALL, Classify, FakeEngine, exported_of, 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from optimizers.compiled import messages_of
 from optimizers.errors import ExportError
-from optimizers.export.dspy_program import load_program, write_dspy
-from optimizers.export.finetune import write_finetune
-from optimizers.export.inspect_task import write_inspect
-from optimizers.export.litellm_proxy import write_litellm
 from optimizers.export.mlflow_prompts import format_as_mlflow, registry_prompts
-from optimizers.export.openai_requests import render, write_openai
 from optimizers.export.point import Exported
-from optimizers.export.promptfoo import write_promptfoo
-from optimizers.export.prompty import read_prompty, render_prompty, write_prompty
-from optimizers.export.python_module import write_python
+from optimizers.export.targets.dspy_program import load_program, write_dspy
+from optimizers.export.targets.finetune import write_finetune
+from optimizers.export.targets.inspect_task import write_inspect
+from optimizers.export.targets.litellm_proxy import write_litellm
+from optimizers.export.targets.openai_requests import render, write_openai
+from optimizers.export.targets.promptfoo import write_promptfoo
+from optimizers.export.targets.prompty import read_prompty, render_prompty, write_prompty
+from optimizers.export.targets.python_module import write_python
 from optimizers.models.model import Model
-from optimizers.task import LoadedTask
+from optimizers.prompting.compile import messages_of
+from optimizers.task.task import LoadedTask
 
 PIECES = [
     "{{7*7}}", "{{ review }}", "{review}", "{{{a}}}", "${HOME}", "${{ 7 }}", "$(id)", "`id`",

@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
 from optimizers.errors import ExportError
 from optimizers.export import export_point
 from optimizers.export.mlflow_prompts import (
@@ -34,14 +33,16 @@ from optimizers.export.mlflow_prompts import (
     jinja_of,
     registry_prompts,
 )
-from optimizers.export.mlflow_registry import Registration, write_mlflow
 from optimizers.export.point import AWKWARD, Exported, rebuild
 from optimizers.export.prompt_parts import Place
-from optimizers.frontier.report import Estimate, FrontierReport, Point
+from optimizers.export.targets.mlflow_registry import Registration, write_mlflow
 from optimizers.models.model import Model
+from optimizers.models.sampling import Sampling
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.folder import StudyFolder
-from optimizers.task import LoadedTask, load_task
-from optimizers.tracking.mlflow_log import StudyRun
+from optimizers.records.report import Estimate, FrontierReport, Point
+from optimizers.records.tracking.mlflow_log import StudyRun
+from optimizers.task.task import LoadedTask, load_task
 
 INJECTED = (
     "Say which. {{ review }} {% raw %} {# gone #} {{x}} {{ env.HOME }} }} {\r\nSo {{{ a }}} \\1 \\g<0>\n"
@@ -289,7 +290,7 @@ def test_the_model_is_the_studys_and_holds_code_and_json_alone(
     assert program == {
         "manifest.json", "program.json", "programs/reviews.py", "labels/sentiment.py", "pyproject.toml"
     }  # fmt: skip
-    assert "code/optimizers/compiled.py" in files
+    assert "code/optimizers/prompting/compile.py" in files
     assert not [name for name in files if name.endswith((".pkl", ".pyc", ".csv"))]
     pinned = (folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in pinned)

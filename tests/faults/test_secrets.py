@@ -45,7 +45,7 @@ task = Task(
 
 SCRIPT = """
 import json, sys
-from optimizers.cli import main
+from optimizers.cli.app import main
 for command in json.loads(sys.argv[1]):
     sys.argv = ["optimize", *command]
     try:

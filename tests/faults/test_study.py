@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from faults.server import KINDS, Faults, FaultServer
 
-from optimizers.budget import Budget
-from optimizers.frontier.report import FrontierReport
 from optimizers.models.resolve import model
+from optimizers.records.budget import Budget
 from optimizers.records.ledger import Ledger
+from optimizers.records.report import FrontierReport
 from optimizers.search.manifest import open_folder
 from optimizers.search.study import run_study
-from optimizers.task import LoadedTask
+from optimizers.task.task import LoadedTask
 
 TRIALS = 12
 

@@ -12,13 +12,13 @@ from dspy.lm15 import Message, RateLimitError, Request, ServerError
 from dspy.utils.exceptions import LMAuthError
 from faults.server import Faults, FaultServer
 
-from optimizers.candidate import Sampling
 from optimizers.errors import ModelError
 from optimizers.models.fleet import FleetEngine
 from optimizers.models.lm import Call, language_model, metered
 from optimizers.models.model import Model
-from optimizers.models.problems import asked_to_wait
+from optimizers.models.provider_errors import asked_to_wait
 from optimizers.models.resolve import model, parse_model
+from optimizers.models.sampling import Sampling
 
 
 def ask(served: Model, times: int, threads: int) -> list[Call]:

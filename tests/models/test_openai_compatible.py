@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from fakes import Classify, sentiment_dataset, sentiment_matches
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
 from optimizers.evaluation.rollouts import run_rollouts
 from optimizers.models.llama import llama_engine
 from optimizers.models.lm import language_model, metered
 from optimizers.models.resolve import model
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.candidate import Candidate, PredictorPrompt
 
 pytestmark = pytest.mark.model
 

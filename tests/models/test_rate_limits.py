@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from faults.server import FaultServer, read_log
 
-from optimizers.candidate import Sampling
 from optimizers.errors import BudgetSpent, ModelError
 from optimizers.models import rate_limits
 from optimizers.models.lm import Call, Gate, language_model, metered
 from optimizers.models.model import Model
 from optimizers.models.resolve import model
+from optimizers.models.sampling import Sampling
 
 
 @pytest.fixture(autouse=True)

@@ -14,16 +14,17 @@ from dspy.lm15 import Config, Message, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizers.candidate import Candidate, Sampling
 from optimizers.errors import ModelError
-from optimizers.export.openai_requests import parameters_of
+from optimizers.export.targets.openai_requests import parameters_of
 from optimizers.models.from_lm import model_of
 from optimizers.models.llama import _body, llama_engine
 from optimizers.models.lm import bounds, language_model
 from optimizers.models.model import LLAMA_ACCEPTS, Model
 from optimizers.models.resolve import model, parse_model
-from optimizers.renderings import rendering
-from optimizers.renderings.rendering import Prompt
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.renderings import rendering
+from optimizers.prompting.renderings.rendering import Prompt
+from optimizers.records.candidate import Candidate
 
 LOCAL = "local/smollm2-135m-instruct"
 EVERY = {"top_k": 5, "min_p": 0.25, "repetition_penalty": 1.5}

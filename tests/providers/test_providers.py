@@ -15,15 +15,16 @@ from providers.errors import WAIT
 from providers.server import Asked, Provider, Reply
 from providers.wire import LIMIT, TEMPERATURE, TOP_P, WIRES, Wire
 
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling
-from optimizers.compiled import compile_candidate
-from optimizers.doctor.servers import key_of
+from optimizers.cli.doctor.servers import key_of
 from optimizers.errors import EngineError, ModelError
 from optimizers.evaluation.rollouts import run_rollouts
 from optimizers.models.keys import key_variables, needs_key
 from optimizers.models.lm import Call
 from optimizers.models.model import Model
 from optimizers.models.resolve import model
+from optimizers.models.sampling import Sampling
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.rows import Rollout
 
 SAMPLED = Sampling(temperature=TEMPERATURE, top_p=TOP_P, max_tokens=LIMIT)

@@ -12,14 +12,14 @@ from fakes import candidate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from report.studies import usual
+from results.studies import usual
 
-from optimizers.candidate import Candidate
 from optimizers.errors import StudyError
+from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Call
-from optimizers.report.build import study_report
+from optimizers.results.study_report import study_report
 
 CHANGES = st.lists(
     st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=30), st.integers(0, 30)),

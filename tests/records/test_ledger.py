@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fakes import candidate, rollouts
 
-from optimizers.candidate import Candidate
 from optimizers.errors import LeadLost, StudyError
+from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Block, TrialRow
 

@@ -19,7 +19,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr("optimizers.search.study.StudyRun.open", lambda manifest, folder: Untracked())
     monkeypatch.setattr("optimizers.search.outcome.draw_frontier", lambda report, path: None)
-    monkeypatch.setattr("optimizers.starts.DESIGN", 1)
+    monkeypatch.setattr("optimizers.search.space.initial_design.DESIGN", 1)
     sa.event.listen(sa.Engine, "connect", configure)
     yield
     sa.event.remove(sa.Engine, "connect", configure)

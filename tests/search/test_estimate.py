@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine
 
-from optimizers.budget import Budget, Use, parse_budget
-from optimizers.live_view import run_in_view
+from optimizers.cli.live import run_in_view
+from optimizers.records.budget import Budget, Use, parse_budget
 from optimizers.search.estimate import held_back, predict, shortage_note
 from optimizers.search.manifest import open_folder
-from optimizers.space import search_space
-from optimizers.task import LoadedTask
+from optimizers.search.space.search_space import search_space
+from optimizers.task.task import LoadedTask
 
 
 def test_where_quality_alone_is_sought_only_each_models_best_is_tested(task: LoadedTask) -> None:

@@ -14,15 +14,15 @@ from dspy.lm15 import Request
 from dspy.utils.exceptions import ContextWindowExceededError, LMServerError
 from fakes import FakeEngine, interrupt
 
-from optimizers.budget import Budget
 from optimizers.errors import EngineError
-from optimizers.frontier.report import FrontierReport
-from optimizers.proposals.pools import Pools
+from optimizers.prompting.proposals.pools import Pools
+from optimizers.records.budget import Budget
 from optimizers.records.ledger import Ledger
+from optimizers.records.report import FrontierReport
 from optimizers.search.manifest import open_folder
+from optimizers.search.space.search_space import SearchSpace, search_space
 from optimizers.search.study import run_study
-from optimizers.space import SearchSpace, search_space
-from optimizers.task import LoadedTask
+from optimizers.task.task import LoadedTask
 
 AT_ONCE = 24
 

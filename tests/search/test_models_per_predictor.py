@@ -25,26 +25,26 @@ from fakes import (
     sentiment_dataset,
 )
 
-from optimizers.budget import Budget
-from optimizers.candidate import Candidate
-from optimizers.compiled import compile_candidate
 from optimizers.errors import EngineError
 from optimizers.evaluation.measure import Measurer
 from optimizers.export import load_program
-from optimizers.export.dspy_program import write_dspy
-from optimizers.export.openai_requests import write_openai
 from optimizers.export.point import AWKWARD, Exported
-from optimizers.frontier.report import Estimate, FrontierReport, Point
+from optimizers.export.targets.dspy_program import write_dspy
+from optimizers.export.targets.openai_requests import write_openai
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.budget import Budget
+from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
+from optimizers.records.report import Estimate, FrontierReport, Point
 from optimizers.records.rows import Block, Rollout
-from optimizers.search.board import Board
-from optimizers.search.growth import Growth
+from optimizers.search.bootstrap_proposals import Growth
 from optimizers.search.manifest import open_folder
+from optimizers.search.model.observations import Board
 from optimizers.search.rounds import Round
+from optimizers.search.space.initial_design import FixedChoices, completed, default_candidate, starts
+from optimizers.search.space.search_space import MIXED, search_space
 from optimizers.search.study import run_study
-from optimizers.space import MIXED, search_space
-from optimizers.starts import FixedChoices, completed, default_candidate, starts
-from optimizers.task import LoadedTask
+from optimizers.task.task import LoadedTask
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import pytest
 from dspy.lm15 import Request
 from fakes import FakeEngine, interrupt
 
-from optimizers.budget import USED, Budget
 from optimizers.errors import BudgetError, EngineError, StudyError
-from optimizers.frontier.report import FrontierReport
 from optimizers.models.model import Price
+from optimizers.records.budget import USED, Budget
 from optimizers.records.ledger import Ledger
+from optimizers.records.report import FrontierReport
 from optimizers.search.manifest import open_folder
+from optimizers.search.optuna_trials import sqlite_address
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.study import run_study
-from optimizers.search.trials import sqlite_address
-from optimizers.task import LoadedTask
+from optimizers.task.task import LoadedTask
 
 
 def study(

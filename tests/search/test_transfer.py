@@ -11,22 +11,23 @@ from typing import Any
 import pytest
 from fakes import LARGE, SMALL, FakeEngine, interrupt, reviews
 
-from optimizers.budget import Budget
-from optimizers.candidate import Candidate, PredictorPrompt, Sampling, Serving
-from optimizers.cli import main
+from optimizers.cli.app import main
+from optimizers.cli.transfer_view import show_transfer
 from optimizers.errors import BudgetError, StudyError, UsageError
 from optimizers.evaluation.measure import Measurer
-from optimizers.frontier.report import Estimate, FrontierReport, Point, Role
-from optimizers.frontier.transfer import Cell, TransferReport
 from optimizers.models.resolve import model
+from optimizers.models.sampling import Sampling
+from optimizers.records.budget import Budget
+from optimizers.records.candidate import Candidate, PredictorPrompt, Serving
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.report import Estimate, FrontierReport, Point, Role
+from optimizers.records.transfer_report import Cell, TransferReport
 from optimizers.search.manifest import manifest_of
+from optimizers.search.space.search_space import search_space
 from optimizers.search.transfer import Transfer, place, plan_transfer, run_transfer
-from optimizers.space import search_space
-from optimizers.splits import example_id
-from optimizers.task import load_task
-from optimizers.transfer_view import show_transfer
+from optimizers.task.data.split import example_id
+from optimizers.task.task import load_task
 
 PROGRAM = """
 from fakes import LARGE, SMALL, Classify, reviews, sentiment_matches

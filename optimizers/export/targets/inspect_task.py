@@ -1,0 +1,247 @@
+"""Export to Inspect: the measured prompt as a task file over dev examples, for ``inspect eval``.
+
+Formats: inspect.aisi.org.uk/tasks, .../datasets and .../scorers; what they leave open is as in inspect_ai
+0.3.285. The file is the module of the ``python`` export with a task at its end, and needs nothing of
+Parity: messages are made and replies are read by the functions that are checked there. They become one
+chat message each. What ``GenerateConfig`` has no name for is sent in ``extra_body``.
+
+Samples are dev examples, never of the sealed test set. A reply is correct if every output that the data
+labels is as labelled, letter case and white space aside. That is the task's metric where it is an
+``exact_match`` of these outputs, and else stands in for it.
+
+The task is run on stand-ins for Inspect's classes before it is written.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dspy.adapters.utils import serialize_for_json
+from dspy.utils.exceptions import AdapterParseError
+
+from optimizers.errors import ExportError
+from optimizers.export.inspect_stand_in import STAND_IN
+from optimizers.export.module_check import replies_to_read, run_apart, verify
+from optimizers.export.prompt_parts import as_by_openai
+from optimizers.export.standalone import literal
+from optimizers.export.targets.python_module import Step, module_name, module_source, steps_of
+from optimizers.prompting.renderings.fields import one_line
+from optimizers.task.data.split import example_id
+
+if TYPE_CHECKING:
+    from optimizers.export.point import Exported
+
+MOST_SAMPLES, MOST_SCORED = 50, 40
+ELSEWHERE = "export to openai, python or dspy"
+
+TASK = '''
+# The task: the samples, sent as measured and scored by the labels.
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.scorer import CORRECT, INCORRECT, Score, accuracy, scorer, stderr
+from inspect_ai.solver import generate
+
+SAMPLES: list[dict[str, Any]] = {samples}
+
+SCORED = {scored}
+
+CHAT = {{"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}}
+
+NAMED = {{
+    "max_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "stop": "stop_seqs",
+}}
+
+
+def chat(inputs: Mapping[str, Any]) -> list[Any]:
+    """The messages of `render`, as Inspect has them."""
+    return [CHAT[message["role"]](content=message["content"]) for message in render(inputs)]
+
+
+def config() -> GenerateConfig:
+    """PARAMETERS, those that Inspect has no name for as they are."""
+    extra = {{name: value for name, value in PARAMETERS.items() if name != "model" and name not in NAMED}}
+    named = {{NAMED[name]: value for name, value in PARAMETERS.items() if name in NAMED}}
+    return GenerateConfig(**named, extra_body=extra or None)
+
+
+{same}
+
+@scorer(metrics=[accuracy(), stderr()])
+def as_the_data_says() -> Any:
+    """Correct where every output of SCORED is as labelled."""
+
+    async def score(state: Any, target: Any) -> Score:
+        labels = json.loads(target.text)
+        try:
+            read = parse(state.output.completion)
+        except ValueError as error:
+            return Score(value=INCORRECT, explanation=str(error))
+        right = all(same(read[name]) == same(labels[name]) for name in SCORED if name in labels)
+        answer = json.dumps(read, ensure_ascii=False)
+        return Score(value=CORRECT if right else INCORRECT, answer=answer)
+
+    return score
+
+
+@task
+def {name}() -> Task:
+    """Dev examples as a task."""
+    samples = [
+        Sample(id=one["id"], input=chat(one["inputs"]), target=json.dumps(one["labels"], ensure_ascii=False))
+        for one in SAMPLES
+    ]
+    return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=as_the_data_says(), config=config())
+'''
+
+
+def write_inspect(exported: Exported, folder: Path) -> list[Path]:
+    """Write ``TASK_eval.py``.
+
+    Raises:
+        ExportError: The program has several predictors, or makes several calls, or continues text; no dev
+            example has a label; or Inspect would send or score otherwise than is said above. Nothing is
+            written.
+    """
+    steps = steps_of(exported)
+    if len(steps) > 1:
+        raise ExportError(
+            "An Inspect task has one prompt, and what goes between the steps of this program is its code.",
+            where=", ".join(step.name for step in steps),
+            fix=ELSEWHERE,
+        )
+    (step,) = steps
+    if step.raw:
+        raise ExportError("Inspect has no text to continue.", where=step.name, fix=ELSEWHERE)
+    model, _ = exported.serving(step.name)
+    as_by_openai(model, "Inspect")
+    samples = _samples(exported, step)
+    labelled = [name for name in step.signature.output_fields if name in samples[0]["labels"]]
+    scored = _compared(exported, labelled)
+    file = f"{module_name(exported.manifest.task)}_eval.py"
+    module = module_source(exported, steps, more=_how_to(exported, step, file, scored))
+    verify(exported, steps, module)
+    task = TASK.format(
+        samples=literal(samples),
+        scored=literal(scored),
+        same=inspect.getsource(same),
+        name=f"{module_name(exported.manifest.task)}_dev",
+    )
+    source = _with_json(module) + task
+    _verify_task(exported, step, source, samples, scored)
+    path = folder / file
+    path.write_text(source, encoding="utf-8", newline="\n")
+    return [path]
+
+
+def same(value: Any) -> Any:
+    """A value in the form it is compared in: letter case and white space do not count."""
+    if isinstance(value, dict):
+        return {key: same(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [same(held) for held in value]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if value is None else " ".join(str(value).split()).casefold()
+
+
+def _with_json(module: str) -> str:
+    """The module with what the task needs of the standard library, if it lacks it."""
+    line = "from __future__ import annotations\n\n"
+    return module if "\nimport json\n" in module else module.replace(line, f"{line}import json\n", 1)
+
+
+def _samples(exported: Exported, step: Step) -> list[dict[str, Any]]:
+    """Dev examples, those whose content hashes lowest, with their labels."""
+    fields, outputs = list(step.signature.input_fields), list(step.signature.output_fields)
+    samples = [
+        {
+            "id": example_id(example),
+            "inputs": {name: serialize_for_json(example[name]) for name in fields},
+            "labels": {name: serialize_for_json(example[name]) for name in outputs if name in example},
+        }
+        for example in sorted(exported.task.dataset.dev, key=example_id)
+        if all(name in example for name in fields) and any(name in example for name in outputs)
+    ]
+    if not samples:
+        raise ExportError("No dev example has all inputs of the prompt and a label.", where=step.name)
+    return samples[:MOST_SAMPLES]
+
+
+def _compared(exported: Exported, labelled: list[str]) -> list[str]:
+    """The outputs that count: those of the metric where it is an exact match, else all that are labelled."""
+    kind, _, fields = exported.task.metric_name.removesuffix(")").partition("(")
+    named = [field.strip() for field in fields.split(",")]
+    return named if kind == "exact_match" and set(named) <= set(labelled) else labelled
+
+
+def _how_to(exported: Exported, step: Step, file: str, scored: list[str]) -> list[str]:
+    model, _ = exported.serving(step.name)
+    name = one_line(step.constants["PARAMETERS"]["model"])
+    if model.is_local or model.api_base:
+        address = model.api_base or "http://127.0.0.1:8080/v1"
+        served = f"--model openai-api/parity/{name} --model-base-url {one_line(address)}"
+        how = f"PARITY_API_KEY=none inspect eval {file} {served}"
+    else:
+        how = f"inspect eval {file} --model openai/{name} -M responses_api=false"
+    metric = one_line(exported.task.metric_name)
+    exact = metric == f"exact_match({', '.join(scored)})"
+    said = "the metric of the study" if exact else f"a stand-in for {metric}"
+    return [
+        "",
+        "It is also a task of Inspect over dev examples, on which the prompt was chosen:",
+        "",
+        f"    {how}",
+        "",
+        f"Correct is a reply with {', '.join(scored)} as labelled: {said}.",
+    ]
+
+
+def _verify_task(
+    exported: Exported, step: Step, source: str, samples: list[dict[str, Any]], scored: list[str]
+) -> None:
+    """Load the task on stand-ins for Inspect, and see what it would send and how it scores."""
+    examples = {example_id(example): example for example in exported.task.dataset.dev}
+    asked: list[tuple[str, Any, Any]] = [("sent_beside", None, _beside(step))]
+    for number, sample in enumerate(samples):
+        example = examples[sample["id"]]
+        values = {name: example[name] for name in step.signature.input_fields}
+        demos = [dict(demo) for demo in step.demos]
+        asked.append(("sent", number, step.adapter.format(step.signature, demos, values)))
+    replies = replies_to_read(exported, step)[:MOST_SCORED]
+    for number, reply in enumerate(replies):
+        labels = samples[number % len(samples)]["labels"]
+        asked.append(("scored", [number % len(samples), reply], _right(step, reply, labels, scored)))
+    answers = run_apart(STAND_IN.format(source=literal(source)), [(what, given) for what, given, _ in asked])
+    for (what, given, wanted), answer in zip(asked, answers, strict=True):
+        if json.dumps(answer.get("value")) != json.dumps(wanted):
+            raise ExportError(
+                f"The task would not do what was measured: {what} is {str(answer)[:200]}, not "
+                f"{str(wanted)[:200]}.",
+                where=f"{step.name}: {str(given)[:200]}",
+                fix=ELSEWHERE,
+            )
+
+
+def _beside(step: Step) -> dict[str, Any]:
+    """What the measured calls were sent beside messages and model."""
+    return {name: value for name, value in step.constants["PARAMETERS"].items() if name != "model"}
+
+
+def _right(step: Step, reply: str, labels: Mapping[str, Any], scored: list[str]) -> bool:
+    """Whether a reply is right, as the compiled program reads it."""
+    try:
+        read: dict[str, Any] = step.adapter.parse(step.signature, reply)
+    except AdapterParseError:
+        return False
+    found = {name: serialize_for_json(read[name]) for name in scored if name in labels}
+    return all(same(found[name]) == same(labels[name]) for name in found)

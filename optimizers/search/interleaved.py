@@ -1,0 +1,130 @@
+"""Candidates taking turns on the same examples, as many turns at once as keep their servers busy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextvars import copy_context
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+from optimizers.evaluation.measure import raise_together
+from optimizers.models.keys import OLLAMA
+from optimizers.search.loop import filling
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.evaluation.measure import Measurer
+    from optimizers.models.model import Model
+    from optimizers.records.candidate import Candidate
+    from optimizers.records.rows import Rollout, Split
+
+Turn = tuple["Candidate", Sequence["dspy.Example"]]
+"""A candidate and the examples of one of its turns."""
+
+
+def run_turns(
+    rounds: Sequence[Sequence[Turn]],
+    measurer: Measurer,
+    split: Split,
+    *,
+    number: int = 0,
+    workers: int = 1,
+    on_share: Callable[[float], None] = lambda share: None,
+) -> list[Rollout]:
+    """Run turns, begun in their order, those of a round at once where servers or other processes answer them.
+
+    A round ends before the next begins: where a budget ends the work, all candidates have come equally far.
+    Models that share one machine's cores or memory take turns one at a time.
+
+    Args:
+        rounds: What to run: in each round every candidate's turn on some examples.
+        measurer: Runs and records; rollouts that are known are not run again.
+        split: What the examples are part of.
+        number: Rollout number: 0, or 1, 2, ... for repeats.
+        workers: Processes that the rollouts are shared among.
+        on_share: Told the share of the turns that is done, in [0, 1].
+
+    Returns:
+        The rollouts, in the order of the turns.
+
+    Raises:
+        BudgetSpent: The budget does not cover all; finished rollouts are recorded.
+    """
+    alone = {model.name for model in measurer.task.models if workers == 1 and _shares_a_machine(model)}
+    total, done, rollouts = sum(map(len, rounds)), count(1), list["Rollout"]()
+    work = _Work(measurer, split, number, workers, frozenset(alone), lambda: on_share(next(done) / total))
+    on_share(0.0)
+    for turns in rounds:
+        most = work.at_once(turns)
+        rollouts += work.together(turns, most) if most > 1 else work.one_by_one(turns)
+    return rollouts
+
+
+def _shares_a_machine(model: Model) -> bool:
+    """Whether the model runs in this process, or by a server that holds one model at a time."""
+    return model.engine == "llama" or model.name.partition("/")[0] in OLLAMA
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How turns are run.
+
+    Attributes:
+        alone: Names of the models that take turns one at a time.
+        told: Called on this thread when one more turn is done.
+    """
+
+    measurer: Measurer
+    split: Split
+    number: int
+    workers: int
+    alone: frozenset[str]
+    told: Callable[[], None]
+
+    def at_once(self, turns: Sequence[Turn]) -> int:
+        """Turns that fill what all servers take at once, and no more than there are."""
+        size = max((len(examples) for _, examples in turns), default=1)
+        used = {name for candidate, _ in turns for name in candidate.models} - self.alone
+        served = [model for model in self.measurer.task.models if model.name in used]
+        fill = sum(filling(model, size, self.workers) for model in served)
+        return max(1, min(len(turns), fill + bool(self.alone)))
+
+    def one_by_one(self, turns: Sequence[Turn]) -> list[Rollout]:
+        """Run a round's turns one after another."""
+        rollouts = []
+        for candidate, examples in turns:
+            rollouts += self.measurer.measure(candidate, examples, self.split, number=self.number)
+            self.told()
+        return rollouts
+
+    def together(self, turns: Sequence[Turn], most: int) -> list[Rollout]:
+        """Run so many of a round's turns at once; when one fails, or is interrupted, the others end soon."""
+        stop = threading.Event()
+
+        def run(turn: Turn) -> list[Rollout]:
+            candidate, examples = turn
+            if stop.is_set():
+                raise CancelledError
+            return self.measurer.measure(candidate, examples, self.split, number=self.number, stop=stop)
+
+        # Turns that go one at a time have a thread of their own, so that none waits in a server's place.
+        with ThreadPoolExecutor(1) as lone, ThreadPoolExecutor(most) as pool:
+            pools = [lone if self.alone & set(candidate.models) else pool for candidate, _ in turns]
+            futures = [
+                one.submit(copy_context().run, run, turn) for one, turn in zip(pools, turns, strict=True)
+            ]
+            try:
+                for future in as_completed(futures):
+                    if future.exception():
+                        break
+                    self.told()
+            finally:
+                stop.set()
+                for future in futures:
+                    future.cancel()
+        raise_together(self.measurer, futures, turns, number=self.number)
+        return [rollout for future in futures for rollout in future.result()]

@@ -1,0 +1,126 @@
+"""Confirmation: freeze the frontier, then open the sealed test set, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optimizers.search.interleaved import run_turns
+from optimizers.search.loop import FRONTIER_POINTS
+from optimizers.search.space.initial_design import default_candidate
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.evaluation.measure import Measurer
+    from optimizers.records.candidate import Candidate
+    from optimizers.records.report import Role
+    from optimizers.records.rows import Rollout
+    from optimizers.search.interleaved import Turn
+    from optimizers.search.model.observations import Board
+    from optimizers.search.space.search_space import SearchSpace
+    from optimizers.task.task import LoadedTask
+
+TEST_BLOCK, SHORT_TEST_BLOCK = 50, 10
+"""Test examples each point runs in its turn: interleaved, so that no point meets another hour's machine.
+Turns are short where the budget may end the test, so that it ends for all points alike."""
+
+DEFAULT_ROWS = 100
+"""Test examples for a plain default that is on no frontier: it is often far off, and slow."""
+
+
+NOISE_ROWS = 100
+"""Test examples that a point sampled at a temperature runs twice, to show how much of it is luck."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What the test is opened for, decided on dev alone.
+
+    Attributes:
+        candidates: Candidate id -> candidate, cheapest first.
+        roles: Candidate id -> why it is tested.
+    """
+
+    candidates: dict[str, Candidate]
+    roles: dict[str, tuple[Role, ...]]
+
+
+def freeze(board: Board, space: SearchSpace, task: LoadedTask) -> Frozen:
+    """Decide what is tested: the frontier, each model's best, the reference's best, the plain defaults."""
+    roles: dict[str, list[Role]] = {}
+    efficient = {standing.candidate.id for standing in board.frontier()}
+    for standing in sorted(board.leaders(FRONTIER_POINTS), key=lambda standing: standing.cost):
+        if standing.candidate.id in efficient:
+            roles.setdefault(standing.candidate.id, []).append("frontier")
+    for model in task.models:
+        best = board.best_of(model.name)
+        if best is not None:
+            roles.setdefault(best.candidate.id, []).append("best")
+            if model.name == task.reference.name:
+                roles[best.candidate.id].append("reference")
+        default = default_candidate(space, model)
+        board.enter(default)
+        roles.setdefault(default.id, []).append("default")
+    candidates = {identity: board.standings[identity].candidate for identity in roles}
+    return Frozen(candidates, {identity: tuple(found) for identity, found in roles.items()})
+
+
+def run_test(
+    frozen: Frozen,
+    examples: Sequence[dspy.Example],
+    measurer: Measurer,
+    *,
+    block: int = TEST_BLOCK,
+    workers: int = 1,
+    on_share: Callable[[float], None] = lambda share: None,
+) -> list[Rollout]:
+    """Run every frozen candidate on the sealed test set, interleaved block by block.
+
+    Args:
+        frozen: What to run.
+        examples: The test set.
+        measurer: Runs and records; rollouts of an interrupted test are not run again.
+        block: Examples each point runs in its turn.
+        workers: Processes that the rollouts are shared among.
+        on_share: Told the share that is done, in [0, 1].
+
+    Returns:
+        The test rollouts.
+    """
+    rounds = list(_rounds(frozen, examples, block))
+    return run_turns(rounds, measurer, "test", workers=workers, on_share=on_share)
+
+
+def repeat_sampled(
+    frozen: Frozen, examples: Sequence[dspy.Example], measurer: Measurer, *, workers: int = 1
+) -> None:
+    """Run the frontier's points whose replies are drawn by chance a second time, on the first examples.
+
+    Args:
+        frozen: What was tested.
+        examples: The test set.
+        measurer: Runs and records, as rollout 1.
+        workers: Processes that the rollouts are shared among.
+    """
+    greedy = {model.name: model.takes_temperature for model in measurer.task.models}
+    again = [
+        (candidate, examples[:NOISE_ROWS])
+        for candidate in frozen.candidates.values()
+        if "frontier" in frozen.roles[candidate.id]
+        and any(s.sampling.temperature > 0 or not greedy[s.model] for s in candidate.servings)
+    ]
+    run_turns([again], measurer, "test", number=1, workers=workers)
+
+
+def _rounds(frozen: Frozen, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Turn]]:
+    # Grouped by model within a block: switching weights is what costs time.
+    order = sorted(frozen.candidates.values(), key=lambda candidate: candidate.model)
+    for start in range(0, len(examples), block):
+        turn = examples[start : start + block]
+        yield [
+            (candidate, turn)
+            for candidate in order
+            if frozen.roles[candidate.id] != ("default",) or start < DEFAULT_ROWS
+        ]

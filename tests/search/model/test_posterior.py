@@ -1,0 +1,127 @@
+"""What a few scores let believe of all candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizers.search.model.kernel import Features, features
+from optimizers.search.model.posterior import CENTRE, Scores, _given, believe, fitted, foretold, prior
+
+PARTS = [
+    {"model": model, f"{model}.p.instruction": way, f"{model}.p.demos": size}
+    for model in ("small", "large")
+    for way in ("own", "brief")
+    for size in (0, 1, 4)
+]
+
+
+@pytest.fixture(scope="module")
+def alike() -> Features:
+    return features(PARTS, ["small", "large"])
+
+
+def scores(*rows: tuple[int, int, float]) -> Scores:
+    """Blocks of ten: candidate, block, mean."""
+    candidate, block, mean = zip(*rows, strict=True)
+    return Scores(np.array(candidate), np.array(block), np.array(mean), np.full(len(rows), 10.0))
+
+
+def test_nothing_measured_is_nothing_known(alike: Features) -> None:
+    nothing = Scores(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
+    belief = believe(alike, nothing, prior(alike), blocks=3)
+    assert belief.quality.tolist() == [CENTRE] * len(PARTS)
+
+
+def test_many_blocks_are_believed_and_one_is_not_quite(alike: Features) -> None:
+    many = believe(alike, scores(*((0, block, 0.9) for block in range(30))), prior(alike), blocks=30)
+    one = believe(alike, scores((0, 0, 0.9)), prior(alike), blocks=30)
+    assert many.quality[0] == pytest.approx(0.9, abs=0.03)
+    assert CENTRE < one.quality[0] < many.quality[0]
+
+
+def test_a_candidate_is_known_by_what_others_have_in_common_with_it(alike: Features) -> None:
+    belief = believe(alike, scores((1, 0, 1.0), (2, 0, 1.0), (0, 0, 0.0)), prior(alike), blocks=3)
+    # 3 to 5 say the same in other words; 3 has no demos, as the poor one.
+    assert belief.quality[4] > belief.quality[3]
+    # So it is with the other model, though less is known of it.
+    assert belief.quality[7] > belief.quality[6]
+    assert belief.covariance[7, 7] > belief.covariance[4, 4]
+
+
+def test_who_met_a_hard_block_is_not_held_to_be_bad(alike: Features) -> None:
+    easy = [(place, 0, 0.9) for place in range(3)]
+    hard = [(place, 1, 0.3) for place in range(3)]
+    variances = {**prior(alike), "block": 0.05}
+    belief = believe(alike, scores(*easy, *hard, (3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
+    alone = believe(alike, scores((3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
+    assert belief.quality[3] - belief.quality[4] < alone.quality[3] - alone.quality[4]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 11), st.integers(0, 4), st.floats(0, 1)),
+        min_size=1,
+        max_size=30,
+        unique_by=lambda row: row[:2],
+    ),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_order_of_the_scores_is_no_matter_and_doubt_never_grows(
+    rows: list[tuple[int, int, float]], order: object
+) -> None:
+    alike = features(PARTS, ["small", "large"])
+    shuffled = list(rows)
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    one = believe(alike, scores(*rows), prior(alike), blocks=5)
+    two = believe(alike, scores(*shuffled), prior(alike), blocks=5)
+    assert one.quality == pytest.approx(two.quality, abs=1e-8)
+    nothing = Scores(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
+    before = believe(alike, nothing, prior(alike), blocks=5)
+    assert np.all(np.linalg.eigvalsh(one.covariance) > -1e-9)
+    assert np.all(np.diag(one.covariance) <= np.diag(before.covariance) + 1e-9)
+
+
+@given(entries=st.integers(1, 120), seed=st.integers(0, 1000))
+def test_many_scores_say_the_same_by_the_equations_of_their_unknowns(entries: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    root = random.normal(size=(18, 18))
+    covariance = 0.01 * root @ root.T + 0.002 * np.eye(18)
+    summed = np.stack([random.integers(low, low + 6, entries) for low in (0, 6, 12)])
+    noise, off = random.uniform(0.003, 0.05, entries), random.normal(0, 0.3, entries)
+    across = covariance[:, summed].sum(axis=1)
+    inverse = np.linalg.inv(across[summed].sum(axis=0) + np.diag(noise))
+    moved, left = _given(covariance, summed, noise, off)
+    assert moved == pytest.approx(across @ inverse @ off, abs=1e-8)
+    assert left == pytest.approx(covariance - across @ inverse @ across.T, abs=1e-9)
+
+
+def test_variances_follow_the_scores(alike: Features) -> None:
+    random = np.random.default_rng(0)
+    shown = [place % 3 for place in range(12)]
+    rows = [
+        (place, block, float(np.clip([0.2, 0.6, 0.9][shown[place]] + random.normal(0, 0.05), 0, 1)))
+        for place in range(12)
+        for block in range(4)
+    ]
+    found = fitted(alike, scores(*rows))
+    demos = found["part p.demos"] + found["part p shows"]
+    assert demos > 10 * found["part p.instruction"]
+    assert demos > 2 * (prior(alike)["part p.demos"] + prior(alike)["part p shows"])
+
+
+def test_costs_are_foretold_from_choices() -> None:
+    tokens = {0: 50.0, 1: 80.0, 4: 170.0}
+    rows = [row for row in PARTS if row["model"] == "small"]
+    known, new = rows[:5], rows[5]
+    logs = np.log(
+        [
+            [tokens[row["small.p.demos"]] * (1.2 if row["small.p.instruction"] == "brief" else 1)]
+            for row in known
+        ]
+    )
+    found = np.exp(foretold(features([*known, new], ["small"]), logs))
+    assert found[:5] == pytest.approx(np.exp(logs))
+    assert found[5, 0] == pytest.approx(170 * 1.2, rel=0.15)

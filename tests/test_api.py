@@ -1,0 +1,346 @@
+"""Parity as a DSPy optimizer: the study of the command line, and what it gives back is an ordinary module."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+from dspy.teleprompt import Teleprompter
+from fakes import LARGE, SMALL, Classify, FakeEngine, candidate, interrupt, reviews, sentiment_matches
+
+import optimizers
+from optimizers.api import Parity, ParityProgram, picked
+from optimizers.errors import (
+    BudgetError,
+    DataError,
+    ExportError,
+    ModelError,
+    ParityError,
+    TaskError,
+    UsageError,
+)
+from optimizers.export import load_program
+from optimizers.export.point import rebuild
+from optimizers.prompting.compile import compile_candidate
+from optimizers.records.budget import Budget
+from optimizers.records.folder import StudyFolder, list_studies
+from optimizers.records.report import Comparison, Estimate, FrontierReport, Point, Verdict
+from optimizers.search.manifest import open_folder
+from optimizers.search.study import run_study
+from optimizers.task.task import load_task
+
+TRIALS = 8
+
+PROGRAM = """
+import dspy
+from fakes import LARGE, SMALL, Classify, reviews, sentiment_matches
+from optimizers import Task
+
+task = Task(program=Classify(), metric=sentiment_matches, data=reviews(240), models=[SMALL, LARGE])
+"""
+
+
+def examples(count: int = 240, start: int = 0) -> list[dspy.Example]:
+    return [dspy.Example(**row).with_inputs("review") for row in reviews(count)[start:]]
+
+
+def parity(runs: Path, **changes: Any) -> Parity:
+    settings: dict[str, Any] = {"models": [SMALL, LARGE], "budget": TRIALS, "runs": runs, "quiet": True}
+    return Parity(sentiment_matches, **settings | changes)
+
+
+def found(report: FrontierReport) -> list[dict[str, Any]]:
+    """The points without what the clock says."""
+    return [point.model_dump(exclude={"latency", "latency_p95"}) for point in report.points]
+
+
+def says(program: Any, count: int = 6) -> list[str]:
+    """What a program answers, asked anew rather than read from DSPy's cache."""
+    for predictor in program.predictors():
+        predictor.lm.cache = False
+    return [program(review=row["review"]).sentiment for row in reviews(count)]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, engines: dict[str, FakeEngine]) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs with one finished study of the review task, on the engines of :func:`engines`."""
+    runs = tmp_path_factory.mktemp("studied") / "runs"
+    made = {"local/small": FakeEngine(skill=0.6), "local/large": FakeEngine(skill=0.85)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("optimizers.models.lm.llama_engine", lambda model: made[model.name])
+        patch.setattr("optimizers.search.study.llama_engine", lambda model: made[model.name])
+        parity(runs).compile(Classify(), trainset=examples())
+    return runs
+
+
+@pytest.fixture
+def compiled(studied: Path, engines: dict[str, FakeEngine]) -> ParityProgram:
+    return parity(studied).compile(Classify(), trainset=examples())
+
+
+def test_it_finds_what_the_command_line_finds_and_leaves_the_student_alone(
+    runs: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "mine.py"
+    program.write_text(PROGRAM)
+    task = load_task(program)
+    by_file = run_study(task, open_folder(task, runs, "file", 3, Budget(trials=TRIALS)), watch=lambda p: None)
+    student = Classify()
+    before = student.dump_state()
+    optimizer = optimizers.Parity(
+        metric=sentiment_matches, models=[SMALL, LARGE], budget=str(TRIALS), seed=3, runs=runs, quiet=True
+    )
+    assert isinstance(optimizer, Teleprompter)
+    in_code = optimizer.compile(student, trainset=examples())
+    assert found(in_code.report) == found(by_file)
+    assert in_code.frontier == in_code.report.with_role("frontier")
+    assert student.dump_state() == before
+
+
+def test_the_compiled_copy_runs_in_plain_dspy_as_the_candidate_was_measured(
+    compiled: ParityProgram, engines: dict[str, FakeEngine]
+) -> None:
+    measured = compile_candidate(Classify(), compiled.candidate, [SMALL, LARGE])
+    served = engines[compiled.candidate.model]
+    said, asked = says(compiled, 20), list(served.requests)
+    assert said == [measured({"review": row["review"]}).sentiment for row in reviews(20)]
+    assert served.requests[-20:] == asked
+    assert set(said) == {"positive", "negative"}
+    assert compiled.verdict == (compiled.point.comparison.verdict if compiled.point.comparison else None)
+    assert dspy.Evaluate(devset=examples(40), metric=sentiment_matches, num_threads=2)(compiled).score > 50
+
+
+def test_the_compiled_copy_shows_the_students_predictors(compiled: ParityProgram) -> None:
+    assert [name for name, _ in compiled.named_predictors()] == ["predict"]
+    assert compiled.predict.demos == [dict(d) for d in compiled.candidate.predictors["predict"].demos]
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = compiled.nothing
+
+
+def test_the_compiled_copy_can_be_awaited(compiled: ParityProgram) -> None:
+    said = says(compiled, 4)
+    awaited = [asyncio.run(compiled.acall(review=row["review"])).sentiment for row in reviews(4)]
+    assert awaited == said
+
+
+def test_state_is_saved_and_loaded_as_for_any_module(compiled: ParityProgram, tmp_path: Path) -> None:
+    compiled.save(str(tmp_path / "state.json"))
+    again = compiled.deepcopy()
+    again.predict.demos = []
+    again.load(str(tmp_path / "state.json"), allow_unsafe_lm_state=True)
+    plain = Classify()
+    plain.load(str(tmp_path / "state.json"), allow_unsafe_lm_state=True)
+    assert again.predict.demos == plain.predict.demos == compiled.predict.demos
+    assert again.verdict == compiled.verdict
+    assert says(again) == says(compiled)
+
+
+def test_a_whole_program_saved_needs_neither_student_nor_study(
+    compiled: ParityProgram, tmp_path: Path
+) -> None:
+    compiled.save(str(tmp_path / "whole"), save_program=True)
+    again = dspy.load(str(tmp_path / "whole"), allow_pickle=True)
+    assert again.report == compiled.report
+    assert says(again) == says(compiled)
+
+
+def test_the_compiled_copy_exports_itself(compiled: ParityProgram, tmp_path: Path) -> None:
+    compiled.export(tmp_path / "out")
+    loaded = load_program(tmp_path / "out", Classify())
+    assert says(loaded) == says(compiled)
+    with pytest.raises(UsageError, match="target"):
+        compiled.export(tmp_path, "word")
+    with pytest.raises(ExportError, match="copy"):
+        compiled.deepcopy().export(tmp_path)
+
+
+def test_commands_that_need_a_program_file_say_that_there_is_none(
+    compiled: ParityProgram, studied: Path, tmp_path: Path
+) -> None:
+    (name,) = list_studies(studied)
+    with pytest.raises(TaskError, match="handed over in code") as caught:
+        rebuild(StudyFolder.load(studied, name), None)
+    assert "fakes.py::Classify" in str(caught.value)
+    compiled.export(tmp_path / "out")
+    with pytest.raises(TaskError, match="load_program"):
+        load_program(tmp_path / "out")
+
+
+@pytest.mark.parametrize("calls", [60, 450])
+def test_an_interrupted_compile_goes_on_at_the_second_call(
+    compiled: ParityProgram, runs: Path, engines: dict[str, FakeEngine], calls: int
+) -> None:
+    interrupt(engines, at=calls)
+    with pytest.raises(KeyboardInterrupt):
+        parity(runs, study="cut").compile(Classify(), trainset=examples())
+    # The fake fails once only; what was served before is not asked for again.
+    again = parity(runs, study="cut").compile(Classify(), trainset=examples())
+    assert found(again.report) == found(compiled.report)
+    asked = sum(len(engine.requests) for engine in engines.values())
+    assert asked == again.report.rollouts + 1
+    parity(runs, study="cut").compile(Classify(), trainset=examples())
+    assert sum(len(engine.requests) for engine in engines.values()) == asked
+
+
+def test_what_changes_the_task_starts_another_study(runs: Path) -> None:
+    def strict(example: Any, prediction: Any, trace: Any = None) -> float:
+        return sentiment_matches(example, prediction)
+
+    other = Classify()
+    other.predict.signature = other.predict.signature.with_instructions("Other words.")
+    tasks = [(Classify(), sentiment_matches), (Classify(), strict), (other, sentiment_matches)]
+    for student, metric in [*tasks, *tasks]:
+        optimizer = Parity(metric, [SMALL, LARGE], budget="5calls", runs=runs, quiet=True)
+        with pytest.raises(BudgetError, match="before one candidate"):
+            optimizer.compile(student, trainset=examples())
+    assert len(list_studies(runs)) == len(tasks)
+
+
+def point(model: str, cost: float, *roles: str, test: float = 0.8, verdict: Verdict | None = None) -> Point:
+    seen = Estimate(mean=test, low=0.0, high=1.0, n=100)
+    compared = verdict and Comparison(
+        against="x", difference=0.0, low=-0.1, high=0.1, margin=0.02, p_value=0.5, verdict=verdict,
+        cost_ratio=1.0, n=100,
+    )  # fmt: skip
+    return Point(
+        candidate=candidate(model, f"{cost}"), kind="chat", roles=roles, dev=seen, test=seen, cost=cost,
+        latency=0.1, prompt_tokens=1, completion_tokens=1, comparison=compared,
+    )  # fmt: skip
+
+
+def report(*points: Point) -> FrontierReport:
+    return FrontierReport(
+        study="s", task="t", metric="m", reference="large", margin=0.02, points=points, hypervolume=0.1,
+        trials=1, rollouts=1, seconds=1.0, answer="",
+    )  # fmt: skip
+
+
+def test_the_cheapest_match_is_picked_else_the_references_best() -> None:
+    poor = point("small", 1, "frontier", test=0.5, verdict="no match")
+    unsure = point("small", 2, "frontier", test=0.95, verdict="indecisive")
+    match = point("small", 3, "frontier", test=0.8, verdict="match")
+    dearer = point("middle", 4, "frontier", test=0.85, verdict="match")
+    best = point("large", 5, "best", "reference", test=0.9)
+    assert picked(report(poor, unsure, match, dearer, best), "cheapest_match") is match
+    assert picked(report(poor, unsure, best), "cheapest_match") is best
+    assert picked(report(poor, unsure, match, dearer, best), "best") is unsure
+    cheap = point("large", 2.5, "frontier", "reference", test=0.9)
+    assert picked(report(poor, cheap, match), "cheapest_match") is cheap
+    assert picked(report(poor, unsure), "cheapest_match") is unsure
+
+
+def test_where_quality_alone_was_sought_a_matching_model_beside_the_frontier_is_picked() -> None:
+    other = point("small", 1, "best", verdict="match")
+    alone = point("large", 5, "frontier", "best", "reference", test=0.9)
+    assert picked(report(other, alone), "cheapest_match") is other
+    assert picked(report(other, alone), "best") is alone
+    assert report(other, alone).matched()
+    assert not report(point("small", 1, "best", verdict="indecisive"), alone).matched()
+
+
+def test_an_lm_becomes_its_model() -> None:
+    lm = dspy.LM("openai/gpt-4o-mini", api_base="http://127.0.0.1:1/v1", temperature=0.7, timeout=9)
+    (model,) = Parity(sentiment_matches, [lm]).models
+    assert (model.name, model.api_base, model.timeout) == ("openai/gpt-4o-mini", "http://127.0.0.1:1/v1", 9)
+    assert model.price.output > model.price.input > 0
+
+
+class OwnLM(dspy.LM):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        ({"budget": "many"}, BudgetError, "Parity: budget"),
+        ({"budget": True}, BudgetError, "Parity: budget"),
+        ({"budget": 0}, BudgetError, "positive"),
+        ({"objectives": ("cost",)}, UsageError, "objectives"),
+        ({"pick": "nicest"}, UsageError, "cheapest_match, best"),
+        ({"models": "local/gemma-3-270m"}, UsageError, "give a list"),
+        ({"models": [7]}, ModelError, "is a int"),
+        ({"models": ["local/gemma-3"]}, ModelError, "did you mean"),
+        ({"models": [dspy.LM("openai/unpriced-model")]}, ParityError, "no known price"),
+        ({"models": [dspy.LM("openai/gpt-4o", api_key="secret")]}, ModelError, "OPENAI_API_KEY"),
+        ({"models": [dspy.LM("openai/gpt-4o", logit_bias={})]}, ModelError, "logit_bias"),
+        ({"models": [OwnLM("openai/gpt-4o")]}, ModelError, "class or an engine of its own"),
+        ({"models": [dspy.LM("x/y", engine=FakeEngine())]}, ModelError, "class or an engine of its own"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_at_once(
+    tmp_path: Path, settings: dict[str, Any], kind: type[ParityError], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        parity(tmp_path, **settings)
+    assert caught.value.where
+    assert caught.value.fix
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "kind", "message"),
+    [
+        ({"models": []}, {}, TaskError, "names no model"),
+        ({"reference": "local/other"}, {}, TaskError, "not among the models"),
+        ({"margin": 2.0}, {}, TaskError, "margin"),
+        ({"group": "author"}, {}, DataError, "'author'"),
+        ({"study": "a/b"}, {}, ParityError, "cannot name a study"),
+        ({}, {"student": Classify}, TaskError, "no DSPy module"),
+        ({}, {"student": None}, TaskError, "no DSPy module"),
+        ({}, {"teacher": Classify()}, UsageError, "teacher"),
+        ({}, {"trainset": []}, DataError, "trainset"),
+        ({}, {"trainset": "reviews.csv"}, DataError, "trainset is a str"),
+        ({}, {"trainset": [3]}, DataError, r"trainset\[0\]"),
+        ({}, {"testset": examples(20)}, UsageError, "without a valset"),
+        ({}, {"valset": examples(240)}, DataError, "No row of the trainset is left"),
+        ({}, {"valset": [dspy.Example(review="fine", sentiment="meh")]}, DataError, r"valset\[0\]"),
+    ],
+)
+def test_a_compile_that_cannot_work_writes_nothing(
+    runs: Path, settings: dict[str, Any], given: dict[str, Any], kind: type[ParityError], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        parity(runs, **settings).compile(**{"student": Classify(), "trainset": examples()} | given)
+    assert caught.value.fix
+    assert not runs.exists()
+
+
+def test_what_was_compiled_cannot_be_compiled_again(compiled: ParityProgram, runs: Path) -> None:
+    with pytest.raises(TaskError, match="compiled already"):
+        parity(runs).compile(compiled, trainset=examples())
+
+
+def test_it_says_how_it_goes_unless_it_is_to_be_quiet(
+    studied: Path, engines: dict[str, FakeEngine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled = parity(studied, quiet=False).compile(Classify(), trainset=examples())
+    shown = capsys.readouterr()
+    assert compiled.report.answer in shown.err
+    assert compiled.report.notes[0] in shown.err
+    assert shown.out == ""
+    parity(studied).compile(Classify(), trainset=examples())
+    assert capsys.readouterr().err == ""
+
+
+def test_the_package_loads_no_dspy_until_it_is_asked_for() -> None:
+    code = "import sys, optimizers, optimizers.cli.app; sys.exit('dspy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_readmes_optimizer_is_one() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```py\n(.*?)^route = ", readme, re.DOTALL | re.MULTILINE)
+    named: dict[str, Any] = {"dspy": dspy, "right_team": sentiment_matches}
+    exec(code, named)
+    assert [model.name for model in named["optimizer"].models][2] == "openai/NAME"
