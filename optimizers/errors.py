@@ -8,7 +8,7 @@
     ├── MetricError            exit 1  the task's metric raised, or returned something that is no score
     ├── BudgetSpent            exit 1  the next call would not fit the budget; ends a phase of the study
     ├── StorageError           exit 1  the database server of a shared study does not answer
-    ├── LeadLost               exit 1  another process leads the shared study now
+    ├── LeadershipLost               exit 1  another process leads the shared study now
     ├── ExportError            exit 1  an export does not behave as the compiled program does
     └── UserError              exit 2  bad input: named, located, with its fix; nothing was written
         ├── TaskError          a program file that is missing, broken, or declares no task
@@ -80,7 +80,7 @@ class StorageError(ParityError):
     """The database server that holds a study does not answer, or refuses."""
 
 
-class LeadLost(ParityError):
+class LeadershipLost(ParityError):
     """This process was taken for dead, and another one leads the study."""
 
     def __init__(self) -> None:

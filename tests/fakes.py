@@ -23,7 +23,7 @@ from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.report import Estimate, Point
 from optimizers.records.rows import Block, Rollout, Split, SplitSizes, StudyManifest
 from optimizers.search.blocks import BLOCK
-from optimizers.search.model.observations import Board, Standing
+from optimizers.search.model.observations import CandidateStats, ObservationStore
 from optimizers.task.data.load import load_rows
 from optimizers.task.data.split import Dataset, make_dataset
 from optimizers.task.task import LoadedTask
@@ -286,7 +286,9 @@ def rollouts(
     ]
 
 
-def fill(board: Board, entered: Candidate, scores: Iterable[float | None], cost: float) -> Standing:
+def fill(
+    board: ObservationStore, entered: Candidate, scores: Iterable[float | None], cost: float
+) -> CandidateStats:
     """Enter a candidate and give it a rollout per score, in blocks."""
     standing = board.enter(entered)
     found = list(rollouts(entered, scores, cost=cost))

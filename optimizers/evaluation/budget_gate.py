@@ -18,7 +18,7 @@ from optimizers.records.budget import Budget, Use
 from optimizers.records.rows import Call, Phase
 
 if TYPE_CHECKING:
-    from optimizers.evaluation.spend import Purse
+    from optimizers.evaluation.spend import SpendTracker
 
 LEFT_FOR_THE_REPORT = 3.0
 """Seconds of a time budget kept for writing the result."""
@@ -29,7 +29,7 @@ class Account:
     """What a study has used and may still use. Usable from several threads.
 
     Args:
-        purse: What is used and reserved.
+        spend: What is used and reserved.
         budget: The study's limits.
 
     Attributes:
@@ -37,7 +37,7 @@ class Account:
         phase: Written with each call.
     """
 
-    purse: Purse
+    spend: SpendTracker
     budget: Budget
     held_back: Use = field(default_factory=Use)
     phase: Phase = "prepare"
@@ -47,12 +47,12 @@ class Account:
     @property
     def used(self) -> Use:
         """Everything used so far, by earlier processes too; calls in flight at their most."""
-        return self.purse.used()
+        return self.spend.used()
 
     @property
     def booked(self) -> Use:
         """What calls that have ended used, by earlier processes too, and all time: it never falls."""
-        return self.purse.booked()
+        return self.spend.booked()
 
     def gate(self, candidate: str) -> CandidateGate:
         """The gate for the calls that one candidate's rollouts cause, a judge's among them."""
@@ -76,7 +76,7 @@ class Account:
             cost=bound.dollars,
             started=started,
         )
-        found = self.purse.reserve(call, bound, self._room(bound, model))
+        found = self.spend.reserve(call, bound, self._room(bound, model))
         if isinstance(found, str):
             raise BudgetSpent(found, str(self.budget))
         self._in_flight[found] = (bound, model, started)
@@ -115,12 +115,12 @@ class Account:
 
     def touch(self) -> None:
         """Show that this process still works: its time counts."""
-        self.purse.touch()
+        self.spend.touch()
 
     def _end(self, number: int, use: Use, **changes: object) -> None:
         bound, model, started = self._in_flight.pop(number)
         self._slowest[model.name] = max(self._slowest.get(model.name, 0.0), time.time() - started)
-        self.purse.settle(number, bound, use, **changes)
+        self.spend.settle(number, bound, use, **changes)
 
     def _room(self, bound: Use, model: Model) -> Use:
         """The most that may be used already where a further call is to fit."""

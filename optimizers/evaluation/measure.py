@@ -13,7 +13,7 @@ from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.perturbations.examples import is_relabelled
 from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollouts
 from optimizers.prompting.compile import CompiledProgram
-from optimizers.records.worker_group import Job, Terms
+from optimizers.records.worker_group import Job, JobLimits
 from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Measurer:
         assert self.worker is not None
         assert account is not None
         held = account.held_back
-        terms = Terms(
+        limits = JobLimits(
             phase=account.phase,
             budget=account.budget.model_copy(update={"seconds": None}),
             calls=held.calls,
@@ -161,7 +161,7 @@ class Measurer:
                     number=number,
                     split=split,
                     model=candidate.model,
-                    terms=terms,
+                    limits=limits,
                 )
                 for identity in wanted
             ],

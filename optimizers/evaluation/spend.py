@@ -16,7 +16,7 @@ SIGN_OF_LIFE = 1.0
 """Seconds between two notes in the ledger that a process still works."""
 
 
-class Purse(Protocol):
+class SpendTracker(Protocol):
     """Keeps what a study has used. A call is reserved with the most it may use, and settled when it ends."""
 
     def used(self) -> Use:
@@ -46,8 +46,8 @@ class Purse(Protocol):
         """Show that this process still works: its time counts."""
 
 
-class OwnPurse:
-    """A purse of one process, kept in memory beside the ledger. Usable from several threads."""
+class LocalSpend:
+    """A spend of one process, kept in memory beside the ledger. Usable from several threads."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

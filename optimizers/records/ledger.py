@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from optimizers.errors import LeadLost, StudyError
+from optimizers.errors import LeadershipLost, StudyError
 from optimizers.records import tables
 from optimizers.records.budget import Use
 from optimizers.records.candidate import Candidate
@@ -164,7 +164,7 @@ class Ledger:
         """Write finished trials that ran together, all or none: who resumes decides as if undisturbed.
 
         Raises:
-            LeadLost: Another process wrote trials of these numbers.
+            LeadershipLost: Another process wrote trials of these numbers.
         """
         rows = [{"number": trial.number, "content": trial.model_dump_json()} for trial in trials]
         if rows:
@@ -172,7 +172,7 @@ class Ledger:
                 try:
                     connection.execute(sa.insert(tables.trials), rows)
                 except sa.exc.IntegrityError:
-                    raise LeadLost from None
+                    raise LeadershipLost from None
 
     def trials(self) -> list[TrialRow]:
         """Every finished trial, in order."""

@@ -75,7 +75,7 @@ class Cell(BaseModel):
     cost: float | None = Field(default=None, ge=0)
 
 
-class Landing(BaseModel):
+class TransferResult(BaseModel):
     """The transferred prompt that did best on a model, beside the model's baseline.
 
     Attributes:
@@ -109,7 +109,7 @@ class BestTransfer(BaseModel):
         prompt: Candidate id of the prompt, on its own model.
         models: The models that count: the new ones, or where there are none, the study's others.
         gain: Prompt minus the model's baseline, averaged over these models on each example; the
-            interval covers all ``compared`` prompts at once, as in :class:`Landing`.
+            interval covers all ``compared`` prompts at once, as in :class:`TransferResult`.
         compared: Prompts that were measured on all of these models.
     """
 
@@ -154,7 +154,7 @@ class TransferReport(BaseModel):
     prompts: tuple[Prompt, ...]
     cells: tuple[Cell, ...]
     defaults: tuple[Cell, ...]
-    landings: tuple[Landing, ...]
+    landings: tuple[TransferResult, ...]
     best: BestTransfer | None
     examples: int = Field(ge=1)
     answer: str

@@ -83,7 +83,7 @@ def _settlement() -> sa.Update:
 _reserve, _settle = _reservation(), _settlement()
 
 
-class Terms(BaseModel):
+class JobLimits(BaseModel):
     """Under what limits a job's calls are made: what the leader's account says when it posts the job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,7 +110,7 @@ class Job(BaseModel):
         number: Rollout number.
         split: Which part of the data the example belongs to.
         model: The candidate's model.
-        terms: Its limits.
+        limits: Its limits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -121,11 +121,11 @@ class Job(BaseModel):
     number: int
     split: Split
     model: str
-    terms: Terms
+    limits: JobLimits
 
 
-class Crew:
-    """One process's membership in the crew of a study. Usable from several threads.
+class WorkerGroup:
+    """One process's membership in the group of a study. Usable from several threads.
 
     Args:
         engine: The study's tables, from :func:`optimizers.records.storage.server_engine`.
@@ -198,8 +198,8 @@ class Crew:
         One that ended before is to be run again: its rollout was withdrawn.
         """
         rows = [
-            job.model_dump(exclude={"id", "terms"})
-            | {"terms": job.terms.model_dump_json(), "state": "waiting"}
+            job.model_dump(exclude={"id", "limits"})
+            | {"limits": job.limits.model_dump_json(), "state": "waiting"}
             for job in wanted
         ]
         if not rows:
@@ -207,7 +207,7 @@ class Crew:
         fresh = insert(jobs).values(rows)
         again = fresh.on_conflict_do_update(
             index_elements=list(_pair),
-            set_={key: fresh.excluded[key] for key in ("terms", "state")} | {"worker": None, "error": None},
+            set_={key: fresh.excluded[key] for key in ("limits", "state")} | {"worker": None, "error": None},
             where=jobs.c.state == "ended",
         )
         pairs = [(row["candidate"], row["example"], row["number"]) for row in rows]
@@ -329,4 +329,4 @@ def _clear(connection: sa.Connection, gone: Collection[int]) -> None:
 
 def _job(row: Mapping[Any, Any]) -> Job:
     known = {key: row[key] for key in ("id", "candidate", "example", "number", "split", "model")}
-    return Job(**known, terms=Terms.model_validate_json(row["terms"]))
+    return Job(**known, limits=JobLimits.model_validate_json(row["limits"]))

@@ -26,7 +26,7 @@ AFTER = frozenset({"test", "robustness"})
 """Phases whose calls are no search."""
 
 
-class Outlook(BaseModel):
+class ModelForecast(BaseModel):
     """What as much search again is expected to bring one model.
 
     Attributes:
@@ -61,7 +61,7 @@ class Advice(BaseModel):
         sentence: The advice in one sentence.
         reasons: What speaks for it, a sentence each.
         command: What to type for it.
-        outlooks: What as much search again is expected to bring each model.
+        model_forecasts: What as much search again is expected to bring each model.
         again: Calls and US dollars that as much search again uses, about.
         rows: Train examples with a right answer, about.
     """
@@ -74,12 +74,12 @@ class Advice(BaseModel):
     sentence: str
     reasons: tuple[str, ...]
     command: str
-    outlooks: tuple[Outlook, ...]
+    model_forecasts: tuple[ModelForecast, ...]
     again: tuple[float, float]
     rows: int
 
 
-def outlooks(report: FrontierReport, forecasts: Mapping[str, Forecast]) -> list[Outlook]:
+def model_forecasts(report: FrontierReport, forecasts: Mapping[str, Forecast]) -> list[ModelForecast]:
     """What as much search again is expected to bring each model that has a best point.
 
     Args:
@@ -95,7 +95,7 @@ def outlooks(report: FrontierReport, forecasts: Mapping[str, Forecast]) -> list[
             gap, error = -compared.difference - compared.margin, (compared.high - compared.low) / (2 * 1.96)
             odds = NOTHING.reaching(gap, error), coming.reaching(gap, error)
         found.append(
-            Outlook(
+            ModelForecast(
                 model=name,
                 best=point.candidate.id,
                 gain=coming.mean,
@@ -122,7 +122,7 @@ def advise(report: FrontierReport, forecasts: Mapping[str, Forecast], *, rows: i
         rows: Train examples with a right answer, about.
         again: The command that searches as much again.
     """
-    found = outlooks(report, forecasts)
+    found = model_forecasts(report, forecasts)
     matched = [point for point in _others(report) if _is_match(point) and _is_no_dearer(point)]
     small = max(
         (one for one in found if one.matches is not None and _is_no_dearer(_point(report, one.best))),
@@ -138,7 +138,7 @@ def advise(report: FrontierReport, forecasts: Mapping[str, Forecast], *, rows: i
         said = _fine_tune(report, small, rows)
     else:
         said = _ship_best(report, small, rows)
-    return said.model_copy(update={"outlooks": tuple(found), "rows": rows})
+    return said.model_copy(update={"model_forecasts": tuple(found), "rows": rows})
 
 
 def _others(report: FrontierReport) -> list[Point]:
@@ -165,13 +165,13 @@ def _point(report: FrontierReport, identity: str) -> Point:
     return next(point for point in report.points if point.candidate.id == identity)
 
 
-def _pays(one: Outlook, margin: float) -> bool:
+def _pays(one: ModelForecast, margin: float) -> bool:
     """Whether as much search again is worth it."""
     likelier = (one.will_match or 0.0) - (one.matches or 0.0)
     return one.gain >= max(LEAST_WORTH, WORTH * margin) or likelier >= LIKELIER
 
 
-def _falls_short(small: Outlook) -> bool:
+def _falls_short(small: ModelForecast) -> bool:
     """Whether it is likelier than not that the small model is not good enough."""
     return (small.matches or 0.0) < 0.5
 
@@ -194,7 +194,7 @@ def _ship_match(report: FrontierReport, point: Point) -> Advice:
     )
 
 
-def _keep(report: FrontierReport, one: Outlook, command: str) -> Advice:
+def _keep(report: FrontierReport, one: ModelForecast, command: str) -> Advice:
     calls, dollars = _again(report)
     price = f"about {calls:,.0f} calls and ${dollars:.4f}"
     per_dollar = f", {100 * one.gain / dollars:,.0f} points a dollar" if dollars > 0 else ""
@@ -211,7 +211,7 @@ def _keep(report: FrontierReport, one: Outlook, command: str) -> Advice:
     )
 
 
-def _fine_tune(report: FrontierReport, small: Outlook, rows: int) -> Advice:
+def _fine_tune(report: FrontierReport, small: ModelForecast, rows: int) -> Advice:
     point, best = _point(report, small.best), _best(report)
     return _advice(
         report,
@@ -231,7 +231,7 @@ def _fine_tune(report: FrontierReport, small: Outlook, rows: int) -> Advice:
     )
 
 
-def _ship_best(report: FrontierReport, small: Outlook | None, rows: int) -> Advice:
+def _ship_best(report: FrontierReport, small: ModelForecast | None, rows: int) -> Advice:
     best, reasons = _best(report), []
     if small is not None:
         point = _point(report, small.best)
@@ -268,7 +268,7 @@ def _advice(
         sentence=sentence,
         reasons=tuple(reason for reason in reasons if reason),
         command=command or f"optimize export {report.study} --point {point.candidate.id} --to dspy",
-        outlooks=(),
+        model_forecasts=(),
         again=_again(report),
         rows=0,
     )
@@ -300,14 +300,14 @@ def _apart(point: Point) -> str:
     )
 
 
-def _little(one: Outlook) -> str:
+def _little(one: ModelForecast) -> str:
     return (
         f"As much search again is expected to gain {_short(one.model)} {one.gain:+.3f} "
         f"(80% interval {one.low:+.3f} to {one.high:+.3f})."
     )
 
 
-def _odds(report: FrontierReport, one: Outlook) -> list[str]:
+def _odds(report: FrontierReport, one: ModelForecast) -> list[str]:
     if one.matches is None or one.will_match is None:
         return []
     return [

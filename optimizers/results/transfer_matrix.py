@@ -12,13 +12,13 @@ from math import fsum
 from optimizers.records.candidate import Candidate
 from optimizers.records.report import Estimate
 from optimizers.records.rows import Rollout
-from optimizers.records.transfer_report import BestTransfer, Cell, Difference, Landing, Prompt
+from optimizers.records.transfer_report import BestTransfer, Cell, Difference, Prompt, TransferResult
 from optimizers.results.statistics.intervals import LEVEL, estimate
 from optimizers.results.statistics.paired import paired_difference
 
 
 @dataclass(frozen=True)
-class Placed:
+class AdaptedPrompt:
     """A prompt as it is run on a model.
 
     Attributes:
@@ -91,7 +91,7 @@ class Measured:
         return Difference(mean=mean, low=low, high=high, n=len(shared))
 
 
-def fill_cell(placed: Placed, measured: Measured) -> Cell:
+def fill_cell(placed: AdaptedPrompt, measured: Measured) -> Cell:
     """The cell of a prompt on a model, from what was measured."""
     if placed.candidate is None:
         return Cell(prompt=placed.prompt, model=placed.model, reason=placed.reason)
@@ -112,7 +112,7 @@ def landings(
     cells: Iterable[Cell],
     defaults: Mapping[str, str],
     measured: Measured,
-) -> tuple[Landing, ...]:
+) -> tuple[TransferResult, ...]:
     """The best transferred prompt of each model, beside the model's baseline.
 
     Args:
@@ -131,7 +131,7 @@ def landings(
         assert best.candidate is not None
         against = baselines[model]
         found.append(
-            Landing(
+            TransferResult(
                 model=model,
                 prompt=best.prompt,
                 quality=measured.quality(best.candidate),
@@ -199,7 +199,7 @@ def _foreign(prompts: Iterable[Prompt], cells: Iterable[Cell], measured: Measure
 
 
 def answer(
-    prompts: Sequence[Prompt], found: Sequence[Landing], best: BestTransfer | None, new: Sequence[str]
+    prompts: Sequence[Prompt], found: Sequence[TransferResult], best: BestTransfer | None, new: Sequence[str]
 ) -> str:
     """The result in words: which prompt transfers best, and what it brings on each new model.
 

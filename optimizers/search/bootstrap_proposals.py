@@ -34,7 +34,7 @@ from optimizers.records.candidate import Candidate
 from optimizers.records.json_values import json_value
 from optimizers.records.rows import Rollout
 from optimizers.search.demo_leakage import shown
-from optimizers.search.interleaved import run_turns
+from optimizers.search.interleaved import run_interleaved
 from optimizers.task.data.split import example_id
 from optimizers.task.fields import fields_of
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import dspy
 
     from optimizers.evaluation.measure import Measurer
-    from optimizers.search.model.observations import Board, Standing
+    from optimizers.search.model.observations import CandidateStats, ObservationStore
     from optimizers.task.task import LoadedTask
 
 RUNS = 24
@@ -65,7 +65,7 @@ PROPOSER_SAMPLING = Sampling(temperature=1.0, max_tokens=4000)
 
 
 @dataclass(frozen=True)
-class Growth:
+class BootstrapProposals:
     """Where proposals for one study come from.
 
     Attributes:
@@ -98,11 +98,11 @@ class Growth:
             pools[name] = Pool(instructions=found)
         return pools
 
-    def grown(self, board: Board, number: int) -> dict[str, Pool]:
+    def grown(self, observations: ObservationStore, number: int) -> dict[str, Pool]:
         """What a round's runs on train give.
 
         Args:
-            board: What is known of every candidate.
+            observations: What is known of every candidate.
             number: The round that is to begin, from 2.
 
         Returns:
@@ -111,12 +111,12 @@ class Growth:
         Raises:
             BudgetSpent: The budget does not cover the runs; finished ones are recorded.
         """
-        known = [one for one in teachers(board, self._may_copy) if one.scored]
+        known = [one for one in teachers(observations, self._may_copy) if one.scored]
         if not known:
             return {}
-        examples = self._examples(number, [standing.candidate for standing in known])
+        examples = self._examples(number, [stats.candidate for stats in known])
         turns = [(one.candidate, examples) for one in known]
-        found = run_turns([turns], self.measurer, "train", workers=self.workers)
+        found = run_interleaved([turns], self.measurer, "train", workers=self.workers)
         runs = {
             one.candidate.id: [rollout for rollout in found if rollout.candidate == one.candidate.id]
             for one in known
@@ -130,7 +130,7 @@ class Growth:
         }
 
     def _demos(
-        self, name: str, known: Sequence[Standing], runs: Runs, number: int
+        self, name: str, known: Sequence[CandidateStats], runs: Runs, number: int
     ) -> dict[str, tuple[Demo, ...]]:
         """The examples that were failed, where data labels a predictor, and what right runs show."""
         demos: dict[str, tuple[Demo, ...]] = {}
@@ -142,10 +142,10 @@ class Growth:
             pools = demo_pools(train, signature)
             hard = hardest_demos(pools, signature, per_label=SIZES[-1], seed=self.seed, failed=tried)
             demos |= {f"hardest of round {number}": hard} if hard else {}
-        for standing in known:
-            teacher = standing.candidate
+        for stats in known:
+            teacher = stats.candidate
             reasons = TECHNIQUES[teacher.serving(name).technique].reasons
-            if reasons or (standing is known[0] and not self.is_labelled(name)):
+            if reasons or (stats is known[0] and not self.is_labelled(name)):
                 what = f"{'reasoned' if reasons else 'written'} in round {number} by {teacher.id}"
                 found = bootstrapped(runs[teacher.id], name, threshold=RIGHT, seed=self.seed)
                 demos |= {what: found} if found else {}
@@ -196,11 +196,13 @@ class Growth:
         text = reflect(lm, self._signature(name), instruction, failures, train, seed=seed)
         return [text] if text else []
 
-    def _rewritten(self, name: str, known: Sequence[Standing], runs: Runs, number: int) -> dict[str, str]:
+    def _rewritten(
+        self, name: str, known: Sequence[CandidateStats], runs: Runs, number: int
+    ) -> dict[str, str]:
         """Instructions rewritten from failures, kept where they do better on the same train examples."""
         found = {}
-        for standing in known if self.task.proposer else ():
-            parent, rows = standing.candidate, runs[standing.candidate.id]
+        for stats in known if self.task.proposer else ():
+            parent, rows = stats.candidate, runs[stats.candidate.id]
             failures = self._failures(name, rows)
             if not failures:
                 continue
@@ -275,25 +277,27 @@ class Growth:
         return texts
 
 
-def teachers(board: Board, barred: Callable[[Candidate], bool] = lambda candidate: False) -> list[Standing]:
+def teachers(
+    observations: ObservationStore, barred: Callable[[Candidate], bool] = lambda candidate: False
+) -> list[CandidateStats]:
     """The candidates that run on train, the best first.
 
     They are the best of all, the cheapest model's best, and the best that reasons.
 
     Args:
-        board: What is known of every candidate.
+        observations: What is known of every candidate.
         barred: Whether a candidate is not to run on train.
     """
-    models = dict.fromkeys(standing.candidate.model for standing in board.measured())
-    bests = [board.best_of(model) for model in models]
+    models = dict.fromkeys(stats.candidate.model for stats in observations.measured())
+    bests = [observations.best_of(model) for model in models]
     leaders = [best for best in bests if best is not None and not barred(best.candidate)]
-    free = [standing for standing in board.measured() if not barred(standing.candidate)]
-    everyone = sorted(free, key=board.quality, reverse=True)
+    free = [stats for stats in observations.measured() if not barred(stats.candidate)]
+    everyone = sorted(free, key=observations.quality, reverse=True)
     if not leaders:
         return everyone[:1]
-    cheapest = min(leaders, key=lambda standing: (standing.cost, -board.quality(standing)))
-    enough = board.quality(everyone[0]) - REASONING_WITHIN
-    reasoning = [s for s in everyone if _reasons(s.candidate) and board.quality(s) >= enough][:1]
+    cheapest = min(leaders, key=lambda stats: (stats.cost, -observations.quality(stats)))
+    enough = observations.quality(everyone[0]) - REASONING_WITHIN
+    reasoning = [s for s in everyone if _reasons(s.candidate) and observations.quality(s) >= enough][:1]
     found = {s.candidate.id: s for s in (everyone[0], cheapest, *reasoning)}
     return list(found.values())
 

@@ -26,7 +26,7 @@ Turn = tuple["Candidate", Sequence["dspy.Example"]]
 """A candidate and the examples of one of its turns."""
 
 
-def run_turns(
+def run_interleaved(
     rounds: Sequence[Sequence[Turn]],
     measurer: Measurer,
     split: Split,

@@ -1,8 +1,8 @@
 """The search: which candidates are tried next, and how far each is measured.
 
 What to try and how long to measure is decided by what the next block is expected to gain
-(:mod:`optimizers.search.model.selection`). That follows from the study's seed and its recorded scores alone. A
-process that takes up an interrupted study counts the finished trials' blocks again, and so stands
+(:mod:`optimizers.search.model.selection`). That follows from the study's seed and its recorded scores alone.
+A process that takes up an interrupted study counts the finished trials' blocks again, and so stands
 where the other one stood. Where a model takes more calls at once than a block has examples, several
 blocks are chosen together and run at the same time.
 """
@@ -25,7 +25,7 @@ from optimizers.evaluation.measure import raise_together
 from optimizers.records.rows import Block
 from optimizers.search.model.kernel import MODEL
 from optimizers.search.model.proposed import proposals
-from optimizers.search.model.selection import outlook
+from optimizers.search.model.selection import acquisition_state
 from optimizers.search.space.initial_design import Choices, FixedChoices, drawn_choices
 from optimizers.task.data.split import example_id
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from optimizers.records.budget import Unit
     from optimizers.records.candidate import Candidate
     from optimizers.records.rows import TrialRow
-    from optimizers.search.model.observations import Board, Standing
-    from optimizers.search.model.selection import Outlook
+    from optimizers.search.model.observations import CandidateStats, ObservationStore
+    from optimizers.search.model.selection import AcquisitionState
     from optimizers.search.space.search_space import SearchSpace
 
 FRONTIER_POINTS = 6
@@ -92,15 +92,15 @@ class Trial:
     """
 
     chooser: FixedChoices
-    own: Standing
-    ran: list[tuple[Standing, int]] = field(default_factory=list)
+    own: CandidateStats
+    ran: list[tuple[CandidateStats, int]] = field(default_factory=list)
     is_cut: bool = False
     began: datetime = field(default_factory=datetime.now)
 
     @property
     def blocks(self) -> tuple[tuple[str, Block], ...]:
         """The blocks that ran, and whose they are."""
-        return tuple((standing.candidate.id, standing.blocks[number]) for standing, number in self.ran)
+        return tuple((stats.candidate.id, stats.blocks[number]) for stats, number in self.ran)
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Search:
     """One study's trials.
 
     Args:
-        board: What is known; grows as trials run.
+        observations: What is known; grows as trials run.
         measurer: Runs candidates and records their rollouts.
         blocks: The dev set in blocks, in the order all candidates run them.
         seed: Seed of the study.
@@ -140,7 +140,7 @@ class Search:
 
     def __init__(
         self,
-        board: Board,
+        observations: ObservationStore,
         measurer: Measurer,
         blocks: Sequence[tuple[dspy.Example, ...]],
         seed: int,
@@ -148,14 +148,20 @@ class Search:
         workers: int = 1,
         perturbed: Mapping[str, dspy.Example] | None = None,
     ) -> None:
-        self.board, self.measurer, self.blocks, self.seed, self.unit = board, measurer, blocks, seed, unit
+        self.observations, self.measurer, self.blocks, self.seed, self.unit = (
+            observations,
+            measurer,
+            blocks,
+            seed,
+            unit,
+        )
         self.workers, self.perturbed = workers, perturbed or {}
         self.round = 0
         self.space: SearchSpace
         self.starts: list[Choices] = []
         self.began = 0
         self.is_idle = False
-        self._seen: tuple[tuple[int, int], Outlook] | None = None
+        self._seen: tuple[tuple[int, int], AcquisitionState] | None = None
 
     def begin(self, space: SearchSpace, starts: Sequence[Choices], position: int) -> None:
         """Begin the next round.
@@ -169,16 +175,16 @@ class Search:
         self.space, self.starts, self.began = space, list(starts), position
         self.is_idle = False
 
-    def replay(self, trial: TrialRow, known: Mapping[str, Candidate]) -> Standing:
+    def replay(self, trial: TrialRow, known: Mapping[str, Candidate]) -> CandidateStats:
         """Count again what a finished trial measured.
 
         Args:
             trial: The trial.
             known: Candidate id -> candidate.
         """
-        own = self.board.enter(known[trial.candidate], trial.choices)
+        own = self.observations.enter(known[trial.candidate], trial.choices)
         for identity, block in trial.ran:
-            self.board.add(self.board.standings[identity], block)
+            self.observations.add(self.observations.stats[identity], block)
         return own
 
     def trials(self, position: int, most: int | None, share: float) -> tuple[list[Trial], BudgetSpent | None]:
@@ -210,9 +216,9 @@ class Search:
     def choices(self) -> dict[str, Choices]:
         """Candidate id -> what was chosen in its first trial."""
         return {
-            identity: dict(standing.choices)
-            for identity, standing in self.board.standings.items()
-            if standing.choices is not None
+            identity: dict(stats.choices)
+            for identity, stats in self.observations.stats.items()
+            if stats.choices is not None
         }
 
     def settle(self, *, is_paid: bool) -> float:
@@ -230,15 +236,19 @@ class Search:
         Raises:
             BudgetSpent: The budget does not cover them.
         """
-        found, room = outlook(self.board, self._sizes, self.unit), self._room(0.0)
+        found, room = acquisition_state(self.observations, self._sizes, self.unit), self._room(0.0)
         lost = found.regret
-        picks: list[tuple[None, Standing]] = []
+        picks: list[tuple[None, CandidateStats]] = []
         while True:
-            pair, is_second = divmod(len(self.board.ran) + len(picks), 2)
-            hopeful = found.hopeful
-            if lost <= SETTLED and not (hopeful and (is_paid or self._is_unsure())):
+            pair, is_second = divmod(len(self.observations.ran) + len(picks), 2)
+            ucb_candidates = found.ucb_candidates
+            if lost <= SETTLED and not (ucb_candidates and (is_paid or self._is_unsure())):
                 break
-            place = hopeful[pair % len(hopeful)] if hopeful and not is_second else found.best_known
+            place = (
+                ucb_candidates[pair % len(ucb_candidates)]
+                if ucb_candidates and not is_second
+                else found.best_known
+            )
             if place is None or not room.take(found.known[place].candidate.model):
                 break
             picks.append((None, found.known[place]))
@@ -250,21 +260,21 @@ class Search:
 
     def _is_unsure(self) -> bool:
         """Whether some model's best has run fewer blocks than it should have."""
-        best = [self.board.best_of(model.name) for model in self.space.models]
+        best = [self.observations.best_of(model.name) for model in self.space.models]
         return any(one is not None and len(one.blocks) < SURE * len(self.blocks) for one in best)
 
     @property
     def _sizes(self) -> list[int]:
         return [len(block) for block in self.blocks]
 
-    def _outlook(self) -> Outlook:
+    def _outlook(self) -> AcquisitionState:
         """What is worth doing now; the same whoever asks, as long as nothing more was measured."""
-        if self._seen is None or self._seen[0] != (len(self.board.ran), self.round):
-            random = Random(f"{self.seed} {len(self.board.ran)}")
-            leaders = [one.choices for one in self.board.leaders() if one.choices is not None]
-            proposed = proposals(self.space, leaders, self.board.chosen, random)
-            found = outlook(self.board, self._sizes, self.unit, proposed)
-            self._seen = (len(self.board.ran), self.round), found
+        if self._seen is None or self._seen[0] != (len(self.observations.ran), self.round):
+            random = Random(f"{self.seed} {len(self.observations.ran)}")
+            leaders = [one.choices for one in self.observations.leaders() if one.choices is not None]
+            proposed = proposals(self.space, leaders, self.observations.chosen, random)
+            found = acquisition_state(self.observations, self._sizes, self.unit, proposed)
+            self._seen = (len(self.observations.ran), self.round), found
         return self._seen[1]
 
     def _forget(self, place: int) -> None:
@@ -274,7 +284,7 @@ class Search:
 
     def _given(
         self, opened: list[Trial], given: Sequence[Choices], share: float
-    ) -> list[tuple[Trial, Standing]]:
+    ) -> list[tuple[Trial, CandidateStats]]:
         """The next of the round's starts, as many as may run at the same time."""
         room = self._room(share)
         for choices in given:
@@ -283,7 +293,9 @@ class Search:
             opened.append(self._asked(choices))
         return [(trial, trial.own) for trial in opened]
 
-    def _chosen(self, opened: list[Trial], most: int | None, share: float) -> list[tuple[Trial, Standing]]:
+    def _chosen(
+        self, opened: list[Trial], most: int | None, share: float
+    ) -> list[tuple[Trial, CandidateStats]]:
         """The blocks that promise most together, each with the trial on whose account it runs.
 
         Args:
@@ -292,28 +304,28 @@ class Search:
             share: Share of the search that is done.
         """
         found, room = self._outlook(), self._room(share)
-        picks: list[tuple[Trial, Standing]] = []
+        picks: list[tuple[Trial, CandidateStats]] = []
         while True:
             further = sum(len(trial.ran) for trial in opened) + len(picks) - len(opened)
             known = None if found.is_new_better else found.best_known
             if opened and known is not None and further < FURTHER * len(opened):
-                place, standing = known, found.known[known]
-                if not room.take(standing.candidate.model):
+                place, stats = known, found.known[known]
+                if not room.take(stats.candidate.model):
                     break
-                picks.append((opened[-1], standing))
+                picks.append((opened[-1], stats))
             elif len(opened) != most:
                 new = found.best_new(self._behind(opened))
                 choices = self._drawn() if new is None else dict(found.choices(new))
                 chooser = FixedChoices(choices)
                 candidate = self.space.choose(chooser)
-                if new is not None and candidate.id in self.board.standings:
+                if new is not None and candidate.id in self.observations.stats:
                     # Other choices that come to a candidate that was tried.
                     found = found.without(new)
                     self._forget(new)
                     continue
                 if not room.take(self._model_of(choices)):
                     break
-                opened.append(Trial(chooser, self.board.enter(candidate, chooser.made)))
+                opened.append(Trial(chooser, self.observations.enter(candidate, chooser.made)))
                 picks.append((opened[-1], opened[-1].own))
                 if new is None:
                     break
@@ -329,28 +341,28 @@ class Search:
         """A trial of these choices."""
         chooser = FixedChoices(choices)
         candidate = self.space.choose(chooser)
-        return Trial(chooser, self.board.enter(candidate, chooser.made))
+        return Trial(chooser, self.observations.enter(candidate, chooser.made))
 
-    def _run(self, picks: Sequence[tuple[Trial | None, Standing]]) -> None:
+    def _run(self, picks: Sequence[tuple[Trial | None, CandidateStats]]) -> None:
         """Run blocks at the same time, and count them in the order given.
 
         Raises:
             BudgetSpent: Not all could be run; the others count.
         """
         numbers = [
-            len(standing.blocks) + sum(other is standing for _, other in picks[:place])
-            for place, (_, standing) in enumerate(picks)
+            len(stats.blocks) + sum(other is stats for _, other in picks[:place])
+            for place, (_, stats) in enumerate(picks)
         ]
         todo = [
-            (trial, standing, number)
-            for (trial, standing), number in zip(picks, numbers, strict=True)
+            (trial, stats, number)
+            for (trial, stats), number in zip(picks, numbers, strict=True)
             if number < len(self.blocks)
         ]
         stop = threading.Event()
         with ThreadPoolExecutor(max(1, len(todo))) as pool:
             running = [
-                pool.submit(copy_context().run, self._measured, standing, number, stop)
-                for _, standing, number in todo
+                pool.submit(copy_context().run, self._measured, stats, number, stop)
+                for _, stats, number in todo
             ]
             try:
                 wait(running, return_when=FIRST_EXCEPTION)
@@ -360,12 +372,12 @@ class Search:
         turns = [(one.candidate, [*self.blocks[number], *self._changed(number)]) for _, one, number in todo]
         raise_together(self.measurer, running, turns)
         spent = None
-        for (trial, standing, number), future in zip(todo, running, strict=True):
+        for (trial, stats, number), future in zip(todo, running, strict=True):
             block = future.result()
-            if isinstance(block, Block) and number == len(standing.blocks):
-                self.board.add(standing, block)
+            if isinstance(block, Block) and number == len(stats.blocks):
+                self.observations.add(stats, block)
                 if trial is not None:
-                    trial.ran.append((standing, number))
+                    trial.ran.append((stats, number))
                 continue
             spent = block if isinstance(block, BudgetSpent) else spent
             if trial is not None:
@@ -373,9 +385,9 @@ class Search:
         if spent is not None:
             raise spent
 
-    def _measured(self, standing: Standing, number: int, stop: threading.Event) -> Block | BudgetSpent:
+    def _measured(self, stats: CandidateStats, number: int, stop: threading.Event) -> Block | BudgetSpent:
         """What a candidate scores on a block, or that the budget does not cover it."""
-        candidate, measure = standing.candidate, self.measurer.measure
+        candidate, measure = stats.candidate, self.measurer.measure
         try:
             found = measure(candidate, self.blocks[number], "dev", stop=stop)
             if not self.perturbed:
@@ -392,7 +404,7 @@ class Search:
     def _room(self, share: float) -> Room:
         """How many blocks may run at the same time."""
         each = {model.name: filling(model, len(self.blocks[0]), self.workers) for model in self.space.models}
-        ran = len(self.board.ran)
+        ran = len(self.observations.ran)
         # The first block runs alone: only then is it known what share of the budget a block takes.
         to_come = ran * (1 - share) / share if share > 0 else float("inf") if ran else 0.0
         return Room(each, int(max(1, min(AHEAD * to_come, sum(each.values())))))
@@ -402,10 +414,10 @@ class Search:
 
     def _drawn(self) -> Choices:
         """A candidate drawn at random, a new one where that many draws find one."""
-        random, names = Random(len(self.board.ran)), [model.name for model in self.space.models]
+        random, names = Random(len(self.observations.ran)), [model.name for model in self.space.models]
         for number in range(DRAWS):
             choices = drawn_choices(self.space, names[number % len(names)], random)
-            if self.space.choose(FixedChoices(choices)).id not in self.board.standings:
+            if self.space.choose(FixedChoices(choices)).id not in self.observations.stats:
                 break
         return choices
 
@@ -415,7 +427,7 @@ class Search:
         What promises most is often more of the model that leads. But whether a small model can do
         what a large one does is asked of each model's best prompts, so each must have its chance.
         """
-        tried = self.board.tried + Counter(trial.own.candidate.model for trial in opened)
+        tried = self.observations.tried + Counter(trial.own.candidate.model for trial in opened)
         names = [model.name for model in self.space.models]
         fewest = min(names, key=lambda name: tried[name])
         return fewest if tried[fewest] < FAIR * tried.total() / len(names) else None

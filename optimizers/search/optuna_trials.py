@@ -22,7 +22,7 @@ from optimizers.search.space.initial_design import FixedChoices
 
 if TYPE_CHECKING:
     from optimizers.records.rows import Objective, TrialRow
-    from optimizers.search.model.observations import Board
+    from optimizers.search.model.observations import ObservationStore
     from optimizers.search.space.search_space import SearchSpace
 
 DIRECTIONS = {"quality": StudyDirection.MAXIMIZE, "robustness": StudyDirection.MAXIMIZE}
@@ -60,12 +60,14 @@ class OptunaMirror:
     ) -> None:
         self._behind.close(error)
 
-    def open_round(self, number: int, known: Sequence[TrialRow], space: SearchSpace, board: Board) -> None:
+    def open_round(
+        self, number: int, known: Sequence[TrialRow], space: SearchSpace, observations: ObservationStore
+    ) -> None:
         """Begin a round, or go on with it: see :func:`open_round`."""
         earlier = {row.candidate for row in known if row.round < number}
-        standings = [board.standings[identity] for identity in earlier]
-        values = {one.candidate.id: board.values(one) for one in standings if one.scored}
-        rows, objectives = tuple(known), board.objectives
+        stats = [observations.stats[identity] for identity in earlier]
+        values = {one.candidate.id: observations.values(one) for one in stats if one.scored}
+        rows, objectives = tuple(known), observations.objectives
 
         def write() -> None:
             self._study = open_round(self._storage, self._name, number, rows, space, objectives, values)

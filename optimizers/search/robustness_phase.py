@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from optimizers.evaluation.perturbations.examples import count, perturbed, perturbed_rows
 from optimizers.records.perturbed_rows import PERTURBED_DEV, PERTURBED_TEST, keep_perturbed
-from optimizers.search.interleaved import run_turns
+from optimizers.search.interleaved import run_interleaved
 from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
     import dspy
 
     from optimizers.evaluation.measure import Measurer
-    from optimizers.search.sealed_test import Frozen
+    from optimizers.search.sealed_test import SealedTestPlan
     from optimizers.task.task import LoadedTask
 
 ROWS = 30
@@ -42,7 +42,7 @@ def perturbed_dev(measurer: Measurer, examples: Sequence[dspy.Example], seed: in
 
 
 def run_robustness(
-    frozen: Frozen,
+    plan: SealedTestPlan,
     examples: Sequence[dspy.Example],
     measurer: Measurer,
     seed: int,
@@ -55,7 +55,7 @@ def run_robustness(
     Nothing is chosen by what comes out, so that the sealed test stays one.
 
     Args:
-        frozen: What was tested.
+        plan: What was tested.
         examples: The test set, in the order in which it was run.
         measurer: Runs and records; what an interrupted process ran is not run again.
         seed: The study's.
@@ -69,11 +69,11 @@ def run_robustness(
     known: Mapping[str, dspy.Example] = {example_id(example): example for example in chosen}
     made = perturbed_rows(task.program, task.dataset.dev, chosen, seed, each=True)
     rows = keep_perturbed(measurer.ledger, PERTURBED_TEST, made)
-    points = [one for one in frozen.candidates.values() if frozen.roles[one.id] != ("default",)]
+    points = [one for one in plan.candidates.values() if plan.roles[one.id] != ("default",)]
     groups = [list(found) for _, found in groupby(rows, key=lambda row: row.name)]
     # Grouped by model: switching weights is what costs time.
     order = sorted(points, key=lambda point: point.model)
     rounds = [
         [(point, [perturbed(known[row.source], row) for row in group]) for point in order] for group in groups
     ]
-    run_turns(rounds, measurer, "perturbed", workers=workers, on_share=on_share)
+    run_interleaved(rounds, measurer, "perturbed", workers=workers, on_share=on_share)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from optimizers.prompting.proposals.pools import Pool, Pools, joined
 from optimizers.records.candidate import Candidate
-from optimizers.search.bootstrap_proposals import Growth, teachers
+from optimizers.search.bootstrap_proposals import BootstrapProposals, teachers
 from optimizers.search.loop import Search
-from optimizers.search.model.observations import Board
+from optimizers.search.model.observations import ObservationStore
 from optimizers.search.space.initial_design import (
     Choices,
     FixedChoices,
@@ -48,7 +48,7 @@ class Round(BaseModel):
     starts: tuple[Choices, ...] = ()
 
 
-def growth_shares(growth: Growth, grow_at: Sequence[float]) -> tuple[float, ...]:
+def growth_shares(growth: BootstrapProposals, grow_at: Sequence[float]) -> tuple[float, ...]:
     """Shares of the search after which the pools grow.
 
     Where a predictor has no labelled demos, runs that were right are what it learns from: then
@@ -57,7 +57,7 @@ def growth_shares(growth: Growth, grow_at: Sequence[float]) -> tuple[float, ...]
     return ((0.0,) if grow_at and not growth.labelled else ()) + tuple(grow_at)
 
 
-def first_round(growth: Growth, space_of: SpaceOf, prompts: Sequence[Candidate]) -> Round:
+def first_round(growth: BootstrapProposals, space_of: SpaceOf, prompts: Sequence[Candidate]) -> Round:
     """What a study begins with: instructions that a proposer writes, and another study's prompts.
 
     Args:
@@ -76,7 +76,12 @@ def first_round(growth: Growth, space_of: SpaceOf, prompts: Sequence[Candidate])
 
 
 def later_round(
-    growth: Growth, space_of: SpaceOf, pools: Pools, search: Search, board: Board, number: int
+    growth: BootstrapProposals,
+    space_of: SpaceOf,
+    pools: Pools,
+    search: Search,
+    observations: ObservationStore,
+    number: int,
 ) -> Round:
     """What runs on train give, and the candidates that try it.
 
@@ -85,14 +90,14 @@ def later_round(
         space_of: Gives the space.
         pools: What was found before.
         search: The search so far.
-        board: What is known of every candidate.
+        observations: What is known of every candidate.
         number: The round's, from 2.
     """
-    found = growth.grown(board, number)
+    found = growth.grown(observations, number)
     space = space_of(growth.task, joined(pools, found))
-    good, choices = [*board.leaders(), *teachers(board)], search.choices()
+    good, choices = [*observations.leaders(), *teachers(observations)], search.choices()
     tried = {one.candidate.id: choices[one.candidate.id] for one in good if one.candidate.id in choices}
-    best = [board.best_of(model.name) for model in growth.task.models]
+    best = [observations.best_of(model.name) for model in growth.task.models]
     usual = [tried[one.candidate.id] for one in best if one is not None and one.candidate.id in tried]
     begun = tuple(islice(starts_with(space, found, usual, tried), MOST_STARTS))
     drawn = design(space, growth.seed) if number == 2 and not growth.labelled else ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optimizers.search.interleaved import run_turns
+from optimizers.search.interleaved import run_interleaved
 from optimizers.search.loop import FRONTIER_POINTS
 from optimizers.search.space.initial_design import default_candidate
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optimizers.records.report import Role
     from optimizers.records.rows import Rollout
     from optimizers.search.interleaved import Turn
-    from optimizers.search.model.observations import Board
+    from optimizers.search.model.observations import ObservationStore
     from optimizers.search.space.search_space import SearchSpace
     from optimizers.task.task import LoadedTask
 
@@ -35,7 +35,7 @@ NOISE_ROWS = 100
 
 
 @dataclass(frozen=True)
-class Frozen:
+class SealedTestPlan:
     """What the test is opened for, decided on dev alone.
 
     Attributes:
@@ -47,28 +47,28 @@ class Frozen:
     roles: dict[str, tuple[Role, ...]]
 
 
-def freeze(board: Board, space: SearchSpace, task: LoadedTask) -> Frozen:
+def freeze(observations: ObservationStore, space: SearchSpace, task: LoadedTask) -> SealedTestPlan:
     """Decide what is tested: the frontier, each model's best, the reference's best, the plain defaults."""
     roles: dict[str, list[Role]] = {}
-    efficient = {standing.candidate.id for standing in board.frontier()}
-    for standing in sorted(board.leaders(FRONTIER_POINTS), key=lambda standing: standing.cost):
-        if standing.candidate.id in efficient:
-            roles.setdefault(standing.candidate.id, []).append("frontier")
+    efficient = {stats.candidate.id for stats in observations.frontier()}
+    for stats in sorted(observations.leaders(FRONTIER_POINTS), key=lambda stats: stats.cost):
+        if stats.candidate.id in efficient:
+            roles.setdefault(stats.candidate.id, []).append("frontier")
     for model in task.models:
-        best = board.best_of(model.name)
+        best = observations.best_of(model.name)
         if best is not None:
             roles.setdefault(best.candidate.id, []).append("best")
             if model.name == task.reference.name:
                 roles[best.candidate.id].append("reference")
         default = default_candidate(space, model)
-        board.enter(default)
+        observations.enter(default)
         roles.setdefault(default.id, []).append("default")
-    candidates = {identity: board.standings[identity].candidate for identity in roles}
-    return Frozen(candidates, {identity: tuple(found) for identity, found in roles.items()})
+    candidates = {identity: observations.stats[identity].candidate for identity in roles}
+    return SealedTestPlan(candidates, {identity: tuple(found) for identity, found in roles.items()})
 
 
 def run_test(
-    frozen: Frozen,
+    plan: SealedTestPlan,
     examples: Sequence[dspy.Example],
     measurer: Measurer,
     *,
@@ -76,10 +76,10 @@ def run_test(
     workers: int = 1,
     on_share: Callable[[float], None] = lambda share: None,
 ) -> list[Rollout]:
-    """Run every frozen candidate on the sealed test set, interleaved block by block.
+    """Run every plan candidate on the sealed test set, interleaved block by block.
 
     Args:
-        frozen: What to run.
+        plan: What to run.
         examples: The test set.
         measurer: Runs and records; rollouts of an interrupted test are not run again.
         block: Examples each point runs in its turn.
@@ -89,17 +89,17 @@ def run_test(
     Returns:
         The test rollouts.
     """
-    rounds = list(_rounds(frozen, examples, block))
-    return run_turns(rounds, measurer, "test", workers=workers, on_share=on_share)
+    rounds = list(_rounds(plan, examples, block))
+    return run_interleaved(rounds, measurer, "test", workers=workers, on_share=on_share)
 
 
 def repeat_sampled(
-    frozen: Frozen, examples: Sequence[dspy.Example], measurer: Measurer, *, workers: int = 1
+    plan: SealedTestPlan, examples: Sequence[dspy.Example], measurer: Measurer, *, workers: int = 1
 ) -> None:
     """Run the frontier's points whose replies are drawn by chance a second time, on the first examples.
 
     Args:
-        frozen: What was tested.
+        plan: What was tested.
         examples: The test set.
         measurer: Runs and records, as rollout 1.
         workers: Processes that the rollouts are shared among.
@@ -107,20 +107,20 @@ def repeat_sampled(
     greedy = {model.name: model.takes_temperature for model in measurer.task.models}
     again = [
         (candidate, examples[:NOISE_ROWS])
-        for candidate in frozen.candidates.values()
-        if "frontier" in frozen.roles[candidate.id]
+        for candidate in plan.candidates.values()
+        if "frontier" in plan.roles[candidate.id]
         and any(s.sampling.temperature > 0 or not greedy[s.model] for s in candidate.servings)
     ]
-    run_turns([again], measurer, "test", number=1, workers=workers)
+    run_interleaved([again], measurer, "test", number=1, workers=workers)
 
 
-def _rounds(frozen: Frozen, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Turn]]:
+def _rounds(plan: SealedTestPlan, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Turn]]:
     # Grouped by model within a block: switching weights is what costs time.
-    order = sorted(frozen.candidates.values(), key=lambda candidate: candidate.model)
+    order = sorted(plan.candidates.values(), key=lambda candidate: candidate.model)
     for start in range(0, len(examples), block):
         turn = examples[start : start + block]
         yield [
             (candidate, turn)
             for candidate in order
-            if frozen.roles[candidate.id] != ("default",) or start < DEFAULT_ROWS
+            if plan.roles[candidate.id] != ("default",) or start < DEFAULT_ROWS
         ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from optimizers.errors import BudgetError, BudgetSpent, StudyError
 from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.spend import OwnPurse, Purse
+from optimizers.evaluation.spend import LocalSpend, SpendTracker
 from optimizers.models.llama import llama_engine
 from optimizers.prompting.proposals.pools import Pools, joined
 from optimizers.records.budget import USED, Budget, Use
@@ -26,12 +26,12 @@ from optimizers.results.render.text_chart import ChartPoint
 from optimizers.results.statistics.intervals import estimate
 from optimizers.results.summary import report_of
 from optimizers.search.blocks import blocks
-from optimizers.search.bootstrap_proposals import Growth
+from optimizers.search.bootstrap_proposals import BootstrapProposals
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
 from optimizers.search.example_rows import example_rows
 from optimizers.search.gc_control import uncollected, uninterrupted
 from optimizers.search.loop import SEARCHED, Search, Trial
-from optimizers.search.model.observations import Board, Standing
+from optimizers.search.model.observations import CandidateStats, ObservationStore
 from optimizers.search.model.selection import scarce
 from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
 from optimizers.search.outcome import write_outcome
@@ -41,7 +41,7 @@ from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growt
 from optimizers.search.sealed_test import (
     SHORT_TEST_BLOCK,
     TEST_BLOCK,
-    Frozen,
+    SealedTestPlan,
     freeze,
     repeat_sampled,
     run_test,
@@ -103,7 +103,7 @@ def run_study(
             StudyRun.open(manifest, folder) as run,
             OptunaMirror(sqlite_address(folder.optuna), manifest.name) as mirror,
         ):
-            parts = (task, manifest, folder, ledger, run, mirror, watch, OwnPurse(ledger))
+            parts = (task, manifest, folder, ledger, run, mirror, watch, LocalSpend(ledger))
             report = _Session(*parts, space_of=space_of, grow_at=grow_at).run()
         # Last: a folder with a report is one of a finished study, of which nothing is to be made any more.
         folder.write_report(report)
@@ -124,12 +124,12 @@ def lead_study(
         watch: Told about every step.
 
     Raises:
-        LeadLost: This process was taken for dead.
+        LeadershipLost: This process was taken for dead.
         BudgetError: The budget ends before anything is measured.
     """
     manifest = folder.read_manifest()
     with StudyRun.open(manifest, folder) as run, OptunaMirror(storage, manifest.name) as mirror:
-        parts = (task, manifest, folder, ledger, run, mirror, watch, worker.purse)
+        parts = (task, manifest, folder, ledger, run, mirror, watch, worker.spend)
         report = _Session(*parts, worker=worker).run()
     folder.write_report(report)
     return report
@@ -146,14 +146,14 @@ class _Session:
     tracking: StudyRun
     optuna: OptunaMirror
     watch: Watcher
-    purse: Purse
+    spend: SpendTracker
     worker: Worker | None = None
     space_of: SpaceOf = search_space
     grow_at: Sequence[float] = GROW_AT
     account: Account = field(init=False)
     measurer: Measurer = field(init=False)
-    board: Board = field(init=False)
-    growth: Growth = field(init=False)
+    observations: ObservationStore = field(init=False)
+    growth: BootstrapProposals = field(init=False)
     trials: list[TrialRow] = field(init=False)
     began: float = field(default_factory=time.monotonic)
     pools: Pools = field(default_factory=dict)
@@ -164,14 +164,14 @@ class _Session:
 
     @uninterrupted()
     def __post_init__(self) -> None:
-        self.account = Account(self.purse, self.manifest.budget)
+        self.account = Account(self.spend, self.manifest.budget)
         self.measurer = Measurer(
             self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick(), worker=self.worker
         )
         prefixes = [prefix(model, self.task.models) for model in self.task.models]
-        self.board = Board(self.manifest.objectives, self.manifest.min_coverage, prefixes)
+        self.observations = ObservationStore(self.manifest.objectives, self.manifest.min_coverage, prefixes)
         self.trials = self.ledger.trials()
-        self.growth = Growth(self.task, self.measurer, self.manifest.seed, self.manifest.workers)
+        self.growth = BootstrapProposals(self.task, self.measurer, self.manifest.seed, self.manifest.workers)
 
     @uncollected()
     def run(self) -> FrontierReport:
@@ -193,15 +193,15 @@ class _Session:
         if opening is None:
             self.account.held_back = held_back(prediction, self.manifest.budget)
             self.search()
-            frozen = self.freeze(plain)
+            plan = self.freeze(plain)
         else:
             self.restored()
             known = self.ledger.candidates()
-            frozen = Frozen({identity: known[identity] for identity in opening.roles}, opening.roles)
-        self.test(frozen, held_back_for_robustness(prediction, self.manifest.budget))
+            plan = SealedTestPlan({identity: known[identity] for identity in opening.roles}, opening.roles)
+        self.test(plan, held_back_for_robustness(prediction, self.manifest.budget))
         if self.manifest.robustness:
-            self.robustness(frozen)
-        return self.finish(frozen)
+            self.robustness(plan)
+        return self.finish(plan)
 
     @uninterrupted()
     def restored(self) -> Search:
@@ -213,14 +213,14 @@ class _Session:
             perturbed = perturbed_dev(
                 self.measurer, [one for block in dev for one in block], self.manifest.seed
             )
-        search = Search(self.board, self.measurer, dev, self.manifest.seed, unit, workers, perturbed)
+        search = Search(self.observations, self.measurer, dev, self.manifest.seed, unit, workers, perturbed)
         known = self.ledger.candidates()
         while (record := self.ledger.kept(round_key(search.round + 1))) is not None:
             self.begin(search, Round.model_validate_json(record))
             for trial in [one for one in self.trials if one.round == search.round]:
-                standing = search.replay(trial, known)
+                stats = search.replay(trial, known)
                 if trial.number >= self.tracking.recorded:
-                    self.log(trial, standing)
+                    self.log(trial, stats)
         return search
 
     def ordered(self, part: Sequence[dspy.Example]) -> list[tuple[dspy.Example, ...]]:
@@ -232,7 +232,7 @@ class _Session:
         number = search.round + 1
         self.pools = joined(self.pools, found.pools)
         space = self.space_of(self.task, self.pools)
-        self.optuna.open_round(number, self.trials, space, self.board)
+        self.optuna.open_round(number, self.trials, space, self.observations)
         search.begin(space, found.starts, sum(trial.round < number for trial in self.trials))
 
     def grow(self, search: Search) -> None:
@@ -245,7 +245,7 @@ class _Session:
             prompts = [] if study is None else prompts_of(study.read_report())
             found = first_round(self.growth, self.space_of, prompts)
         else:
-            found = later_round(self.growth, self.space_of, self.pools, search, self.board, number)
+            found = later_round(self.growth, self.space_of, self.pools, search, self.observations, number)
         self.ledger.keep(round_key(number), found.model_dump_json())
         self.begin(search, found)
 
@@ -283,7 +283,7 @@ class _Session:
                 self.show("settle", min(0.99, max(0.0, share, closing)))
                 share = search.settle(is_paid=self.manifest.budget.trials is None)
         except BudgetSpent:
-            if not self.board.considered():
+            if not self.observations.considered():
                 raise BudgetError(
                     f"The budget of {self.manifest.budget} ends before one candidate is measured.",
                     where="--budget",
@@ -307,7 +307,7 @@ class _Session:
                 round=search.round,
                 candidate=trial.own.candidate.id,
                 choices=dict(trial.chooser.made),
-                values=tuple(self.board.values(trial.own)) if trial.own.scored else (),
+                values=tuple(self.observations.values(trial.own)) if trial.own.scored else (),
                 ran=trial.blocks,
                 began=trial.began,
                 ended=datetime.now(),
@@ -334,7 +334,7 @@ class _Session:
     def is_empty_handed(self) -> bool:
         """Whether nothing was measured that could be measured further, and trials are not what ends it."""
         trials = self.manifest.budget.trials
-        return (trials is None or self.done < trials) and not self.board.considered()
+        return (trials is None or self.done < trials) and not self.observations.considered()
 
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
@@ -343,16 +343,16 @@ class _Session:
         room = {unit: limit - getattr(kept, unit) for unit, limit in limits.items() if limit is not None}
         return self.account.used.share_of(budget.model_copy(update=room))
 
-    def freeze(self, space: SearchSpace) -> Frozen:
+    def freeze(self, space: SearchSpace) -> SealedTestPlan:
         """Decide what is tested and record that the test set is opened for it."""
-        frozen = freeze(self.board, space, self.task)
-        for candidate in frozen.candidates.values():
+        plan = freeze(self.observations, space, self.task)
+        for candidate in plan.candidates.values():
             self.ledger.add_candidate(candidate)
-        self.ledger.open_test(frozen.roles)
-        return frozen
+        self.ledger.open_test(plan.roles)
+        return plan
 
-    def test(self, frozen: Frozen, kept: Use) -> None:
-        """Measure what was frozen on the sealed test set, as far as the budget goes beside what is kept."""
+    def test(self, plan: SealedTestPlan, kept: Use) -> None:
+        """Measure what was plan on the sealed test set, as far as the budget goes beside what is kept."""
         self.account.held_back = kept
         self.show("test", 0.0)
         # Points are measured in turns on the same examples: what fits the budget is paired.
@@ -361,26 +361,26 @@ class _Session:
             examples = self.test_examples()
             is_limited = self.manifest.budget != Budget(trials=self.manifest.budget.trials)
             run_test(
-                frozen,
+                plan,
                 examples,
                 self.measurer,
                 block=SHORT_TEST_BLOCK if is_limited else TEST_BLOCK,
                 workers=self.manifest.workers,
                 on_share=lambda share: self.show("test", share),
             )
-            repeat_sampled(frozen, examples, self.measurer, workers=self.manifest.workers)
+            repeat_sampled(plan, examples, self.measurer, workers=self.manifest.workers)
 
     def test_examples(self) -> list[dspy.Example]:
         """The sealed test set in the order in which it is run."""
         return [example for block in self.ordered(self.task.dataset.test) for example in block]
 
-    def robustness(self, frozen: Frozen) -> None:
+    def robustness(self, plan: SealedTestPlan) -> None:
         """Run the frontier on perturbed test examples, as far as the budget goes."""
         self.account.held_back = Use()
         self.show("robustness", 0.0)
         with suppress(BudgetSpent):
             run_robustness(
-                frozen,
+                plan,
                 self.test_examples(),
                 self.measurer,
                 self.manifest.seed,
@@ -388,22 +388,22 @@ class _Session:
                 on_share=lambda share: self.show("robustness", share),
             )
 
-    def log(self, trial: TrialRow, standing: Standing) -> None:
+    def log(self, trial: TrialRow, stats: CandidateStats) -> None:
         """Record a finished trial where people look."""
         self.tracking.trial(
             trial.number,
-            standing.candidate,
-            estimate(standing.scores, failures=standing.n - standing.scored),
-            cost=standing.cost,
+            stats.candidate,
+            estimate(stats.scores, failures=stats.n - stats.scored),
+            cost=stats.cost,
             rollouts=trial.rollouts,
             seconds=(trial.ended - trial.began).total_seconds(),
         )
 
-    def finish(self, frozen: Frozen) -> FrontierReport:
+    def finish(self, plan: SealedTestPlan) -> FrontierReport:
         """Build the report from the records alone, draw it, and hand it to MLflow."""
         self.account.touch()
         rollouts = self.ledger.rollouts()
-        report = report_of(self.folder, self.ledger, rollouts, frozen.roles, trials=self.done)
+        report = report_of(self.folder, self.ledger, rollouts, plan.roles, trials=self.done)
         write_outcome(self.task, self.folder, self.ledger, rollouts, report)
         self.tracking.finish(report, [self.folder.picture, self.folder.page])
         self.show("done", 1.0)
@@ -421,10 +421,10 @@ class _Session:
             self._entered = now
         self._phase, self._share, self._last = phase, share, now
         self.account.phase = phase
-        leaders = {standing.candidate.id for standing in self.board.frontier()}
+        leaders = {stats.candidate.id for stats in self.observations.frontier()}
         points = [
-            ChartPoint(s.candidate.label, self.board.values(s)[0], s.cost, s.candidate.id in leaders)
-            for s in self.board.considered()
+            ChartPoint(s.candidate.label, self.observations.values(s)[0], s.cost, s.candidate.id in leaders)
+            for s in self.observations.considered()
         ]
         self.watch(
             Progress(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from optimizers.errors import BudgetError, BudgetSpent, StudyError, UsageError
 from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.spend import OwnPurse
+from optimizers.evaluation.spend import LocalSpend
 from optimizers.models.model import ACCEPTABLE, Model
 from optimizers.models.resolve import parse_model
 from optimizers.models.sampling import Sampling
@@ -29,14 +29,14 @@ from optimizers.records.ledger import Ledger
 from optimizers.records.report import Amount
 from optimizers.records.transfer_report import Prompt, TransferReport
 from optimizers.results.transfer_matrix import (
+    AdaptedPrompt,
     Measured,
-    Placed,
     answer,
     best_transfer,
     fill_cell,
     landings,
 )
-from optimizers.search.interleaved import run_turns
+from optimizers.search.interleaved import run_interleaved
 from optimizers.search.space.initial_design import default_candidate
 from optimizers.search.space.search_space import search_space
 from optimizers.task.data.split import example_id
@@ -95,7 +95,7 @@ class Transfer:
     manifest: StudyManifest
     task: LoadedTask
     prompts: tuple[Prompt, ...]
-    placed: tuple[Placed, ...]
+    placed: tuple[AdaptedPrompt, ...]
     defaults: dict[str, Candidate]
     examples: tuple[dspy.Example, ...]
 
@@ -172,7 +172,7 @@ def run_transfer(folder: StudyFolder, transfer: Transfer, budget: Budget, *, wat
         if transfer.defaults:
             _remember(folder.path / MODELS, transfer)
         _take_over(folder, transfer, ledger)
-        account = Account(OwnPurse(ledger), budget)
+        account = Account(LocalSpend(ledger), budget)
         # The phase of a study that measures its leaders further on dev.
         account.phase = "settle"
         cut = False
@@ -195,7 +195,7 @@ def chosen_prompts(report: FrontierReport) -> tuple[Prompt, ...]:
     )
 
 
-def place(prompt: Candidate, model: Model, space: SearchSpace) -> Placed:
+def place(prompt: Candidate, model: Model, space: SearchSpace) -> AdaptedPrompt:
     """A prompt as it is run on a model: all of its predictors there, unchanged where that is legal.
 
     A rendering that the model does not take gives way to the plainest it takes; sampling settings
@@ -207,14 +207,14 @@ def place(prompt: Candidate, model: Model, space: SearchSpace) -> Placed:
         space: The search space, this model in it.
     """
     if model.name == prompt.model:
-        return Placed(prompt.id, model.name, prompt)
+        return AdaptedPrompt(prompt.id, model.name, prompt)
     changed: list[str] = []
     for serving in prompt.servings:
         moved = _moved(serving, model)
         technique = TECHNIQUES[moved.technique]
         if not technique.fits(moved.rendering, space.abilities[model.name]):
             reason = f"{technique.name} does not work in {moved.rendering} on this model"
-            return Placed(prompt.id, model.name, None, reason=reason)
+            return AdaptedPrompt(prompt.id, model.name, None, reason=reason)
         changed += _changes(serving, moved)
     main = Serving(
         model=prompt.model, rendering=prompt.rendering, technique=prompt.technique, sampling=prompt.sampling
@@ -225,7 +225,7 @@ def place(prompt: Candidate, model: Model, space: SearchSpace) -> Placed:
     }
     # Made anew: a copy would keep the id that was computed for the original.
     candidate = Candidate(predictors=predictors, **dict(_moved(main, model)))
-    return Placed(prompt.id, model.name, candidate, changed=", ".join(dict.fromkeys(changed)))
+    return AdaptedPrompt(prompt.id, model.name, candidate, changed=", ".join(dict.fromkeys(changed)))
 
 
 def _moved(serving: Serving, model: Model) -> Serving:
@@ -319,7 +319,9 @@ def _measure(transfer: Transfer, ledger: Ledger, account: Account, watch: Watch)
     block = BLOCK if account.budget == Budget() else SHORT_BLOCK
     starts = range(0, len(transfer.examples), block)
     parts = [transfer.examples[start : start + block] for start in starts]
-    run_turns([[(one, part) for one in transfer.candidates.values()] for part in parts], measurer, "dev")
+    run_interleaved(
+        [[(one, part) for one in transfer.candidates.values()] for part in parts], measurer, "dev"
+    )
 
 
 def _report(transfer: Transfer, ledger: Ledger, cut_by: Budget | None) -> TransferReport:
@@ -339,7 +341,7 @@ def _report(transfer: Transfer, ledger: Ledger, cut_by: Budget | None) -> Transf
     manifest, prompts = transfer.manifest, transfer.prompts
     measured = Measured(rollouts, shared, transfer.task.dataset.groups, manifest.min_coverage)
     cells = [fill_cell(placed, measured) for placed in transfer.placed]
-    plain = [Placed(default.id, model, default) for model, default in transfer.defaults.items()]
+    plain = [AdaptedPrompt(default.id, model, default) for model, default in transfer.defaults.items()]
     defaults = {placed.model: placed.prompt for placed in plain}
     found = landings(prompts, cells, defaults, measured)
     best = best_transfer(prompts, cells, defaults, measured)

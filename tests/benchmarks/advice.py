@@ -111,7 +111,7 @@ def cases(table: Table, bought: Sequence[Sequence[Bought]], seed: int) -> list[C
         if after[-1][0] < 1.5 * calls:
             continue
         said = advice(table, before, seen)
-        about = next(one for one in said.outlooks if one.model == _subject(said, table))
+        about = next(one for one in said.model_forecasts if one.model == _subject(said, table))
         place = table.models.index(about.model)
         ends = [_bests(table, part)[place] for part in (before, after)]
         half = table.test[:, unseen].mean(axis=1)

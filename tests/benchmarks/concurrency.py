@@ -23,7 +23,7 @@ import dspy
 
 from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.spend import OwnPurse
+from optimizers.evaluation.spend import LocalSpend
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
 from optimizers.models.resolve import model
@@ -65,7 +65,7 @@ def ours(task: LoadedTask, served: Model, examples: list[dspy.Example]) -> float
     task = replace(task, models=(served,), reference=served)
     candidate = default_candidate(search_space(task), served)
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        measurer = Measurer(task, ledger, Account(OwnPurse(ledger), Budget()))
+        measurer = Measurer(task, ledger, Account(LocalSpend(ledger), Budget()))
         measurer.measure(candidate, examples[:1], "dev", number=1)
         with uncollected():  # as a study is
             start = time.perf_counter()

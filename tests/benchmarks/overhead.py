@@ -30,7 +30,7 @@ if __name__ == "__main__":
 
 from fakes import FakeEngine
 
-from optimizers.evaluation.spend import OwnPurse
+from optimizers.evaluation.spend import LocalSpend
 from optimizers.records.budget import Budget
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
@@ -142,7 +142,7 @@ def went_on(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
         StudyRun.open(manifest, folder) as run,
         OptunaMirror(sqlite_address(folder.optuna), manifest.name) as mirror,
     ):
-        parts = (task, manifest, folder, ledger, run, mirror, lambda progress: None, OwnPurse(ledger))
+        parts = (task, manifest, folder, ledger, run, mirror, lambda progress: None, LocalSpend(ledger))
         session = _Session(*parts, grow_at=())
         search = session.restored()
         found = {"resume": time.perf_counter() - start}

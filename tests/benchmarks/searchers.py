@@ -11,7 +11,7 @@ from benchmarks.replay import PARTS, Book, Searcher, Table, frontier, row_of
 from scipy import stats
 
 from optimizers.search.loop import SEARCHED, Search
-from optimizers.search.model.observations import Board
+from optimizers.search.model.observations import ObservationStore
 from optimizers.search.space.initial_design import Choices, FixedChoices
 
 BLOCK = 10
@@ -25,28 +25,28 @@ def parity(book: Book, random: np.random.Generator) -> Generator[list[int], None
 def begun(book: Book, random: np.random.Generator) -> Search:
     """The shipped search, before its first trial."""
     table = book.table
-    board = Board(prefixes=table.models)
+    observations = ObservationStore(prefixes=table.models)
     order = random.permutation(table.dev.shape[1])
     blocks = [tuple(order[start : start + BLOCK].tolist()) for start in range(0, len(order), BLOCK)]
     seed = int(random.integers(2**31))
     # A book and a grid have of a measurer and a space what the search asks of them.
-    search = Search(board, cast("Any", book), cast("Any", blocks), seed)
+    search = Search(observations, cast("Any", book), cast("Any", blocks), seed)
     search.begin(cast("Any", table.space), _starts(book), 0)
     return search
 
 
 def carried_on(search: Search, book: Book) -> Generator[list[int], None, None]:
     """Spend what the book has left; a search may be carried on again when its book gets more."""
-    board = search.board
-    position = len(board.standings)
+    observations = search.observations
+    position = len(observations.stats)
     while (share := book.used / book.budget / SEARCHED) < 1:
         finished, spent = search.trials(position, None, share)
         position += len(finished)
         if spent is not None:
             raise spent
-        yield [row_of(standing.candidate) for standing in board.frontier()]
+        yield [row_of(stats.candidate) for stats in observations.frontier()]
     while search.settle(is_paid=True) < 1:
-        yield [row_of(standing.candidate) for standing in board.frontier()]
+        yield [row_of(stats.candidate) for stats in observations.frontier()]
 
 
 def _starts(book: Book) -> list[Choices]:

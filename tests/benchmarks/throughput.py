@@ -19,7 +19,7 @@ from dspy.lm15 import Request
 
 from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.measure import Measurer
-from optimizers.evaluation.spend import OwnPurse
+from optimizers.evaluation.spend import LocalSpend
 from optimizers.models.llama import LlamaEngine, llama_engine
 from optimizers.models.lm import language_model
 from optimizers.models.model import Model
@@ -79,7 +79,7 @@ def speed(task: LoadedTask, model: Model) -> Speed:
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     spent = {"evaluation": 0.0, "bare": 0.0}
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        measurer = Measurer(task, ledger, Account(OwnPurse(ledger), Budget()))
+        measurer = Measurer(task, ledger, Account(LocalSpend(ledger), Budget()))
         engine.complete(requests_of(task, candidate, rows[:1])[0])
         for number, chunk in enumerate(chunks):
             kind = ("evaluation", "bare")[number % 2]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fakes import candidate, rollouts
 
-from optimizers.errors import LeadLost, StudyError
+from optimizers.errors import LeadershipLost, StudyError
 from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Block, TrialRow
@@ -130,6 +130,6 @@ def test_trials_come_back_as_they_were_and_all_or_none_are_written(ledger: Ledge
     rows = [trial(number) for number in range(3)]
     ledger.add_trials(rows)
     assert ledger.trials() == rows
-    with pytest.raises(LeadLost):
+    with pytest.raises(LeadershipLost):
         ledger.add_trials([trial(3), trial(2)])
     assert len(ledger.trials()) == 3

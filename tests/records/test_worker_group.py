@@ -13,11 +13,11 @@ import pytest
 from optimizers.records.budget import Budget, Use
 from optimizers.records.ledger import Ledger
 from optimizers.records.rows import Call
-from optimizers.records.worker_group import Crew, Job, Terms
+from optimizers.records.worker_group import Job, JobLimits, WorkerGroup
 
-Join = Callable[..., Crew]
+Join = Callable[..., WorkerGroup]
 LEASE = 0.5
-TERMS = Terms(phase="search", budget=Budget(calls=10))
+TERMS = JobLimits(phase="search", budget=Budget(calls=10))
 ROOM = Use(1e9, 1e9, 1e9)
 
 
@@ -29,12 +29,12 @@ def ledger(database_server: str) -> Any:
 
 @pytest.fixture
 def join(ledger: Ledger) -> Join:
-    return lambda name="one": Crew(ledger.engine, name, LEASE)
+    return lambda name="one": WorkerGroup(ledger.engine, name, LEASE)
 
 
 def jobs(count: int, model: str = "small") -> list[Job]:
     return [
-        Job(candidate="c", example=f"{model} {n}", number=0, split="dev", model=model, terms=TERMS)
+        Job(candidate="c", example=f"{model} {n}", number=0, split="dev", model=model, limits=TERMS)
         for n in range(count)
     ]
 
@@ -52,16 +52,16 @@ def test_a_job_is_taken_once_and_by_room(join: Join) -> None:
     assert [job.model for job in first].count("small") == 3
     assert [job.model for job in second] == ["small", "small"]
     assert not {job.id for job in first} & {job.id for job in second}
-    assert first[0].terms == TERMS
+    assert first[0].limits == TERMS
 
 
 def test_many_that_take_at_once_take_each_job_once(join: Join) -> None:
     crews = [join(str(n)) for n in range(6)]
     crews[0].post(jobs(200))
 
-    def empty(crew: Crew) -> list[Job]:
+    def empty(group: WorkerGroup) -> list[Job]:
         taken: list[Job] = []
-        while found := crew.take({"small": 7}):
+        while found := group.take({"small": 7}):
             taken += found
         return taken
 
@@ -73,23 +73,23 @@ def test_many_that_take_at_once_take_each_job_once(join: Join) -> None:
 
 
 def test_what_is_asked_for_twice_is_run_once_and_again_when_it_was_withdrawn(join: Join) -> None:
-    crew = join()
-    numbers = crew.post(jobs(2))
-    assert crew.post(jobs(2)) == numbers
-    crew.take({"small": 9})
-    assert crew.post(jobs(2)) == numbers
-    assert crew.take({"small": 9}) == []
-    crew.end(numbers[0], "broken")
-    assert crew.ended(numbers) == {numbers[0]: "broken"}
-    crew.post(jobs(2))
-    assert [job.id for job in crew.take({"small": 9})] == [numbers[0]]
+    group = join()
+    numbers = group.post(jobs(2))
+    assert group.post(jobs(2)) == numbers
+    group.take({"small": 9})
+    assert group.post(jobs(2)) == numbers
+    assert group.take({"small": 9}) == []
+    group.end(numbers[0], "broken")
+    assert group.ended(numbers) == {numbers[0]: "broken"}
+    group.post(jobs(2))
+    assert [job.id for job in group.take({"small": 9})] == [numbers[0]]
 
 
 def test_only_what_nobody_began_can_be_taken_back(join: Join) -> None:
-    crew = join()
-    numbers = crew.post(jobs(3))
-    crew.take({"small": 1})
-    assert crew.cancel(numbers) == set(numbers[1:])
+    group = join()
+    numbers = group.post(jobs(3))
+    group.take({"small": 1})
+    assert group.cancel(numbers) == set(numbers[1:])
 
 
 def test_what_the_dead_held_is_free_again(join: Join, ledger: Ledger) -> None:
@@ -137,12 +137,12 @@ def test_no_number_of_processes_overshoots_a_budget_or_leaves_it_unused(
     crews, bound = [join(str(n)) for n in range(4)], Use(1, 100, 0.5)
 
     def spend(number: int) -> bool:
-        crew = crews[number % 4]
-        while (found := crew.reserve(call(), bound, room)) is None:
+        group = crews[number % 4]
+        while (found := group.reserve(call(), bound, room)) is None:
             time.sleep(0.01)
         if isinstance(found, str):
             return False
-        crew.settle(found, bound, bound, state="finished")
+        group.settle(found, bound, bound, state="finished")
         return True
 
     with ThreadPoolExecutor(12) as pool:
@@ -152,12 +152,12 @@ def test_no_number_of_processes_overshoots_a_budget_or_leaves_it_unused(
 
 
 def test_a_settled_call_is_written_as_it_ended(join: Join, ledger: Ledger) -> None:
-    crew = join()
-    number = crew.reserve(call(), Use(1, 100, 0.5), ROOM)
+    group = join()
+    number = group.reserve(call(), Use(1, 100, 0.5), ROOM)
     assert isinstance(number, int)
-    assert crew.used() == Use(1, 100, 0.5)
-    assert crew.booked() == Use()
-    crew.settle(
+    assert group.used() == Use(1, 100, 0.5)
+    assert group.booked() == Use()
+    group.settle(
         number,
         Use(1, 100, 0.5),
         Use(1, 42, 0.2),
@@ -170,7 +170,7 @@ def test_a_settled_call_is_written_as_it_ended(join: Join, ledger: Ledger) -> No
     (written,) = ledger.calls()
     assert (written.state, written.prompt_tokens, written.cost) == ("finished", 40, 0.2)
     assert written.ended is not None
-    assert crew.used() == crew.booked() == Use(1, 42, pytest.approx(0.2))
+    assert group.used() == group.booked() == Use(1, 42, pytest.approx(0.2))
 
 
 def test_a_new_leader_takes_back_what_the_last_one_left_waiting(join: Join) -> None:

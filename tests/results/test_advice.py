@@ -114,6 +114,6 @@ def test_a_study_of_one_model_is_advised_too() -> None:
 
 @pytest.mark.parametrize("level", [0.5, 0.85, 0.88, 0.9, 0.95])
 def test_more_search_never_makes_a_match_less_likely(level: float) -> None:
-    for one in advised(report(level), MUCH).outlooks:
+    for one in advised(report(level), MUCH).model_forecasts:
         if one.matches is not None and one.will_match is not None:
             assert one.matches <= one.will_match

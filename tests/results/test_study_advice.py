@@ -27,10 +27,10 @@ def test_a_finished_study_is_advised_on_from_its_records(tmp_path: Path) -> None
     said = advised(folder)
     report = folder.read_report()
     assert said.point in {point.candidate.id for point in report.points if point.test}
-    assert {one.model for one in said.outlooks} == {
+    assert {one.model for one in said.model_forecasts} == {
         point.candidate.model for point in report.with_role("best")
     }
-    assert all(one.low <= one.gain for one in said.outlooks)
+    assert all(one.low <= one.gain for one in said.model_forecasts)
 
 
 def test_a_study_whose_test_was_never_run_is_no_ground_for_advice(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from optimizers.records.candidate import Candidate
 from optimizers.records.report import Estimate
 from optimizers.records.transfer_report import Cell, Difference, Prompt
 from optimizers.results.transfer_matrix import (
+    AdaptedPrompt,
     Measured,
-    Placed,
     answer,
     best_transfer,
     fill_cell,
@@ -85,7 +85,9 @@ def matrix(
     """The cells of prompts A and B on the models a, b and new, from scores by (prompt's model, model)."""
     new = moved(candidate("local/new", "plain"), "local/new")
     placed = [
-        Placed(p.id, m, moved(p, m)) if (p.model, m) in scores else Placed(p.id, m, None, reason="no way")
+        AdaptedPrompt(p.id, m, moved(p, m))
+        if (p.model, m) in scores
+        else AdaptedPrompt(p.id, m, None, reason="no way")
         for p in (A, B)
         for m in ("local/a", "local/b", "local/new")
     ]

@@ -1,4 +1,4 @@
-"""Growth: pools grow at the promised moments from train alone, once, and each find is tried."""
+"""BootstrapProposals: pools grow at the promised moments from train alone, once, and each find is tried."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from optimizers.records.budget import Budget
 from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import FrontierReport
-from optimizers.search.bootstrap_proposals import RUNS, Growth
+from optimizers.search.bootstrap_proposals import RUNS, BootstrapProposals
 from optimizers.search.loop import SEARCHED
 from optimizers.search.manifest import open_folder
 from optimizers.search.optuna_trials import OptunaMirror
@@ -174,7 +174,7 @@ def test_a_study_cut_at_every_kind_of_moment_of_growth_goes_on_as_if_it_had_not_
         (FakeEngine, "odds", calls[0] + RUNS // 2),  # half of a teacher's runs on train are done
         (Ledger, "keep", 1),  # all runs are done, but not kept
         (OptunaMirror, "open_round", 2),  # kept, but there is no Optuna round
-        (Growth, "_examples", 1),  # about to run on train for the second time
+        (BootstrapProposals, "_examples", 1),  # about to run on train for the second time
         (OptunaMirror, "open_round", 3),  # kept a second time, but there is no Optuna round
     ]
     for moment in moments:

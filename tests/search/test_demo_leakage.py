@@ -11,9 +11,9 @@ from fakes import candidate, fill
 from optimizers.evaluation.measure import Measurer
 from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt
 from optimizers.records.ledger import Ledger
-from optimizers.search.bootstrap_proposals import Growth, teachers
+from optimizers.search.bootstrap_proposals import BootstrapProposals, teachers
 from optimizers.search.demo_leakage import shown
-from optimizers.search.model.observations import Board
+from optimizers.search.model.observations import ObservationStore
 from optimizers.search.warm_start import pools_of
 from optimizers.task.task import LoadedTask
 
@@ -99,11 +99,11 @@ def test_who_may_copy_the_answer_of_a_train_example_does_not_teach(task: LoadedT
     parts = replace(task.dataset, train=examples(0, 4), dev=examples(4, 4), test=examples(8, 4))
     desk = replace(task, program=Desk(), dataset=parts)
     with Ledger.open(tmp_path / "ledger.db") as ledger:
-        growth = Growth(desk, Measurer(desk, ledger), 0)
+        growth = BootstrapProposals(desk, Measurer(desk, ledger), 0)
         assert growth._may_copy(copying)
         assert not growth._may_copy(reading)
-        board = Board()
-        fill(board, copying, [1.0] * 10, 1.0)
-        fill(board, reading, [0.5] * 10, 2.0)
-        assert [standing.candidate for standing in teachers(board, growth._may_copy)] == [reading]
-        assert teachers(board)[0].candidate == copying
+        observations = ObservationStore()
+        fill(observations, copying, [1.0] * 10, 1.0)
+        fill(observations, reading, [0.5] * 10, 2.0)
+        assert [stats.candidate for stats in teachers(observations, growth._may_copy)] == [reading]
+        assert teachers(observations)[0].candidate == copying

@@ -20,7 +20,7 @@ from optimizers.models.resolve import model
 from optimizers.models.sampling import Sampling
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.ledger import Ledger
-from optimizers.search.interleaved import Turn, run_turns
+from optimizers.search.interleaved import Turn, run_interleaved
 from optimizers.task.task import LoadedTask
 
 
@@ -84,7 +84,7 @@ def measured(task: LoadedTask, *models: Model, **problems: Exception) -> Any:
 def test_servers_are_kept_busy_and_rollouts_come_in_order(task: LoadedTask) -> None:
     measurer = measured(task, served("a"), served("b"))
     rounds, shares = rounds_of(["openai/a", "openai/b"] * 4, 3), list[float]()
-    found = run_turns(rounds, measurer, "test", on_share=shares.append)
+    found = run_interleaved(rounds, measurer, "test", on_share=shares.append)
     assert found == [(one.model, row) for turns in rounds for one, rows in turns for row in rows]
     # Eight calls at once and half as many again are two turns of ten, for each of the two models.
     assert measurer.most == 4
@@ -94,7 +94,7 @@ def test_servers_are_kept_busy_and_rollouts_come_in_order(task: LoadedTask) -> N
 
 def test_a_round_ends_before_the_next_begins(task: LoadedTask) -> None:
     measurer = measured(task, served("a"), served("b"))
-    run_turns(rounds_of(["openai/a", "openai/b"], 6), measurer, "test")
+    run_interleaved(rounds_of(["openai/a", "openai/b"], 6), measurer, "test")
     assert [row for _, row in measurer.began] == sorted(row for _, row in measurer.began)
     assert measurer.most == 2
 
@@ -104,22 +104,22 @@ def test_models_of_one_machine_take_turns(task: LoadedTask, one: str) -> None:
     own = SMALL if one == SMALL.name else model(one, price=(0.1, 0.2), size=1)
     measurer = measured(task, own, LARGE)
     rounds = rounds_of([one, LARGE.name], 3)
-    run_turns(rounds, measurer, "test")
+    run_interleaved(rounds, measurer, "test")
     assert measurer.most == 1
     assert measurer.began == [(turn.model, rows[0]) for turns in rounds for turn, rows in turns]
 
 
 def test_a_model_in_this_process_runs_beside_a_server_but_not_beside_itself(task: LoadedTask) -> None:
     measurer = measured(task, SMALL, served("b"))
-    run_turns(rounds_of([SMALL.name] * 3, 2), measurer, "test")
+    run_interleaved(rounds_of([SMALL.name] * 3, 2), measurer, "test")
     assert measurer.most == 1
-    run_turns(rounds_of([SMALL.name, SMALL.name, "openai/b"], 4), measurer, "test")
+    run_interleaved(rounds_of([SMALL.name, SMALL.name, "openai/b"], 4), measurer, "test")
     assert measurer.most == 2
 
 
 def test_turns_that_wait_for_each_other_keep_no_server_waiting(task: LoadedTask) -> None:
     measurer = measured(task, SMALL, served("b"))
-    run_turns(rounds_of([SMALL.name] * 6 + ["openai/b"] * 6, 1), measurer, "test")
+    run_interleaved(rounds_of([SMALL.name] * 6 + ["openai/b"] * 6, 1), measurer, "test")
     assert "openai/b" in [model for model, _ in measurer.began[:3]]
 
 
@@ -127,7 +127,7 @@ def test_an_outage_is_told_before_a_lack_of_money_and_taken_back_from_all(task: 
     down = EngineError("The server is down.")
     measurer = measured(task, served("a"), served("b"), a=BudgetSpent("calls", "10calls"), b=down)
     with pytest.raises(EngineError, match="down"):
-        run_turns(rounds_of(["openai/a", "openai/b"], 40), measurer, "test")
+        run_interleaved(rounds_of(["openai/a", "openai/b"], 40), measurer, "test")
     assert sorted(measurer.began) == [("openai/a", 0), ("openai/b", 0)]
     assert sorted(measurer.taken_back) == [("openai/a", 0), ("openai/b", 0)]
 
@@ -151,5 +151,7 @@ def test_an_interruption_lets_no_further_rollout_begin(task: LoadedTask, tmp_pat
         rows = task.dataset.dev[:40]
         first, long = candidate("openai/one"), candidate("openai/two")
         with pytest.raises(KeyboardInterrupt):
-            run_turns([[(first, rows[:2]), (long, rows)]], Measurer(own, ledger), "dev", on_share=interrupted)
+            run_interleaved(
+                [[(first, rows[:2]), (long, rows)]], Measurer(own, ledger), "dev", on_share=interrupted
+            )
     assert len(begun) < 20

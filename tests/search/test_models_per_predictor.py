@@ -37,9 +37,9 @@ from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import Estimate, FrontierReport, Point
 from optimizers.records.rows import Block, Rollout
-from optimizers.search.bootstrap_proposals import Growth
+from optimizers.search.bootstrap_proposals import BootstrapProposals
 from optimizers.search.manifest import open_folder
-from optimizers.search.model.observations import Board
+from optimizers.search.model.observations import ObservationStore
 from optimizers.search.rounds import Round
 from optimizers.search.space.initial_design import FixedChoices, completed, default_candidate, starts
 from optimizers.search.space.search_space import MIXED, search_space
@@ -167,16 +167,16 @@ def test_an_openai_export_names_each_steps_own_model_rendering_and_sampling(
 
 
 def test_a_mixed_candidate_is_no_models_best_however_good(notes: LoadedTask) -> None:
-    space, board = search_space(notes), Board()
+    space, observations = search_space(notes), ObservationStore()
     alone, both = default_candidate(space, LARGE), mixed_candidate(notes)
-    fill(board, alone, [0.0, 1.0] * 10, cost=2e-6)
-    fill(board, both, [1.0] * 20, cost=1e-6)
-    best = board.best_of(LARGE.name)
+    fill(observations, alone, [0.0, 1.0] * 10, cost=2e-6)
+    fill(observations, both, [1.0] * 20, cost=1e-6)
+    best = observations.best_of(LARGE.name)
     assert best is not None
     assert best.candidate.id == alone.id
-    assert board.best_of(SMALL.name) is None
-    assert [standing.candidate.id for standing in board.frontier()] == [both.id]
-    assert {standing.candidate.id for standing in board.leaders()} == {alone.id, both.id}
+    assert observations.best_of(SMALL.name) is None
+    assert [stats.candidate.id for stats in observations.frontier()] == [both.id]
+    assert {stats.candidate.id for stats in observations.leaders()} == {alone.id, both.id}
 
 
 class Mute(NoteEngine):
@@ -193,19 +193,19 @@ def test_an_unread_reply_is_put_down_to_the_step_that_gave_it(
     engines[LARGE.name] = Mute(0.8)
     proposer = FakeProposer(lambda request: "")
     engines[PROPOSER.name] = proposer
-    asked, board = replace(notes, proposer=PROPOSER), Board()
-    standing = board.enter(default_candidate(search_space(notes), LARGE))
+    asked, observations = replace(notes, proposer=PROPOSER), ObservationStore()
+    stats = observations.enter(default_candidate(search_space(notes), LARGE))
     with Ledger.open(tmp_path / "ledger.db") as ledger:
         measurer = Measurer(asked, ledger)
-        board.add(standing, Block.of(measurer.measure(standing.candidate, notes.dataset.dev[:10], "dev")))
-        Growth(asked, measurer, 0).grown(board, 2)
+        observations.add(stats, Block.of(measurer.measure(stats.candidate, notes.dataset.dev[:10], "dev")))
+        BootstrapProposals(asked, measurer, 0).grown(observations, 2)
     (request,) = proposer.requests
     assert "output note" in (request.messages[0].text or "")
 
 
 def test_growth_without_one_score_finds_nothing(notes: LoadedTask, tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "ledger.db") as ledger:
-        assert Growth(notes, Measurer(notes, ledger), 0).grown(Board(), 2) == {}
+        assert BootstrapProposals(notes, Measurer(notes, ledger), 0).grown(ObservationStore(), 2) == {}
 
 
 def test_runs_taken_back_when_a_server_was_down_leave_no_empty_trace(

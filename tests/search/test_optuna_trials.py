@@ -11,7 +11,7 @@ import sqlalchemy
 from fakes import rollouts
 
 from optimizers.records.rows import Block, TrialRow
-from optimizers.search.model.observations import Board
+from optimizers.search.model.observations import ObservationStore
 from optimizers.search.optuna_trials import OptunaMirror, add_trial, open_round, sqlite_address
 from optimizers.search.space.initial_design import FixedChoices, few_shot_starts
 from optimizers.search.space.search_space import SearchSpace, search_space
@@ -26,26 +26,26 @@ def space(task: LoadedTask) -> SearchSpace:
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board()
+def observations() -> ObservationStore:
+    return ObservationStore()
 
 
 @pytest.fixture
-def rows(space: SearchSpace, board: Board) -> list[TrialRow]:
+def rows(space: SearchSpace, observations: ObservationStore) -> list[TrialRow]:
     found = []
     for number, choices in enumerate([c for size in (1, 2, 4) for c in few_shot_starts(space, size)]):
         chooser = FixedChoices(choices)
-        standing = board.enter(space.choose(chooser), chooser.made)
-        block = Block.of(rollouts(standing.candidate, [1.0] * 7 + [0.0] * 3, cost=1e-6))
-        board.add(standing, block)
+        stats = observations.enter(space.choose(chooser), chooser.made)
+        block = Block.of(rollouts(stats.candidate, [1.0] * 7 + [0.0] * 3, cost=1e-6))
+        observations.add(stats, block)
         found.append(
             TrialRow(
                 number=number,
                 round=1 if number < 3 else 2,
-                candidate=standing.candidate.id,
+                candidate=stats.candidate.id,
                 choices=chooser.made,
-                values=tuple(board.values(standing)),
-                ran=((standing.candidate.id, block),),
+                values=tuple(observations.values(stats)),
+                ran=((stats.candidate.id, block),),
                 began=BEGAN,
                 ended=BEGAN + timedelta(seconds=number),
             )
@@ -54,31 +54,33 @@ def rows(space: SearchSpace, board: Board) -> list[TrialRow]:
 
 
 def opened(
-    tmp_path: Path, number: int, known: list[TrialRow], space: SearchSpace, board: Board
+    tmp_path: Path, number: int, known: list[TrialRow], space: SearchSpace, observations: ObservationStore
 ) -> optuna.Study:
-    values = {identity: board.values(standing) for identity, standing in board.standings.items()}
-    return open_round(sqlite_address(tmp_path / "o.db"), "s", number, known, space, board.objectives, values)
+    values = {identity: observations.values(stats) for identity, stats in observations.stats.items()}
+    return open_round(
+        sqlite_address(tmp_path / "o.db"), "s", number, known, space, observations.objectives, values
+    )
 
 
 def test_optuna_gets_what_a_process_that_died_had_not_written(
-    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+    rows: list[TrialRow], space: SearchSpace, observations: ObservationStore, tmp_path: Path
 ) -> None:
-    study = opened(tmp_path, 1, rows[:1], space, board)
+    study = opened(tmp_path, 1, rows[:1], space, observations)
     assert [trial.params for trial in study.trials] == [rows[0].choices]
-    again = opened(tmp_path, 1, rows[:3], space, board)
+    again = opened(tmp_path, 1, rows[:3], space, observations)
     assert [trial.user_attrs["candidate"] for trial in again.trials] == [row.candidate for row in rows[:3]]
     assert [trial.values for trial in again.trials] == [list(row.values) for row in rows[:3]]
     assert again.trials[2].duration == timedelta(seconds=2)
-    assert len(opened(tmp_path, 1, rows[:3], space, board).trials) == 3
+    assert len(opened(tmp_path, 1, rows[:3], space, observations).trials) == 3
 
 
 def test_a_later_round_begins_with_the_earlier_trials_and_goes_on_with_its_own(
-    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+    rows: list[TrialRow], space: SearchSpace, observations: ObservationStore, tmp_path: Path
 ) -> None:
-    study = opened(tmp_path, 2, rows[:3], space, board)
+    study = opened(tmp_path, 2, rows[:3], space, observations)
     assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
     add_trial(study, space, rows[3])
-    again = opened(tmp_path, 2, rows, space, board)
+    again = opened(tmp_path, 2, rows, space, observations)
     assert [trial.params for trial in again.trials] == [row.choices for row in rows]
     assert {name for trial in again.trials for name in trial.distributions} == {
         name for row in rows for name in row.choices
@@ -88,7 +90,7 @@ def test_a_later_round_begins_with_the_earlier_trials_and_goes_on_with_its_own(
 def test_trials_that_were_half_taken_over_are_taken_over_again(
     rows: list[TrialRow],
     space: SearchSpace,
-    board: Board,
+    observations: ObservationStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -102,37 +104,37 @@ def test_trials_that_were_half_taken_over_are_taken_over_again(
     with monkeypatch.context() as patch:
         patch.setattr(optuna, "create_trial", dies)
         with pytest.raises(KeyboardInterrupt):
-            opened(tmp_path, 2, rows[:3], space, board)
-    study = opened(tmp_path, 2, rows[:3], space, board)
+            opened(tmp_path, 2, rows[:3], space, observations)
+    study = opened(tmp_path, 2, rows[:3], space, observations)
     assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
     assert study.best_trials
 
 
 def test_what_could_not_be_written_behind_the_search_is_raised_when_it_ends(
-    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+    rows: list[TrialRow], space: SearchSpace, observations: ObservationStore, tmp_path: Path
 ) -> None:
     mirror = OptunaMirror(sqlite_address(tmp_path / "missing" / "o.db"), "s")
-    mirror.open_round(1, [], space, board)
+    mirror.open_round(1, [], space, observations)
     mirror.add(space, rows[0])
     with pytest.raises(sqlalchemy.exc.OperationalError, match="unable to open"):
         mirror.__exit__(None, None, None)
 
 
 def test_what_runs_behind_the_search_is_written_when_it_ends(
-    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+    rows: list[TrialRow], space: SearchSpace, observations: ObservationStore, tmp_path: Path
 ) -> None:
     with OptunaMirror(sqlite_address(tmp_path / "o.db"), "s") as mirror:
-        mirror.open_round(1, rows[:2], space, board)
+        mirror.open_round(1, rows[:2], space, observations)
         mirror.add(space, rows[2])
-        mirror.open_round(2, rows[:3], space, board)
+        mirror.open_round(2, rows[:3], space, observations)
         mirror.add(space, rows[3])
-    later = opened(tmp_path, 2, rows[:4], space, board)
+    later = opened(tmp_path, 2, rows[:4], space, observations)
     assert [trial.params for trial in later.trials] == [row.choices for row in rows[:4]]
 
 
 def test_a_trial_without_a_score_failed(
-    rows: list[TrialRow], space: SearchSpace, board: Board, tmp_path: Path
+    rows: list[TrialRow], space: SearchSpace, observations: ObservationStore, tmp_path: Path
 ) -> None:
-    study = opened(tmp_path, 1, [], space, board)
+    study = opened(tmp_path, 1, [], space, observations)
     add_trial(study, space, rows[0].model_copy(update={"values": ()}))
     assert study.trials[0].state == optuna.trial.TrialState.FAIL

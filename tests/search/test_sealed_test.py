@@ -10,7 +10,7 @@ from optimizers.evaluation.measure import Measurer
 from optimizers.models.sampling import Sampling
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.ledger import Ledger
-from optimizers.search.sealed_test import Frozen, repeat_sampled, run_test
+from optimizers.search.sealed_test import SealedTestPlan, repeat_sampled, run_test
 from optimizers.task.task import LoadedTask
 
 
@@ -30,8 +30,8 @@ def candidate(model: str, temperature: float) -> Candidate:
     )
 
 
-def frozen(*roles: tuple[Candidate, tuple[str, ...]]) -> Frozen:
-    return Frozen({c.id: c for c, _ in roles}, {c.id: role for c, role in roles})  # type: ignore[misc]
+def plan(*roles: tuple[Candidate, tuple[str, ...]]) -> SealedTestPlan:
+    return SealedTestPlan({c.id: c for c, _ in roles}, {c.id: role for c, role in roles})  # type: ignore[misc]
 
 
 def test_only_sampled_points_of_the_frontier_run_twice(
@@ -39,7 +39,7 @@ def test_only_sampled_points_of_the_frontier_run_twice(
 ) -> None:
     sampled, greedy = candidate("local/small", 0.7), candidate("local/small", 0.0)
     default = candidate("local/large", 0.7)
-    points = frozen((sampled, ("frontier",)), (greedy, ("frontier", "best")), (default, ("default",)))
+    points = plan((sampled, ("frontier",)), (greedy, ("frontier", "best")), (default, ("default",)))
     repeat_sampled(points, task.dataset.test[:30], Measurer(task, ledger))
     rows = ledger.rollouts()
     assert {(row.candidate, row.number) for row in rows} == {(sampled.id, 1)}
@@ -50,7 +50,7 @@ def test_points_take_turns_so_that_a_cut_leaves_them_alike(
     task: LoadedTask, engines: dict[str, FakeEngine], ledger: Ledger
 ) -> None:
     small, large = candidate("local/small", 0.0), candidate("local/large", 0.0)
-    points = frozen((small, ("frontier",)), (large, ("frontier", "best")))
+    points = plan((small, ("frontier",)), (large, ("frontier", "best")))
 
     def cut(share: float) -> None:
         if share > 0.5:

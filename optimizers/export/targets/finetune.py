@@ -44,7 +44,7 @@ from optimizers.prompting.compile import PromptedPredict, adapter_of
 from optimizers.prompting.proposals.bootstrap import steps_by
 from optimizers.records.read_only import reading
 from optimizers.task.data.cards import read_card
-from optimizers.task.data.near_duplicates import alike_across, group_leaders, telling_sets
+from optimizers.task.data.near_duplicates import alike_across, group_leaders, token_sets
 from optimizers.task.data.split import SplitRow, row_of
 from optimizers.task.program_file import project_folder
 from optimizers.task.task import declared_task
@@ -136,7 +136,7 @@ def _pool(exported: Exported, recorded: Sequence[ExampleRow]) -> _Pool:
     sealed = [*dataset.dev, *dataset.test, *known]
     measured, train = [_split_row(example) for example in sealed], [_split_row(e) for e in dataset.train]
     keys = list(dict.fromkeys(row.key for row in measured))
-    telling = telling_sets({*keys, *(row.key for row in train)})
+    telling = token_sets({*keys, *(row.key for row in train)})
     leaking = alike_across(telling, (row.key for row in train), keys)
     identities = {row.id for row in measured} | {row.id for row in recorded}
     kept = [row for row in train if row.id not in identities and row.key not in leaking]

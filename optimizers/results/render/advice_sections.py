@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizers.results.advice import Advice, Outlook
+from optimizers.results.advice import Advice, ModelForecast
 from optimizers.results.render.markdown import bullets, code, escape, table
 
 
@@ -27,11 +27,11 @@ def advice_lines(advice: Advice) -> Iterable[str]:
     yield f"What as much search again, about {calls:,.0f} calls and {dollars:.4f} USD, is expected to gain:"
     yield table(
         ("model", "its best now", "gain (80% interval)", "within the margin now", "after that"),
-        (_cells(one) for one in advice.outlooks),
+        (_cells(one) for one in advice.model_forecasts),
     )
 
 
-def _cells(one: Outlook) -> tuple[str, ...]:
+def _cells(one: ModelForecast) -> tuple[str, ...]:
     return (
         escape(one.model.rsplit("/", 1)[-1]),
         code(one.best),

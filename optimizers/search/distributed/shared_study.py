@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import make_url
 
-from optimizers.errors import LeadLost, StudyError
+from optimizers.errors import LeadershipLost, StudyError
 from optimizers.models.rate_limits import share_limits
 from optimizers.records.folder import StudyFolder, valid_name
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import FrontierReport
 from optimizers.records.rows import StudyManifest
 from optimizers.records.storage import alone, copy_to_file, shown
-from optimizers.records.worker_group import LEASE, Crew
+from optimizers.records.worker_group import LEASE, WorkerGroup
 from optimizers.search.distributed.worker import Worker
 from optimizers.search.outcome import write_outcome
 from optimizers.search.study import lead_study
@@ -128,9 +128,9 @@ def run_shared(
     share_limits(folder.read_manifest().workers)
     with Ledger.connect(storage, folder.path.name) as ledger:
         while (kept := ledger.kept(REPORT)) is None:
-            crew = Crew(ledger.engine, _name(), lease)
+            group = WorkerGroup(ledger.engine, _name(), lease)
             # Taken for dead while it stalled, and another one leads: it begins anew, as a newcomer.
-            with suppress(LeadLost), Worker(task, ledger, crew) as worker:
+            with suppress(LeadershipLost), Worker(task, ledger, group) as worker:
                 _work(task, folder, ledger, worker, storage, watch, helping)
         report = FrontierReport.model_validate_json(kept)
         # Everything that reads a finished study reads the folder: no database is needed from here on.
@@ -155,7 +155,10 @@ def help_shared(task: LoadedTask, study: str, storage: str) -> int:
     with Ledger.connect(storage, study) as ledger:
         share_limits(_manifest(ledger).workers)
         while ledger.kept(REPORT) is None:
-            with suppress(LeadLost), Worker(task, ledger, Crew(ledger.engine, _name())) as worker:
+            with (
+                suppress(LeadershipLost),
+                Worker(task, ledger, WorkerGroup(ledger.engine, _name())) as worker,
+            ):
                 while ledger.kept(REPORT) is None:
                     worker.check()
                     time.sleep(LOOK)
@@ -184,7 +187,7 @@ def _work(
             report = lead_study(task, folder, ledger, worker, storage, watch=watch)
             ledger.keep(REPORT, report.model_dump_json())
         else:
-            helping(worker.rollouts, worker.crew.members())
+            helping(worker.rollouts, worker.group.members())
             time.sleep(LOOK)
 
 

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from optimizers.errors import EngineError, LeadLost, ParityError, from_json, to_json
+from optimizers.errors import EngineError, LeadershipLost, ParityError, from_json, to_json
 from optimizers.evaluation.budget_gate import Account
 from optimizers.evaluation.perturbations.examples import is_relabelled, perturbed
 from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollout
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from optimizers.records.ledger import Ledger
     from optimizers.records.rows import Call
-    from optimizers.records.worker_group import Crew, Job, Terms
+    from optimizers.records.worker_group import Job, JobLimits, WorkerGroup
     from optimizers.task.task import LoadedTask
 
 LEAST_PAUSE, MOST_PAUSE = 0.005, 0.1
@@ -40,16 +40,16 @@ COMPILED = 64
 """Compiled candidates kept, the last used ones."""
 
 
-class SharedPurse:
+class SharedSpend:
     """What all processes of a study have used, kept by its database server.
 
     Args:
-        crew: This process's membership.
+        group: This process's membership.
         ledger: The study's ledger.
     """
 
-    def __init__(self, crew: Crew, ledger: Ledger) -> None:
-        self._crew, self._ledger = crew, ledger
+    def __init__(self, group: WorkerGroup, ledger: Ledger) -> None:
+        self._crew, self._ledger = group, ledger
         self._began: float | None = None
         self._earlier, self._session = 0.0, 0
 
@@ -90,21 +90,21 @@ class SharedPurse:
 
 
 class Worker:
-    """Runs a crew's jobs on a thread of its own, as many at once as each model takes.
+    """Runs a group's jobs on a thread of its own, as many at once as each model takes.
 
     Args:
         task: The study's task, the same as every other process's.
         ledger: The study's ledger.
-        crew: This process's membership; given up when the worker is closed.
+        group: This process's membership; given up when the worker is closed.
 
     Attributes:
-        purse: What all processes have used.
+        spend: What all processes have used.
         rollouts: Rollouts that this process ran.
     """
 
-    def __init__(self, task: LoadedTask, ledger: Ledger, crew: Crew) -> None:
-        self._task, self._ledger, self.crew = task, ledger, crew
-        self.purse = SharedPurse(crew, ledger)
+    def __init__(self, task: LoadedTask, ledger: Ledger, group: WorkerGroup) -> None:
+        self._task, self._ledger, self.group = task, ledger, group
+        self.spend = SharedSpend(group, ledger)
         self.rollouts = 0
         dataset = task.dataset
         parts = (dataset.train, dataset.dev, dataset.test)
@@ -112,7 +112,7 @@ class Worker:
         self._models = {model.name: model for model in task.models}
         self._running: Counter[str] = Counter()
         self._compiled: OrderedDict[tuple[str, bool], CompiledProgram] = OrderedDict()
-        self._accounts: dict[Terms, Account] = {}
+        self._accounts: dict[JobLimits, Account] = {}
         self._posted: dict[int, Future[None]] = {}
         self._leading = False
         self._problem: Exception | None = None
@@ -135,7 +135,7 @@ class Worker:
         work.join()
         self._closed.set()
         beat.join()
-        self.crew.leave()
+        self.group.leave()
 
     def lead(self) -> bool:
         """Take the lead where nobody holds it; returns whether this process leads.
@@ -144,8 +144,8 @@ class Worker:
             ParityError: What ended the worker.
         """
         self.check()
-        if not self._leading and self.crew.lead():
-            self.purse.begin()
+        if not self._leading and self.group.lead():
+            self.spend.begin()
             self._leading = True
         return self._leading
 
@@ -165,7 +165,7 @@ class Worker:
             ParityError: What kept one from being run; the others that were begun have ended.
         """
         self.check()
-        numbers = self.crew.post(wanted)
+        numbers = self.group.post(wanted)
         with self._lock:
             futures = {number: self._posted.setdefault(number, Future()) for number in numbers}
         spent: Exception | None = None
@@ -190,7 +190,7 @@ class Worker:
             left = [number for number, future in futures.items() if not future.done()]
             if not left:
                 break
-            for number in self.crew.cancel(left):
+            for number in self.group.cancel(left):
                 futures[number].cancel()
             wait([futures[number] for number in left], timeout=SIGN_OF_LIFE)
         with self._lock:
@@ -214,11 +214,11 @@ class Worker:
     def _beat(self) -> None:
         try:
             while True:
-                self.crew.beat()
+                self.group.beat()
                 if self._leading:
-                    self.purse.touch()
-                    if not self.crew.leads():
-                        raise LeadLost
+                    self.spend.touch()
+                    if not self.group.leads():
+                        raise LeadershipLost
                 if self._closed.wait(SIGN_OF_LIFE):
                     break
         except Exception as problem:
@@ -232,7 +232,7 @@ class Worker:
         """Begin as many jobs as there is room for; returns how many."""
         with self._lock:
             room = {name: model.concurrency - self._running[name] for name, model in self._models.items()}
-        taken = self.crew.take(room)
+        taken = self.group.take(room)
         with self._lock:
             self._running.update(job.model for job in taken)
         for job in taken:
@@ -243,7 +243,7 @@ class Worker:
         """Tell those who wait which of their jobs have ended; returns how many have."""
         with self._lock:
             posted = [number for number, future in self._posted.items() if not future.done()]
-        ended = self.crew.ended(posted) if posted else {}
+        ended = self.group.ended(posted) if posted else {}
         for number, error in ended.items():
             future = self._posted.get(number)
             if future is None or future.done():
@@ -266,7 +266,7 @@ class Worker:
                 metric=self._task.metric,
                 split=job.split,
                 number=job.number,
-                gate=self._account(job.terms).gate(job.candidate),
+                gate=self._account(job.limits).gate(job.candidate),
             )
             self._ledger.add([rollout])
             self.rollouts += 1
@@ -275,19 +275,19 @@ class Worker:
         except Exception:
             error = to_json(EngineError(f"A worker crashed: {traceback.format_exc()}"))
         try:
-            self.crew.end(job.id, error)
+            self.group.end(job.id, error)
         except Exception as problem:
             self._fail(problem)
         finally:
             with self._lock:
                 self._running[job.model] -= 1
 
-    def _account(self, terms: Terms) -> Account:
+    def _account(self, limits: JobLimits) -> Account:
         with self._lock:
-            if terms not in self._accounts:
-                account = Account(self.purse, terms.budget, held_back=terms.held_back, phase=terms.phase)
-                self._accounts[terms] = account
-            return self._accounts[terms]
+            if limits not in self._accounts:
+                account = Account(self.spend, limits.budget, held_back=limits.held_back, phase=limits.phase)
+                self._accounts[limits] = account
+            return self._accounts[limits]
 
     def _example(self, identity: str) -> dspy.Example:
         """The example of an id; perturbed ones are made of the task's as the leader wrote down."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from optimizers.search.model.kernel import Floats
-from optimizers.search.model.posterior import Belief
+from optimizers.search.model.posterior import Posterior
 
 AHEAD = (1, 2, 4)
 """Blocks to look ahead."""
@@ -44,7 +44,7 @@ DEAREST = 1.1
 
 
 @dataclass(frozen=True)
-class Prospects:
+class AcquisitionInputs:
     """What is known of the candidates beside their quality.
 
     Attributes:
@@ -63,7 +63,9 @@ class Prospects:
     sizes: NDArray[np.int64]
 
 
-def gains(belief: Belief, prospects: Prospects, of: NDArray[np.int64] | None = None) -> Floats:
+def knowledge_gradient(
+    belief: Posterior, prospects: AcquisitionInputs, of: NDArray[np.int64] | None = None
+) -> Floats:
     """Expected gain of each candidate's next block per unit of spend; -1 where none is left to run.
 
     Args:
@@ -84,7 +86,7 @@ def gains(belief: Belief, prospects: Prospects, of: NDArray[np.int64] | None = N
     return found
 
 
-def regret(belief: Belief, prospects: Prospects) -> float:
+def regret(belief: Posterior, prospects: AcquisitionInputs) -> float:
     """What is expected to be lost by choosing now: the worth of the best, less that of what is believed best.
 
     The joint posterior is drawn from: what is common to all candidates changes no choice, and does not
@@ -120,8 +122,8 @@ def capped(mean: Floats, spread: Floats) -> Floats:
 
 
 def _gained(
-    belief: Belief,
-    prospects: Prospects,
+    belief: Posterior,
+    prospects: AcquisitionInputs,
     which: NDArray[np.int64],
     ahead: int,
     worth: Callable[[Floats], Floats],
@@ -142,7 +144,7 @@ def _gained(
     return then - worth(np.where(hidden, 0.0, now))
 
 
-def _moved(belief: Belief, prospects: Prospects, which: NDArray[np.int64], ahead: int) -> Floats:
+def _moved(belief: Posterior, prospects: AcquisitionInputs, which: NDArray[np.int64], ahead: int) -> Floats:
     """How far candidates' next blocks move each belief, if they come out one standard deviation off."""
     count, rows = belief.candidates, np.arange(len(which))
     blocks = prospects.done[which][:, None] + np.arange(ahead)
@@ -159,7 +161,9 @@ def _moved(belief: Belief, prospects: Prospects, which: NDArray[np.int64], ahead
     return moved
 
 
-def under_way(belief: Belief, prospects: Prospects, candidate: int) -> tuple[Belief, Prospects]:
+def condition_on_pending(
+    belief: Posterior, prospects: AcquisitionInputs, candidate: int
+) -> tuple[Posterior, AcquisitionInputs]:
     """What is believed once a candidate's next block has run, before its scores are known.
 
     Nothing is expected to be other than it is believed to be, but less is left to learn: so blocks that run
@@ -173,7 +177,7 @@ def under_way(belief: Belief, prospects: Prospects, candidate: int) -> tuple[Bel
     return known, replace(prospects, done=done)
 
 
-def _worth(prospects: Prospects, by: Floats | None = None) -> Callable[[Floats], Floats]:
+def _worth(prospects: AcquisitionInputs, by: Floats | None = None) -> Callable[[Floats], Floats]:
     """What a row of qualities is worth: the hypervolume of its frontier, and each model's best quality.
 
     With several costs, the mean of the hypervolumes of quality and each of them. With none, the best

@@ -18,7 +18,7 @@ from optimizers.search.model.posterior import Scores
 
 if TYPE_CHECKING:
     from optimizers.records.rows import Block
-    from optimizers.search.model.observations import Standing
+    from optimizers.search.model.observations import CandidateStats
 
 LEADING, SAMPLED = 120, 40
 """Candidates that may lead, and others, that beliefs are formed from at most."""
@@ -33,19 +33,19 @@ DOUBT = 10
 """Scores' worth of doubt in a candidate's own mean, when those that may lead are told from others."""
 
 
-def evidence(ran: Sequence[tuple[Standing, int]]) -> tuple[list[Standing], Scores]:
+def evidence(ran: Sequence[tuple[CandidateStats, int]]) -> tuple[list[CandidateStats], Scores]:
     """The candidates that beliefs are formed from after some blocks, and their block means.
 
     Args:
         ran: Blocks in the order in which they were run: whose, and the number of the block.
     """
-    counts = Counter(standing.candidate.id for standing, _ in ran)
-    standings = list({standing.candidate.id: standing for standing, _ in ran}.values())
-    known = window(standings, [total(one.blocks[: counts[one.candidate.id]]) for one in standings])
-    return known, scores_of(known, [counts[standing.candidate.id] for standing in known])
+    counts = Counter(stats.candidate.id for stats, _ in ran)
+    stats = list({stats.candidate.id: stats for stats, _ in ran}.values())
+    known = window(stats, [total(one.blocks[: counts[one.candidate.id]]) for one in stats])
+    return known, scores_of(known, [counts[stats.candidate.id] for stats in known])
 
 
-def scores_of(known: Sequence[Standing], counts: Sequence[int]) -> Scores:
+def scores_of(known: Sequence[CandidateStats], counts: Sequence[int]) -> Scores:
     """The first blocks' means of some candidates.
 
     Args:
@@ -54,8 +54,8 @@ def scores_of(known: Sequence[Standing], counts: Sequence[int]) -> Scores:
     """
     rows = [
         (place, number, block.scores)
-        for place, (standing, count) in enumerate(zip(known, counts, strict=True))
-        for number, block in enumerate(standing.blocks[:count])
+        for place, (stats, count) in enumerate(zip(known, counts, strict=True))
+        for number, block in enumerate(stats.blocks[:count])
         if block.scores
     ]
     return Scores(
@@ -72,19 +72,19 @@ def total(blocks: Sequence[Block]) -> Total:
     return right, sum(len(block.scores) for block in blocks), sum(block.cost for block in blocks)
 
 
-def window(standings: Sequence[Standing], totals: Sequence[Total]) -> list[Standing]:
+def window(stats: Sequence[CandidateStats], totals: Sequence[Total]) -> list[CandidateStats]:
     """The best of every model, the first layers of dominance, and some of the others evenly taken.
 
     Args:
-        standings: Measured candidates.
+        stats: Measured candidates.
         totals: What each is judged by.
     """
-    if len(standings) <= LEADING + SAMPLED:
-        return list(standings)
+    if len(stats) <= LEADING + SAMPLED:
+        return list(stats)
     right, scored, cost = np.array(totals, dtype=float).T
     cost = cost / np.maximum(1, scored)
-    models = [standing.candidate.model for standing in standings]
-    usual = np.zeros(len(standings))
+    models = [stats.candidate.model for stats in stats]
+    usual = np.zeros(len(stats))
     for model in set(models):
         own = np.array([other == model for other in models])
         usual[own] = right[own].sum() / max(1, scored[own].sum())
@@ -93,10 +93,10 @@ def window(standings: Sequence[Standing], totals: Sequence[Total]) -> list[Stand
     for model in dict.fromkeys(models):
         own = np.flatnonzero([other == model for other in models])
         leading += own[np.argsort(-quality[own], kind="stable")[:OF_EACH_MODEL]].tolist()
-    left = np.setdiff1d(np.arange(len(standings)), leading)
+    left = np.setdiff1d(np.arange(len(stats)), leading)
     while len(leading) < LEADING and len(left):
         front = non_dominated(quality[left].tolist(), cost[left].tolist())
         leading += left[front].tolist()
         left = left[~front]
     others = left[np.unique(np.linspace(0, len(left) - 1, min(SAMPLED, len(left))).astype(int))]
-    return [standings[place] for place in (*leading[:LEADING], *others.tolist())]
+    return [stats[place] for place in (*leading[:LEADING], *others.tolist())]

@@ -1,4 +1,4 @@
-"""What the search knows so far: every candidate's dev scores, what they let believe, and who leads."""
+"""What the search knows so far: every candidate's dev scores, what they let posterior, and who leads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optimizers.records.budget import Use
 from optimizers.results.statistics.pareto import non_dominated, thin
 from optimizers.search.model.inducing_subset import Total, evidence, scores_of, total, window
 from optimizers.search.model.kernel import features
-from optimizers.search.model.posterior import believe, fitted, on_one_thread, prior
+from optimizers.search.model.posterior import fitted, on_one_thread, posterior, prior
 
 if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate
@@ -37,7 +37,7 @@ LEAST_FRAGILITY = 0.01
 
 
 @dataclass
-class Standing:
+class CandidateStats:
     """One candidate's dev results so far.
 
     Attributes:
@@ -103,8 +103,8 @@ class Standing:
         return total
 
 
-class Board:
-    """Every candidate's standing, by candidate id.
+class ObservationStore:
+    """Every candidate's stats, by candidate id.
 
     Args:
         objectives: What the frontier trades off.
@@ -113,7 +113,7 @@ class Board:
         prefixes: What the choices of each model are named by.
 
     Attributes:
-        standings: Candidate id -> its standing.
+        stats: Candidate id -> its stats.
         ran: Every block that was run, in order: whose, and its number.
         tried: Model -> candidates of it that were run.
         chosen: Choices of every candidate.
@@ -127,87 +127,87 @@ class Board:
     ) -> None:
         self.objectives, self.min_coverage = tuple(objectives), min_coverage
         self.prefixes = tuple(prefixes)
-        self.standings: dict[str, Standing] = {}
-        self.ran: list[tuple[Standing, int]] = []
+        self.stats: dict[str, CandidateStats] = {}
+        self.ran: list[tuple[CandidateStats, int]] = []
         self.tried: Counter[str] = Counter()
         self.chosen: set[frozenset[tuple[str, Any]]] = set()
-        self._window: tuple[int, list[Standing]] = (0, [])
+        self._window: tuple[int, list[CandidateStats]] = (0, [])
         self._sums: dict[str, float] = defaultdict(float)
         self._scored: dict[str, int] = defaultdict(int)
         self._believed: tuple[int, dict[str, float]] = (0, {})
         self._fitted: tuple[int, Variances] = (0, {})
 
-    def enter(self, candidate: Candidate, choices: Mapping[str, Any] | None = None) -> Standing:
-        """The candidate's standing, new or known."""
+    def enter(self, candidate: Candidate, choices: Mapping[str, Any] | None = None) -> CandidateStats:
+        """The candidate's stats, new or known."""
         if choices is not None:
             self.chosen.add(frozenset(choices.items()))
-        return self.standings.setdefault(candidate.id, Standing(candidate, choices))
+        return self.stats.setdefault(candidate.id, CandidateStats(candidate, choices))
 
-    def add(self, standing: Standing, block: Block) -> None:
+    def add(self, stats: CandidateStats, block: Block) -> None:
         """Count a candidate's next block."""
-        if not standing.blocks:
-            self.tried[standing.candidate.model] += 1
-        self.ran.append((standing, len(standing.blocks)))
-        standing.blocks.append(block)
-        right, scored, cost = standing.total
-        standing.total = right + sum(block.scores), scored + len(block.scores), cost + block.cost
-        self._sums[standing.candidate.model] += sum(block.scores)
-        self._scored[standing.candidate.model] += len(block.scores)
+        if not stats.blocks:
+            self.tried[stats.candidate.model] += 1
+        self.ran.append((stats, len(stats.blocks)))
+        stats.blocks.append(block)
+        right, scored, cost = stats.total
+        stats.total = right + sum(block.scores), scored + len(block.scores), cost + block.cost
+        self._sums[stats.candidate.model] += sum(block.scores)
+        self._scored[stats.candidate.model] += len(block.scores)
 
-    def measured(self) -> list[Standing]:
+    def measured(self) -> list[CandidateStats]:
         """Candidates with at least one score."""
-        return [standing for standing in self.standings.values() if standing.scored]
+        return [stats for stats in self.stats.values() if stats.scored]
 
-    def considered(self) -> list[Standing]:
+    def considered(self) -> list[CandidateStats]:
         """Candidates with at least one score that may lead, a sample of the others, and the latest.
 
         All of them while they are few: what is asked of these takes no longer however many there are.
         """
-        return [standing for standing in self._reviewed() if standing.scored]
+        return [stats for stats in self._reviewed() if stats.scored]
 
-    def quality(self, standing: Standing) -> float:
+    def quality(self, stats: CandidateStats) -> float:
         """What is believed to be the candidate's quality, given all scores of all candidates."""
         if self._believed[0] != len(self.ran):
             with on_one_thread():
                 self._believed = (len(self.ran), self._qualities())
-        found = self._believed[1].get(standing.candidate.id)
-        return self._shrunk(standing) if found is None else found
+        found = self._believed[1].get(stats.candidate.id)
+        return self._shrunk(stats) if found is None else found
 
-    def values(self, standing: Standing) -> list[float]:
+    def values(self, stats: CandidateStats) -> list[float]:
         """The candidate's objectives: believed quality, US dollars per 1,000 rollouts, and the third if any.
 
         Seconds of a rollout, or the mean score on perturbed examples.
         """
-        bounded = min(1.0, max(0.0, self.quality(standing)))
+        bounded = min(1.0, max(0.0, self.quality(stats)))
         known = {
             "quality": bounded,
-            "cost": 1000 * standing.cost,
-            "latency": standing.latency,
-            "robustness": 1.0 - standing.fragility,
+            "cost": 1000 * stats.cost,
+            "latency": stats.latency,
+            "robustness": 1.0 - stats.fragility,
         }
         return [known[objective] for objective in self.objectives]
 
-    def burdens(self, standing: Standing) -> list[float]:
+    def burdens(self, stats: CandidateStats) -> list[float]:
         """What is to be little, beside quality: US dollars a rollout, and seconds or fragility if asked."""
-        known = {"cost": standing.cost, "latency": standing.latency, "robustness": standing.fragility}
+        known = {"cost": stats.cost, "latency": stats.latency, "robustness": stats.fragility}
         return [known[objective] for objective in self.objectives if objective != "quality"]
 
-    def frontier(self) -> list[Standing]:
+    def frontier(self) -> list[CandidateStats]:
         """Candidates not dominated in their objectives, and with enough scored."""
         enough = [s for s in self.considered() if s.coverage >= self.min_coverage]
         if not enough:
             return []
-        costs = zip(*[self.burdens(standing) for standing in enough], strict=True)
-        keep = non_dominated([self.quality(standing) for standing in enough], *costs)
-        return [standing for standing, kept in zip(enough, keep, strict=True) if kept]
+        costs = zip(*[self.burdens(stats) for stats in enough], strict=True)
+        keep = non_dominated([self.quality(stats) for stats in enough], *costs)
+        return [stats for stats, kept in zip(enough, keep, strict=True) if kept]
 
-    def best_of(self, model: str) -> Standing | None:
+    def best_of(self, model: str) -> CandidateStats | None:
         """The candidate of highest believed quality that the model serves alone."""
-        pool = [standing for standing in self.considered() if standing.candidate.models == (model,)]
-        enough = [standing for standing in pool if standing.coverage >= self.min_coverage]
+        pool = [stats for stats in self.considered() if stats.candidate.models == (model,)]
+        enough = [stats for stats in pool if stats.coverage >= self.min_coverage]
         return max(enough or pool, key=self.quality, default=None)
 
-    def leaders(self, most: int | None = None) -> list[Standing]:
+    def leaders(self, most: int | None = None) -> list[CandidateStats]:
         """The frontier and each model's best: what deserves to be known well.
 
         A model that is nowhere on the frontier still owes its best candidate a fair
@@ -220,12 +220,12 @@ class Board:
         if most is not None:
             kept = thin([self.quality(s) for s in frontier], [s.cost for s in frontier], most)
             frontier = [frontier[index] for index in kept]
-        models = dict.fromkeys(standing.candidate.model for standing in self.considered())
-        best = [standing for model in models if (standing := self.best_of(model)) is not None]
-        found = {standing.candidate.id: standing for standing in [*frontier, *best]}
+        models = dict.fromkeys(stats.candidate.model for stats in self.considered())
+        best = [stats for model in models if (stats := self.best_of(model)) is not None]
+        found = {stats.candidate.id: stats for stats in [*frontier, *best]}
         return list(found.values())
 
-    def evidence(self, count: int | None = None) -> tuple[list[Standing], Scores]:
+    def evidence(self, count: int | None = None) -> tuple[list[CandidateStats], Scores]:
         """The candidates that beliefs are formed from, and what they scored.
 
         Args:
@@ -235,7 +235,7 @@ class Board:
             return evidence([one for one in self.ran[:count] if one[0].choices is not None])
         # Of one without a score nothing is known, its cost neither: as free it would seem to promise most.
         known = [one for one in self._reviewed() if one.choices is not None and one.scored]
-        return known, scores_of(known, [len(standing.blocks) for standing in known])
+        return known, scores_of(known, [len(stats.blocks) for stats in known])
 
     def variances(self, of: Features) -> Variances:
         """How much each part of a score varies, as far as the scores say.
@@ -256,11 +256,13 @@ class Board:
             self._fitted = (due, fitted(self.features_of(known), scores.thinned(MOST_FITTED)))
         return {**prior(of), **self._fitted[1]}
 
-    def features_of(self, known: Sequence[Standing], proposed: Sequence[Mapping[str, Any]] = ()) -> Features:
+    def features_of(
+        self, known: Sequence[CandidateStats], proposed: Sequence[Mapping[str, Any]] = ()
+    ) -> Features:
         """What measured and proposed candidates have in common."""
-        return features([*(standing.choices or {} for standing in known), *proposed], self.prefixes)
+        return features([*(stats.choices or {} for stats in known), *proposed], self.prefixes)
 
-    def _reviewed(self) -> list[Standing]:
+    def _reviewed(self) -> list[CandidateStats]:
         """Those that may lead and a sample of the others, as chosen last, and those tried since.
 
         Chosen when asked for, from what was known when it was due: going through earlier trials asks once.
@@ -268,10 +270,10 @@ class Board:
         due = len(self.ran) // REVIEWED * REVIEWED
         since = self.ran[due:]
         if self._window[0] != due:
-            later = Counter(standing.candidate.id for standing, _ in since)
+            later = Counter(stats.candidate.id for stats, _ in since)
             ran = [
                 (one, len(one.blocks) - later[one.candidate.id])
-                for one in self.standings.values()
+                for one in self.stats.values()
                 if len(one.blocks) > later[one.candidate.id]
             ]
             known = [one for one, _ in ran]
@@ -279,7 +281,7 @@ class Board:
                 one.total if count == len(one.blocks) else total(one.blocks[:count]) for one, count in ran
             ]
             self._window = due, window(known, totals)
-        return [*self._window[1], *(standing for standing, number in since if number == 0)]
+        return [*self._window[1], *(stats for stats, number in since if number == 0)]
 
     def _qualities(self) -> dict[str, float]:
         """Candidate id -> believed quality."""
@@ -287,14 +289,13 @@ class Board:
         if not known:
             return {}
         alike = self.features_of(known)
-        belief = believe(alike, scores, self.variances(alike), int(scores.block.max(initial=0)) + 1)
+        belief = posterior(alike, scores, self.variances(alike), int(scores.block.max(initial=0)) + 1)
         return {
-            standing.candidate.id: float(quality)
-            for standing, quality in zip(known, belief.quality, strict=True)
+            stats.candidate.id: float(quality) for stats, quality in zip(known, belief.quality, strict=True)
         }
 
-    def _shrunk(self, standing: Standing) -> float:
+    def _shrunk(self, stats: CandidateStats) -> float:
         """A mean, shrunk towards that of its model's candidates: the best of many is mostly lucky."""
-        model = standing.candidate.model
+        model = stats.candidate.model
         known = self._sums[model] / max(1, self._scored[model])
-        return (sum(standing.scores) + PRIOR * known) / (standing.scored + PRIOR)
+        return (sum(stats.scores) + PRIOR * known) / (stats.scored + PRIOR)

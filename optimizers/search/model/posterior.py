@@ -92,7 +92,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Belief:
+class Posterior:
     """The joint posterior of qualities and of what blocks are like.
 
     Attributes:
@@ -139,7 +139,7 @@ def prior(features: Features) -> dict[str, float]:
     return {**PRIOR, **{f"part {name}": each for name in features.parts}}
 
 
-def believe(features: Features, scores: Scores, variances: Variances, blocks: int) -> Belief:
+def posterior(features: Features, scores: Scores, variances: Variances, blocks: int) -> Posterior:
     """What scores say of every candidate.
 
     Args:
@@ -164,7 +164,7 @@ def believe(features: Features, scores: Scores, variances: Variances, blocks: in
         moved, covariance = _given(covariance, summed, noise, off)
         mean = mean + moved
     noise = variances["noise"] * chance(mean[:count])
-    return Belief(mean, covariance, count, blocks, noise)
+    return Posterior(mean, covariance, count, blocks, noise)
 
 
 def _given(

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizers.search.model.acquisition import Prospects, gains, regret, under_way
+from optimizers.search.model.acquisition import (
+    AcquisitionInputs,
+    condition_on_pending,
+    knowledge_gradient,
+    regret,
+)
 from optimizers.search.model.kernel import MODEL
-from optimizers.search.model.posterior import Belief, believe, foretold, on_one_thread
+from optimizers.search.model.posterior import Posterior, foretold, on_one_thread, posterior
 
 if TYPE_CHECKING:
     from optimizers.records.budget import Budget, Unit
     from optimizers.search.model.kernel import Choices, Floats
-    from optimizers.search.model.observations import Board, Standing
+    from optimizers.search.model.observations import CandidateStats, ObservationStore
 
 FREE, LEAST = 1e-6, 1e-12
 """Stand for a cost of nothing, which has no logarithm: a share of the dearest, and where all are free."""
@@ -25,22 +30,22 @@ ANEW = 16
 
 
 @dataclass(frozen=True)
-class Outlook:
+class AcquisitionState:
     """What the next block of each candidate is expected to be worth.
 
     Attributes:
         known: Candidates that were measured.
         proposed: Choices of new ones.
-        gains: Expected gain per unit of spend of the known ones, then of the new.
+        knowledge_gradient: Expected gain per unit of spend of the known ones, then of the new.
         belief: What is believed of them, in this order.
         prospects: What else is known of them.
     """
 
-    known: Sequence[Standing]
+    known: Sequence[CandidateStats]
     proposed: Sequence[Choices]
-    gains: Floats
-    belief: Belief
-    prospects: Prospects
+    knowledge_gradient: Floats
+    belief: Posterior
+    prospects: AcquisitionInputs
 
     def best_new(self, model: str | None = None) -> int | None:
         """The place of the new candidate that promises most; None when there is none.
@@ -49,18 +54,20 @@ class Outlook:
             model: Take one of this model, where one was proposed.
         """
         first = len(self.known)
-        untried = [place for place in range(first, len(self.gains)) if not self.prospects.done[place]]
+        untried = [
+            place for place in range(first, len(self.knowledge_gradient)) if not self.prospects.done[place]
+        ]
         wanted = [place for place in untried if self.choices(place).get(MODEL) == model]
-        return max(wanted or untried, key=lambda place: self.gains[place], default=None)
+        return max(wanted or untried, key=lambda place: self.knowledge_gradient[place], default=None)
 
     @property
     def best_known(self) -> int | None:
         """The place of the known candidate whose next block promises most; None when all blocks are run."""
-        own = self.gains[: len(self.known)]
+        own = self.knowledge_gradient[: len(self.known)]
         return int(np.argmax(own)) if len(own) and own.max() >= 0 else None
 
     @property
-    def hopeful(self) -> list[int]:
+    def ucb_candidates(self) -> list[int]:
         """Of each model, the place of the known candidate that most may be its best, if it has blocks left.
 
         Its quality is taken for one standard deviation more than is expected (the upper confidence bound of
@@ -82,7 +89,9 @@ class Outlook:
     def is_new_better(self) -> bool:
         """Whether a new candidate promises at least what any known one does."""
         new, known = self.best_new(), self.best_known
-        return new is not None and (known is None or bool(self.gains[new] >= self.gains[known]))
+        return new is not None and (
+            known is None or bool(self.knowledge_gradient[new] >= self.knowledge_gradient[known])
+        )
 
     @property
     def regret(self) -> float:
@@ -94,62 +103,66 @@ class Outlook:
         """The choices of a new candidate."""
         return self.proposed[place - len(self.known)]
 
-    def without(self, place: int) -> Outlook:
+    def without(self, place: int) -> AcquisitionState:
         """The same with one candidate left out."""
-        found, done = self.gains.copy(), self.prospects.done.copy()
+        found, done = self.knowledge_gradient.copy(), self.prospects.done.copy()
         found[place], done[place] = -1.0, self.belief.blocks
-        return replace(self, gains=found, prospects=replace(self.prospects, done=done))
+        return replace(self, knowledge_gradient=found, prospects=replace(self.prospects, done=done))
 
-    def beside(self, place: int) -> Outlook:
+    def beside(self, place: int) -> AcquisitionState:
         """What is worth running beside a candidate's next block.
 
-        Less of what others may say remains unknown then, so gains fall. Those that are largest are counted
+        Less of what others may say remains unknown then, so their gains fall. Those that are largest are counted
         anew; the others stand for no more than what they are at most.
         """
         with on_one_thread():
-            belief, prospects = under_way(self.belief, self.prospects, place)
-            found = self.gains.copy()
+            belief, prospects = condition_on_pending(self.belief, self.prospects, place)
+            found = self.knowledge_gradient.copy()
             found[place] = -1.0
             anew = np.unique(np.append(np.argsort(found)[-ANEW:], place))
-            found[anew] = gains(belief, prospects, anew)[anew]
-        return replace(self, gains=found, belief=belief, prospects=prospects)
+            found[anew] = knowledge_gradient(belief, prospects, anew)[anew]
+        return replace(self, knowledge_gradient=found, belief=belief, prospects=prospects)
 
 
-def outlook(board: Board, sizes: Sequence[int], unit: Unit, proposed: Sequence[Choices] = ()) -> Outlook:
+def acquisition_state(
+    observations: ObservationStore, sizes: Sequence[int], unit: Unit, proposed: Sequence[Choices] = ()
+) -> AcquisitionState:
     """What the next block of each candidate is expected to be worth.
 
     Args:
-        board: What is known.
+        observations: What is known.
         sizes: Examples of each block of the dev set.
         unit: What the budget is short of.
         proposed: Choices of candidates that were not measured yet.
     """
     with on_one_thread():
-        return _outlook(board, sizes, unit, proposed)
+        return _outlook(observations, sizes, unit, proposed)
 
 
-def _outlook(board: Board, sizes: Sequence[int], unit: Unit, proposed: Sequence[Choices]) -> Outlook:
-    known, scores = board.evidence()
-    alike = board.features_of(known, proposed)
-    belief = believe(alike, scores, board.variances(alike), len(sizes))
+def _outlook(
+    observations: ObservationStore, sizes: Sequence[int], unit: Unit, proposed: Sequence[Choices]
+) -> AcquisitionState:
+    known, scores = observations.evidence()
+    alike = observations.features_of(known, proposed)
+    belief = posterior(alike, scores, observations.variances(alike), len(sizes))
     every = np.ones((len(proposed), 2))
     if known:
-        measured = np.array([[*board.burdens(one), _spends(one, unit)] for one in known])
+        measured = np.array([[*observations.burdens(one), _spends(one, unit)] for one in known])
         floor = np.maximum(FREE * measured.max(axis=0), LEAST)
         every = np.exp(foretold(alike, np.log(np.maximum(measured, floor))))
-    prospects = Prospects(
+    prospects = AcquisitionInputs(
         model=alike.model,
         costs=every[:, :-1].T,
-        done=np.array([*(len(standing.blocks) for standing in known), *([0] * len(proposed))]),
+        done=np.array([*(len(stats.blocks) for stats in known), *([0] * len(proposed))]),
         spend=every[:, -1] * sizes[0],
         sizes=np.asarray(sizes),
     )
-    return Outlook(known, proposed, gains(belief, prospects), belief, prospects)
+    return AcquisitionState(known, proposed, knowledge_gradient(belief, prospects), belief, prospects)
 
 
-def _spends(standing: Standing, unit: Unit) -> float:
+def _spends(stats: CandidateStats, unit: Unit) -> float:
     """What a candidate's rollout uses of the budget."""
-    return float(getattr(standing.use, unit)) / max(1, standing.n)
+    return float(getattr(stats.use, unit)) / max(1, stats.n)
 
 
 def scarce(budget: Budget) -> Unit:

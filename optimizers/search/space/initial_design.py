@@ -67,7 +67,7 @@ class FixedChoices:
         return value
 
 
-class _Drawn:
+class RandomChooser:
     """A chooser that draws at random, plain choices more often than dear ones, and remembers.
 
     No start is dear in two ways: one with a technique shows few demos, the same for every input.
@@ -77,6 +77,7 @@ class _Drawn:
         self.random, self.values, self.kept = random, dict(values), kept
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """The kept value, or one drawn at random."""
         if name in self.kept and self.kept[name] in choices:
             return self.values.setdefault(name, self.kept[name])
         plain = name.endswith(PLAIN) and self.random.random() < PLAIN_SHARE
@@ -141,7 +142,7 @@ def drawn_choices(
         kept: Choices to take wherever they can be made.
     """
     several = len(space.models) > 1 or space.mixed
-    chooser = _Drawn(random, {"model": model} if several else {}, kept or {})
+    chooser = RandomChooser(random, {"model": model} if several else {}, kept or {})
     space.decided(chooser)
     return chooser.values
 

@@ -76,7 +76,7 @@ class Chooser(Protocol):
 
 
 @dataclass(frozen=True)
-class Decided:
+class PredictorChoices:
     """What was chosen for one predictor.
 
     Attributes:
@@ -132,7 +132,7 @@ class SearchSpace:
         """One candidate, every part chosen by ``chooser``."""
         return self.built(self.decided(chooser))
 
-    def decided(self, chooser: Chooser) -> dict[str, Decided]:
+    def decided(self, chooser: Chooser) -> dict[str, PredictorChoices]:
         """Every choice that makes a candidate, by predictor; no prompt is written yet."""
         by_name = {model.name: model for model in self.models}
         name = _pick(chooser, "model", [*by_name, *([MIXED] if self.mixed else [])])
@@ -142,7 +142,7 @@ class SearchSpace:
             found[predictor] = self._decided(chooser, by_name[served], predictor)
         return found
 
-    def built(self, decided: Mapping[str, Decided]) -> Candidate:
+    def built(self, decided: Mapping[str, PredictorChoices]) -> Candidate:
         """The candidate that choices make."""
         prompts = {predictor: self._prompt(predictor, chosen) for predictor, chosen in decided.items()}
         return joined(prompts, self.models)
@@ -263,7 +263,7 @@ class SearchSpace:
             settings["repetition_penalty"] = _pick(chooser, f"{prefix}.repetition_penalty", PENALTIES)
         return Sampling(**settings)
 
-    def _decided(self, chooser: Chooser, model: Model, predictor: str) -> Decided:
+    def _decided(self, chooser: Chooser, model: Model, predictor: str) -> PredictorChoices:
         prefix, space = f"{self.prefix(model)}.{predictor}", self.predictors[predictor]
         serving = self._serving(chooser, model, predictor)
         ways = WAYS if self.parts else WAYS[:1]
@@ -276,16 +276,16 @@ class SearchSpace:
             }
         per_label = _pick(chooser, f"{prefix}.demos", space.sizes[model.name])
         if per_label == 0:
-            return Decided(model, serving, way, parts)
+            return PredictorChoices(model, serving, way, parts)
         labelled = self.strategies if space.labelled else ()
         source = _pick(chooser, f"{prefix}.demos.from", [*labelled, *space.pool.demos])
         if source == NEAREST:
-            return Decided(model, serving, way, parts, per_label, source)
+            return PredictorChoices(model, serving, way, parts, per_label, source)
         draw = _pick(chooser, f"{prefix}.{source}.draw", range(DRAWS)) if source in STRATEGIES else 0
         alternate = space.ordered and _pick(chooser, f"{prefix}.demos.alternate", (False, True))
-        return Decided(model, serving, way, parts, per_label, source, draw, alternate)
+        return PredictorChoices(model, serving, way, parts, per_label, source, draw, alternate)
 
-    def _prompt(self, predictor: str, decided: Decided) -> PredictorPrompt:
+    def _prompt(self, predictor: str, decided: PredictorChoices) -> PredictorPrompt:
         space, per_label, source = self.predictors[predictor], decided.per_label, decided.source
         instruction = space.instruction(decided.way, decided.parts)
         prompt = PredictorPrompt(

@@ -32,13 +32,13 @@ MOST_RIVALS = 200
 
 _RUN = re.compile(f"[{UNSPACED}](?: ?[{UNSPACED}])*")
 
-Telling = Mapping[str, frozenset[str]]
+TokenSets = Mapping[str, frozenset[str]]
 """Each text with what tells it from the others; an empty set is like no other."""
 
 _Mark = tuple[int, int, int]
 
 
-def telling_sets(texts: Collection[str]) -> dict[str, frozenset[str]]:
+def token_sets(texts: Collection[str]) -> dict[str, frozenset[str]]:
     """What tells each text from the others, for the functions below.
 
     Words of a template say nothing: a text that shares a long prompt with all the others is
@@ -63,7 +63,7 @@ def telling_sets(texts: Collection[str]) -> dict[str, frozenset[str]]:
     return telling
 
 
-def group_leaders(telling: Telling) -> dict[str, str]:
+def group_leaders(telling: TokenSets) -> dict[str, str]:
     """Each text with the text that leads its group of near-duplicates, often itself.
 
     Members are compared with their leader, not with each other, so that no chain of small
@@ -75,7 +75,7 @@ def group_leaders(telling: Telling) -> dict[str, str]:
     leaders: dict[str, str] = {}
     for place, text in enumerate(ordered):
         mine = telling[text]
-        marks = _marks(mine)
+        marks = _signatures(mine)
         near = islice(chain.from_iterable(index.get(mark, ()) for mark in marks), MOST_RIVALS)
         rivals = (ordered[rival] for rival in sorted(set(near)))
         leaders[text] = next((rival for rival in rivals if _alike(mine, telling[rival])), text)
@@ -85,7 +85,7 @@ def group_leaders(telling: Telling) -> dict[str, str]:
     return leaders
 
 
-def alike_across(telling: Telling, texts: Iterable[str], others: Sequence[str]) -> set[str]:
+def alike_across(telling: TokenSets, texts: Iterable[str], others: Sequence[str]) -> set[str]:
     """The texts that are the same as one of the others or alike to it; none is missed.
 
     Args:
@@ -95,13 +95,13 @@ def alike_across(telling: Telling, texts: Iterable[str], others: Sequence[str]) 
     """
     index: dict[_Mark, list[str]] = defaultdict(list)
     for other in others:
-        for mark in _marks(telling[other]):
+        for mark in _signatures(telling[other]):
             index[mark].append(other)
     found = set(others)
 
     def leaks(text: str) -> bool:
         mine = telling[text]
-        rivals = {rival for mark in _marks(mine) for rival in index.get(mark, ())}
+        rivals = {rival for mark in _signatures(mine) for rival in index.get(mark, ())}
         return any(_alike(mine, telling[rival]) for rival in rivals)
 
     return {text for text in texts if text in found or leaks(text)}
@@ -126,7 +126,7 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     return 10 * shared >= 9 * (len(one) + len(other) - shared)
 
 
-def _marks(found: frozenset[str]) -> list[_Mark]:
+def _signatures(found: frozenset[str]) -> list[_Mark]:
     """Hashes of a set's parts, of which two alike sets share at least one.
 
     Sets with an index of at least 0.9 differ in at most d members, a ninth of the smaller

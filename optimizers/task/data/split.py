@@ -22,7 +22,7 @@ from optimizers.errors import DataError
 from optimizers.records.json_values import json_value
 from optimizers.records.rows import SplitSizes
 from optimizers.task.data.load import Rows
-from optimizers.task.data.near_duplicates import Telling, alike_across, group_leaders, telling_sets
+from optimizers.task.data.near_duplicates import TokenSets, alike_across, group_leaders, token_sets
 from optimizers.task.data.power import FEW_TEST_ROWS, group_note, part_notes, size_note
 from optimizers.task.data.validate import check_groups, complete_rows, spelling, unlabelled_notes
 
@@ -133,7 +133,7 @@ def make_dataset(
     kept, conflicts = without_duplicates(checked)
     duplicates = len(found) - len(kept)
     _check_count(rows, len(found), len(kept), sizes)
-    telling = telling_sets({row.key for row in kept})
+    telling = token_sets({row.key for row in kept})
     leaders = group_leaders(telling)
     parts, leaks = without_leaks(_split(clusters_of(kept, leaders, seed), sizes), telling)
     if not (parts[1] and parts[2]):
@@ -337,7 +337,7 @@ def _by_size(clusters: Sequence[_Cluster], sizes: SplitSizes) -> Parts:
     return train, dev, test
 
 
-def without_leaks(parts: Parts, telling: Telling) -> tuple[Parts, int]:
+def without_leaks(parts: Parts, telling: TokenSets) -> tuple[Parts, int]:
     """The parts with nothing in train or dev that is alike to a row of a later part, and the rows dropped."""
     train, dev, test = parts
     sealed = [row.key for row in test]

@@ -11,7 +11,7 @@ from typing import Any
 
 from optimizers.errors import DataError
 from optimizers.task.data.load import Rows, load_rows
-from optimizers.task.data.near_duplicates import group_leaders, telling_sets
+from optimizers.task.data.near_duplicates import group_leaders, token_sets
 from optimizers.task.data.split import (
     DEV_SHARE,
     FEWEST_ROWS,
@@ -96,7 +96,7 @@ def given_dataset(
     notes: list[str] = []
     checked = [_checked(rows, columns, notes) for rows in (train, val, test) if rows is not None]
     given = sum(len(rows.rows) for rows in (train, val, test) if rows is not None)
-    telling = telling_sets({row.key for row in chain(*checked)})
+    telling = token_sets({row.key for row in chain(*checked)})
     leaders = group_leaders(telling)
     if test is None:
         dev, sealed, surplus = _dev_and_test(checked[1], leaders)

@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 import pytest
 from fakes import LARGE, SMALL, FakeEngine
-from techniques import test_contract
+from prompting.techniques import test_contract
 
 from optimizers.prompting.compile import compile_candidate
 from optimizers.prompting.renderings import RENDERINGS, renderings_for

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report.test_markdown import PARSER, structure
+from results.render.test_markdown import PARSER, structure
 from results.studies import usual
 
 from optimizers.records.folder import StudyFolder

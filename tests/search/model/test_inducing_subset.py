@@ -6,21 +6,21 @@ from fakes import candidate, rollouts
 
 from optimizers.records.rows import Block
 from optimizers.search.model.inducing_subset import LEADING, SAMPLED, evidence
-from optimizers.search.model.observations import REVIEWED, Board, Standing
+from optimizers.search.model.observations import REVIEWED, CandidateStats, ObservationStore
 
 
-def measured(board: Board, name: str, right: int, *, cost: float = 1e-6) -> Standing:
+def measured(observations: ObservationStore, name: str, right: int, *, cost: float = 1e-6) -> CandidateStats:
     entered = candidate("small", name)
-    standing = board.enter(entered, {"name": name})
-    board.add(standing, Block.of(rollouts(entered, [1.0] * right + [0.0] * (10 - right), cost=cost)))
-    return standing
+    stats = observations.enter(entered, {"name": name})
+    observations.add(stats, Block.of(rollouts(entered, [1.0] * right + [0.0] * (10 - right), cost=cost)))
+    return stats
 
 
 def test_few_candidates_are_all_known_with_all_their_blocks() -> None:
-    board = Board()
-    one, two = measured(board, "one", 7), measured(board, "two", 2)
-    board.add(one, one.blocks[0])
-    known, scores = evidence(board.ran)
+    observations = ObservationStore()
+    one, two = measured(observations, "one", 7), measured(observations, "two", 2)
+    observations.add(one, one.blocks[0])
+    known, scores = evidence(observations.ran)
     assert known == [one, two]
     assert list(zip(scores.candidate, scores.block, scores.mean, strict=True)) == [
         (0, 0, 0.7),
@@ -30,66 +30,66 @@ def test_few_candidates_are_all_known_with_all_their_blocks() -> None:
 
 
 def test_of_many_the_best_the_cheapest_and_some_of_the_rest_are_known() -> None:
-    board = Board()
+    observations = ObservationStore()
     for number in range(500):
-        measured(board, f"poor {number}", 3 + number % 3)
-    best, cheap = measured(board, "best", 10), measured(board, "cheap", 4, cost=1e-7)
+        measured(observations, f"poor {number}", 3 + number % 3)
+    best, cheap = measured(observations, "best", 10), measured(observations, "cheap", 4, cost=1e-7)
     for number in range(100):
-        measured(board, f"late {number}", 2)
-    known, scores = evidence(board.ran)
+        measured(observations, f"late {number}", 2)
+    known, scores = evidence(observations.ran)
     assert len(known) == LEADING + SAMPLED == len(scores.mean)
     assert best in known
     assert cheap in known
-    assert any(standing.mean < 0.3 for standing in known)
+    assert any(stats.mean < 0.3 for stats in known)
 
 
 def test_what_is_considered_stays_small_however_many_there_are_and_has_the_latest() -> None:
-    board = Board()
-    best = measured(board, "best", 10)
+    observations = ObservationStore()
+    best = measured(observations, "best", 10)
     for number in range(500):
-        latest = measured(board, str(number), 3 + number % 5)
-    found = board.considered()
+        latest = measured(observations, str(number), 3 + number % 5)
+    found = observations.considered()
     assert best in found
     assert latest in found
     assert len(found) <= LEADING + SAMPLED + REVIEWED
-    assert board.best_of("small") is best
-    assert board.tried == {"small": 501}
+    assert observations.best_of("small") is best
+    assert observations.tried == {"small": 501}
 
 
 def test_a_model_that_leads_nowhere_keeps_its_best() -> None:
-    board = Board()
+    observations = ObservationStore()
     for number in range(400):
-        measured(board, str(number), 8, cost=1e-6 * (1 + number))
+        measured(observations, str(number), 8, cost=1e-6 * (1 + number))
     entered = [candidate("other", str(number)) for number in range(3)]
     for number, one in enumerate(entered):
-        standing = board.enter(one, {"other": number})
-        board.add(standing, Block.of(rollouts(one, [1.0] * number + [0.0] * 9, cost=1e-3)))
+        stats = observations.enter(one, {"other": number})
+        observations.add(stats, Block.of(rollouts(one, [1.0] * number + [0.0] * 9, cost=1e-3)))
     for number in range(400, 450):
-        measured(board, str(number), 8, cost=1e-6 * (1 + number))
-    best = board.best_of("other")
+        measured(observations, str(number), 8, cost=1e-6 * (1 + number))
+    best = observations.best_of("other")
     assert best is not None
     assert best.candidate.id == entered[2].id
 
 
 def test_what_came_later_is_no_matter_to_what_was_known_before() -> None:
-    board, longer = Board(), Board()
+    observations, longer = ObservationStore(), ObservationStore()
     for number in range(300):
-        for one in (board, longer):
+        for one in (observations, longer):
             measured(one, str(number), number % 8)
     for number in range(300, 400):
         measured(longer, str(number), 9)
-    longer.add(longer.standings[candidate("small", "1").id], board.ran[9][0].blocks[0])
-    before = [standing.candidate.id for standing in evidence(board.ran)[0]]
-    again = [standing.candidate.id for standing in evidence(longer.ran[:300])[0]]
+    longer.add(longer.stats[candidate("small", "1").id], observations.ran[9][0].blocks[0])
+    before = [stats.candidate.id for stats in evidence(observations.ran)[0]]
+    again = [stats.candidate.id for stats in evidence(longer.ran[:300])[0]]
     assert before == again
 
 
 def test_a_block_in_which_all_failed_says_nothing() -> None:
-    board = Board()
+    observations = ObservationStore()
     entered = candidate("small", "down")
-    standing = board.enter(entered, {})
-    board.add(standing, Block.of(rollouts(entered, [None] * 10, cost=0.0)))
-    known, scores = evidence(board.ran)
-    assert known == [standing]
+    stats = observations.enter(entered, {})
+    observations.add(stats, Block.of(rollouts(entered, [None] * 10, cost=0.0)))
+    known, scores = evidence(observations.ran)
+    assert known == [stats]
     assert len(scores.mean) == 0
-    assert board.frontier() == []
+    assert observations.frontier() == []

@@ -1,4 +1,4 @@
-"""What a few scores let believe of all candidates."""
+"""What a few scores let posterior of all candidates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.search.model.kernel import Features, features
-from optimizers.search.model.posterior import CENTRE, Scores, _given, believe, fitted, foretold, prior
+from optimizers.search.model.posterior import CENTRE, Scores, _given, fitted, foretold, posterior, prior
 
 PARTS = [
     {"model": model, f"{model}.p.instruction": way, f"{model}.p.demos": size}
@@ -31,19 +31,19 @@ def scores(*rows: tuple[int, int, float]) -> Scores:
 
 def test_nothing_measured_is_nothing_known(alike: Features) -> None:
     nothing = Scores(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
-    belief = believe(alike, nothing, prior(alike), blocks=3)
+    belief = posterior(alike, nothing, prior(alike), blocks=3)
     assert belief.quality.tolist() == [CENTRE] * len(PARTS)
 
 
 def test_many_blocks_are_believed_and_one_is_not_quite(alike: Features) -> None:
-    many = believe(alike, scores(*((0, block, 0.9) for block in range(30))), prior(alike), blocks=30)
-    one = believe(alike, scores((0, 0, 0.9)), prior(alike), blocks=30)
+    many = posterior(alike, scores(*((0, block, 0.9) for block in range(30))), prior(alike), blocks=30)
+    one = posterior(alike, scores((0, 0, 0.9)), prior(alike), blocks=30)
     assert many.quality[0] == pytest.approx(0.9, abs=0.03)
     assert CENTRE < one.quality[0] < many.quality[0]
 
 
 def test_a_candidate_is_known_by_what_others_have_in_common_with_it(alike: Features) -> None:
-    belief = believe(alike, scores((1, 0, 1.0), (2, 0, 1.0), (0, 0, 0.0)), prior(alike), blocks=3)
+    belief = posterior(alike, scores((1, 0, 1.0), (2, 0, 1.0), (0, 0, 0.0)), prior(alike), blocks=3)
     # 3 to 5 say the same in other words; 3 has no demos, as the poor one.
     assert belief.quality[4] > belief.quality[3]
     # So it is with the other model, though less is known of it.
@@ -55,8 +55,8 @@ def test_who_met_a_hard_block_is_not_held_to_be_bad(alike: Features) -> None:
     easy = [(place, 0, 0.9) for place in range(3)]
     hard = [(place, 1, 0.3) for place in range(3)]
     variances = {**prior(alike), "block": 0.05}
-    belief = believe(alike, scores(*easy, *hard, (3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
-    alone = believe(alike, scores((3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
+    belief = posterior(alike, scores(*easy, *hard, (3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
+    alone = posterior(alike, scores((3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
     assert belief.quality[3] - belief.quality[4] < alone.quality[3] - alone.quality[4]
 
 
@@ -75,11 +75,11 @@ def test_the_order_of_the_scores_is_no_matter_and_doubt_never_grows(
     alike = features(PARTS, ["small", "large"])
     shuffled = list(rows)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    one = believe(alike, scores(*rows), prior(alike), blocks=5)
-    two = believe(alike, scores(*shuffled), prior(alike), blocks=5)
+    one = posterior(alike, scores(*rows), prior(alike), blocks=5)
+    two = posterior(alike, scores(*shuffled), prior(alike), blocks=5)
     assert one.quality == pytest.approx(two.quality, abs=1e-8)
     nothing = Scores(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
-    before = believe(alike, nothing, prior(alike), blocks=5)
+    before = posterior(alike, nothing, prior(alike), blocks=5)
     assert np.all(np.linalg.eigvalsh(one.covariance) > -1e-9)
     assert np.all(np.diag(one.covariance) <= np.diag(before.covariance) + 1e-9)
 

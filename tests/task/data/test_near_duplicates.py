@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizers.task.data.near_duplicates import alike_across, group_leaders, telling_sets
+from optimizers.task.data.near_duplicates import alike_across, group_leaders, token_sets
 
 WORDS = [f"word{number}" for number in range(4000)]
 HANZI = [chr(0x4E00 + number) for number in range(3000)]
@@ -41,7 +41,7 @@ def test_no_pair_across_parts_is_missed_or_made_up(length: int, seed: int) -> No
         kept = draw.sample(words, draw.randint(max(1, length * 8 // 10), length))
         texts.append(" ".join(kept + draw.sample(WORDS, draw.randint(0, length // 8))))
     # Words of a few texts only, so that none counts as a template's.
-    telling = telling_sets(dict.fromkeys([*texts, *others, *sentences(150, 5, seed=seed + 1)]))
+    telling = token_sets(dict.fromkeys([*texts, *others, *sentences(150, 5, seed=seed + 1)]))
     expected = {
         text
         for text in texts
@@ -56,24 +56,24 @@ def test_a_group_is_what_its_leader_is_alike_to(seed: int) -> None:
     draw = random.Random(seed)
     texts = sentences(60, 20, seed=seed)
     texts += [" ".join([*text.split()[1:], "extra"]) for text in draw.sample(texts, 20)]
-    leaders = group_leaders(telling_sets(texts))
-    telling = telling_sets(texts)
+    leaders = group_leaders(token_sets(texts))
+    telling = token_sets(texts)
     for text, leader in leaders.items():
         assert leaders[leader] == leader
         assert text == leader or jaccard(telling[text], telling[leader]) >= 0.9
     draw.shuffle(texts)
-    assert group_leaders(telling_sets(texts)) == leaders
+    assert group_leaders(token_sets(texts)) == leaders
 
 
 def test_the_same_text_is_found_however_short() -> None:
     texts = ["yes", "no", *sentences(50, 8)]
-    assert alike_across(telling_sets(texts), ["yes", "no"], ["yes"]) == {"yes"}
+    assert alike_across(token_sets(texts), ["yes", "no"], ["yes"]) == {"yes"}
 
 
 def test_chinese_texts_with_one_character_more_are_alike() -> None:
     texts = chinese(60, 30)
     near = [text + "吗" for text in texts[:20]]
-    telling = telling_sets([*texts, *near])
+    telling = token_sets([*texts, *near])
     assert alike_across(telling, near, texts) == set(near)
     assert alike_across(telling, texts[30:], texts[:30]) == set()
 
@@ -88,7 +88,7 @@ def test_chinese_texts_with_one_character_more_are_alike() -> None:
     ],
 )
 def test_short_texts_are_compared_by_their_characters(one: str, other: str, alike: bool) -> None:
-    telling = telling_sets([one, other, *sentences(60, 8)])
+    telling = token_sets([one, other, *sentences(60, 8)])
     assert (alike_across(telling, [one], [other]) == {one}) is alike
 
 
@@ -97,14 +97,14 @@ def test_a_shared_template_makes_nothing_alike() -> None:
     long = [f"{preamble} {text}" for text in sentences(100, 12)]
     short = [f"请判断这个词的意思 {text}" for text in chinese(100, 3)]
     for texts in (long, short):
-        leaders = group_leaders(telling_sets(texts))
+        leaders = group_leaders(token_sets(texts))
         assert all(text == leader for text, leader in leaders.items())
 
 
 def test_members_of_different_groups_that_are_alike_are_found_across_parts() -> None:
     # A ladder of texts, each with one word more: some neighbours have different leaders.
     ladder = [" ".join(WORDS[:length]) for length in range(20, 40)]
-    telling = telling_sets([*ladder, *sentences(200, 12)])
+    telling = token_sets([*ladder, *sentences(200, 12)])
     leaders = group_leaders(telling)
     apart = [(a, b) for a, b in pairwise(ladder) if leaders[a] != leaders[b]]
     assert apart
@@ -115,7 +115,7 @@ def test_members_of_different_groups_that_are_alike_are_found_across_parts() -> 
 def test_twenty_thousand_texts_take_seconds() -> None:
     texts = sentences(20_000, 20)
     start = time.process_time()
-    telling = telling_sets(texts)
+    telling = token_sets(texts)
     leaders = group_leaders(telling)
     found = alike_across(telling, texts[1000:], texts[:1000])
     assert time.process_time() - start < 10
