@@ -1,4 +1,4 @@
-"""What the terminal shows of a study: what it is foretold to use, and its result at the end.
+"""What the terminal shows of a study: what it is predicted to use, and its result at the end.
 
 Results go to stdout, so that they can be piped; all else goes to stderr.
 """
@@ -186,18 +186,18 @@ def _values(outputs: Mapping[str, object]) -> str:
 
 
 def _print_spend(report: FrontierReport) -> None:
-    """The second book: what the study used, beside what it was foretold to use."""
+    """The second book: what the study used, beside what it was predicted to use."""
     if report.spend is None:
         return
-    total, foretold = report.spend.total, report.prediction and report.prediction.total
+    total, predicted = report.spend.total, report.prediction and report.prediction.total
     said = (
         f"{total.calls:,.0f} calls, {total.tokens:,.0f} tokens, ${total.dollars:.4f}, {clock(total.seconds)}"
     )
     _print(f"Spent:   {said} of a budget of {report.budget}")
-    if foretold:
+    if predicted:
         _print(
-            f"         foretold were {foretold.calls:,.0f} calls, {foretold.tokens:,.0f} tokens, "
-            f"${foretold.dollars:.4f}, {clock(foretold.seconds)}"
+            f"         predicted were {predicted.calls:,.0f} calls, {predicted.tokens:,.0f} tokens, "
+            f"${predicted.dollars:.4f}, {clock(predicted.seconds)}"
         )
     trouble = {state: report.spend.by_state.get(state, 0) for state in ("failed", "lost")}
     if any(trouble.values()):

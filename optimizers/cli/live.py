@@ -26,7 +26,7 @@ PHASES = {
     "prepare": "loading models",
     "propose": "gathering demos and instructions to try",
     "search": "searching (step 1 of 3)",
-    "settle": "measuring the leaders further on dev (step 2 of 3)",
+    "refine": "measuring the leaders further on dev (step 2 of 3)",
     "test": "measuring the frontier on the sealed test set (step 3 of 3)",
     "robustness": "running the frontier on perturbed inputs",
     "done": "done",
@@ -129,7 +129,7 @@ def _left(progress: StudyProgress) -> str:
     if progress.phase == "done":
         return f"{clock(progress.used.seconds)} in all"
     so_far = f"{clock(progress.seconds)} so far"
-    # How long the leaders are measured depends on what is found: no time is foretold for that.
+    # How long the leaders are measured depends on what is found: no time is predicted for that.
     if progress.phase not in ("search", "test", "robustness") or progress.share < 0.05:
         return so_far
     spent = progress.used.seconds if progress.phase == "search" else progress.phase_seconds

@@ -25,7 +25,7 @@ LEFT_FOR_THE_REPORT = 3.0
 
 
 @dataclass
-class Account:
+class BudgetGate:
     """What a study has used and may still use. Usable from several threads.
 
     Args:
@@ -54,7 +54,7 @@ class Account:
         """What calls that have ended used, by earlier processes too, and all time: it never falls."""
         return self.spend.booked()
 
-    def gate(self, candidate: str) -> CandidateGate:
+    def for_candidate(self, candidate: str) -> CandidateGate:
         """The gate for the calls that one candidate's rollouts cause, a judge's among them."""
         return CandidateGate(self, candidate)
 
@@ -133,7 +133,7 @@ class Account:
 class CandidateGate:
     """Lets one candidate's calls through its study's account."""
 
-    account: Account
+    account: BudgetGate
     candidate: str
 
     def open(self, model: Model, prompt: int | None, completion: int | None) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimizers.errors import EngineError
-from optimizers.evaluation.budget_gate import Account
+from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.perturbations.examples import is_relabelled
 from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollouts
 from optimizers.prompting.compile import CompiledProgram
@@ -43,7 +43,7 @@ class Measurer:
     Attributes:
         task: The task.
         ledger: Where rollouts are written before anything counts them.
-        account: Lets calls through; None to run without a budget.
+        gate: Lets calls through; None to run without a budget.
         on_rollout: Called after each rollout is written, by one thread at a time.
         worker: Has rollouts run by all processes of a shared study; None to run them in this one.
         fresh: Rollouts run by this process.
@@ -51,7 +51,7 @@ class Measurer:
 
     task: LoadedTask
     ledger: Ledger
-    account: Account | None = None
+    gate: BudgetGate | None = None
     on_rollout: Callable[[Rollout], None] = lambda rollout: None
     worker: JobRunner | None = None
     fresh: int = 0
@@ -126,7 +126,7 @@ class Measurer:
             metric=self.task.metric,
             split=split,
             number=number,
-            gate=self.account.gate(candidate.id) if self.account else None,
+            gate=self.gate.for_candidate(candidate.id) if self.gate else None,
             slots=self._slots_of(model),
             stop=stop,
             record=self._record,
@@ -141,13 +141,13 @@ class Measurer:
         stop: threading.Event | None,
     ) -> list[Rollout]:
         """Have rollouts run by whichever process takes them."""
-        account = self.account
+        gate = self.gate
         assert self.worker is not None
-        assert account is not None
-        held = account.held_back
+        assert gate is not None
+        held = gate.held_back
         limits = JobLimits(
-            phase=account.phase,
-            budget=account.budget.model_copy(update={"seconds": None}),
+            phase=gate.phase,
+            budget=gate.budget.model_copy(update={"seconds": None}),
             calls=held.calls,
             tokens=held.tokens,
             dollars=held.dollars,
@@ -165,7 +165,7 @@ class Measurer:
                 )
                 for identity in wanted
             ],
-            lambda: CancelledError() if stop is not None and stop.is_set() else account.out_of_time(),
+            lambda: CancelledError() if stop is not None and stop.is_set() else gate.out_of_time(),
         )
         found = list(self._recorded(candidate, wanted, split, number).values())
         with self._lock:

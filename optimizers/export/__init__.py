@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from optimizers.errors import UsageError
-from optimizers.export.files import place
+from optimizers.export.files import install_files
 from optimizers.export.point import Exported, rebuild
 from optimizers.export.targets.dspy_program import load_program, write_dspy
 from optimizers.export.targets.finetune import write_finetune
@@ -80,6 +80,6 @@ def writer(target: str, *, where: str) -> Callable[[Exported, Path], list[Path]]
     def write(exported: Exported, folder: Path) -> list[Path]:
         with TemporaryDirectory() as apart:
             written = TARGETS[target](replace(exported, out=folder), Path(apart))
-            return place(written, folder, exported.folder.exports if exported.folder else None)
+            return install_files(written, folder, exported.folder.exports if exported.folder else None)
 
     return write

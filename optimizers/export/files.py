@@ -28,7 +28,7 @@ def file_names(names: Sequence[str]) -> list[str]:
     return made
 
 
-def place(files: Sequence[Path], folder: Path, own: Path | None = None) -> list[Path]:
+def install_files(files: Sequence[Path], folder: Path, own: Path | None = None) -> list[Path]:
     """Move an export's files into a folder, over those of earlier exports only.
 
     Args:

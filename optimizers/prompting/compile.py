@@ -20,7 +20,7 @@ from optimizers.prompting.renderings import rendering as make_rendering
 from optimizers.prompting.renderings import sibling
 from optimizers.prompting.renderings.rendering import Rendering
 from optimizers.prompting.techniques import TECHNIQUES
-from optimizers.prompting.techniques.technique import Technique, told, with_bounded_thoughts
+from optimizers.prompting.techniques.technique import Technique, with_bounded_thoughts, with_instruction
 
 if TYPE_CHECKING:
     from optimizers.models.model import Model
@@ -289,7 +289,9 @@ def set_choices(predictor: dspy.Predict, candidate: Candidate, name: str, model:
     technique = TECHNIQUES[serving.technique]
     if not technique.applies(signature):
         technique = TECHNIQUES["direct"]
-    predictor.signature = told(technique.transform(signature), prompt.instruction, technique.words)
+    predictor.signature = with_instruction(
+        technique.transform(signature), prompt.instruction, technique.words
+    )
     shown = None
     if prompt.nearest is not None:
         shown = ShownDemos(

@@ -124,7 +124,7 @@ class Candidate(BaseModel):
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     @classmethod
-    def kept(cls, identity: str, content: str) -> Candidate:
+    def from_record(cls, identity: str, content: str) -> Candidate:
         """A candidate from its JSON and its id: of thousands, to compute them again takes seconds."""
         found = cls.model_validate_json(content)
         found.__dict__["id"] = identity

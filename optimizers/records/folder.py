@@ -81,7 +81,7 @@ class StudyFolder:
 
     @property
     def prediction(self) -> Path:
-        """What it was foretold to use."""
+        """What it was predicted to use."""
         return self.path / "estimate.json"
 
     @property
@@ -177,12 +177,12 @@ class StudyFolder:
         write_record(self.manifest, manifest)
 
     def write_prediction(self, prediction: Prediction) -> None:
-        """Write what the study is foretold to use, unless it was foretold before."""
+        """Write what the study is predicted to use, unless it was predicted before."""
         if not self.prediction.exists():
             write_record(self.prediction, prediction)
 
     def read_prediction(self) -> Prediction | None:
-        """What the study was foretold to use, if it was."""
+        """What the study was predicted to use, if it was."""
         return _read(self.prediction, Prediction) if self.prediction.exists() else None
 
     def read_manifest(self) -> StudyManifest:

@@ -182,7 +182,7 @@ class Ledger:
             ).scalars()
             return [TrialRow.model_validate_json(content) for content in rows]
 
-    def keep(self, key: str, content: str) -> None:
+    def put(self, key: str, content: str) -> None:
         """Write the outcome of a piece of work that is not to be done twice, unless it is known."""
         with self._write() as connection:
             connection.execute(self._new[tables.kept], {"key": key, "content": content})
@@ -193,7 +193,7 @@ class Ledger:
             connection.execute(sa.delete(tables.kept).where(tables.kept.c.key == key))
             connection.execute(self._new[tables.kept], {"key": key, "content": content})
 
-    def kept(self, key: str) -> str | None:
+    def get(self, key: str) -> str | None:
         """The outcome of a piece of work, or None where it was not done to its end."""
         with self._read() as connection:
             found = connection.execute(
@@ -292,14 +292,14 @@ class Ledger:
         """Candidate id -> candidate."""
         with self._read() as connection:
             rows = connection.execute(sa.select(tables.candidates.c.id, tables.candidates.c.content)).all()
-            return {row.id: Candidate.kept(row.id, row.content) for row in rows}
+            return {row.id: Candidate.from_record(row.id, row.content) for row in rows}
 
     def candidate(self, identity: str) -> Candidate:
         """The candidate of an id that is known."""
         table = tables.candidates.c
         with self._read() as connection:
             found = connection.execute(sa.select(table.content).where(table.id == identity)).scalar_one()
-            return Candidate.kept(identity, found)
+            return Candidate.from_record(identity, found)
 
     def rollouts(self, *, candidate: str | None = None, split: Split | None = None) -> list[Rollout]:
         """Rollouts in the order they were written.

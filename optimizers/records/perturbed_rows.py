@@ -20,11 +20,11 @@ _ROWS = TypeAdapter(tuple[PerturbedRow, ...])
 
 def keep_perturbed(ledger: Ledger, key: str, rows: Sequence[PerturbedRow]) -> tuple[PerturbedRow, ...]:
     """Write what was made, unless that was done before; returns what is written."""
-    ledger.keep(key, _ROWS.dump_json(tuple(rows)).decode())
+    ledger.put(key, _ROWS.dump_json(tuple(rows)).decode())
     return perturbed_of(ledger, key)
 
 
 def perturbed_of(ledger: Ledger, key: str) -> tuple[PerturbedRow, ...]:
     """What was made; nothing where nothing was."""
-    text = ledger.kept(key)
+    text = ledger.get(key)
     return () if text is None else _ROWS.validate_json(text)

@@ -169,7 +169,7 @@ class Shortage(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What a study was foretold to use before it began (``estimate.json``).
+    """What a study was predicted to use before it began (``estimate.json``).
 
     Attributes:
         trials: Trials that fit the budget.
@@ -384,7 +384,7 @@ class FrontierReport(BaseModel):
         answer: The result in one sentence.
         budget: The study's limits, in words.
         spend: What the study used.
-        prediction: What it was foretold to use.
+        prediction: What it was predicted to use.
         notes: Warnings about the data that a reader of the result must know.
         optimism: How much the best dev score overstates itself for having been chosen.
         suspects: Examples whose label to look at again, the strongest suspicion first.

@@ -10,7 +10,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from optimizers.errors import UsageError
 from optimizers.models.model import Model
@@ -107,8 +107,8 @@ class Rollout(BaseModel):
         return self
 
 
-Phase = Literal["prepare", "propose", "search", "settle", "test", "robustness", "done"]
-"""What a study is doing: ``propose`` lets the pools grow, ``search`` runs trials, ``settle`` measures
+Phase = Literal["prepare", "propose", "search", "refine", "test", "robustness", "done"]
+"""What a study is doing: ``propose`` lets the pools grow, ``search`` runs trials, ``refine`` measures
 the leaders further, ``test`` opens the sealed set, ``robustness`` runs perturbed examples of it."""
 
 CallState = Literal["started", "finished", "failed", "lost"]
@@ -221,6 +221,12 @@ class Call(BaseModel):
     cost: float = Field(ge=0, allow_inf_nan=False)
     started: float
     ended: float | None = None
+
+    @field_validator("phase", mode="before")
+    @classmethod
+    def _renamed(cls, phase: object) -> object:
+        """The name that ledgers written before 0.2 have for the phase ``refine``."""
+        return "refine" if phase == "settle" else phase
 
 
 class ExampleRow(BaseModel):

@@ -117,7 +117,7 @@ jobs = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("split", sa.String, nullable=False),
     sa.Column("model", sa.String, nullable=False),
-    sa.Column("terms", sa.Text, nullable=False),
+    sa.Column("limits", sa.Text, nullable=False),
     sa.Column("state", sa.String, nullable=False, index=True),
     sa.Column("worker", sa.Integer),
     sa.Column("error", sa.Text),

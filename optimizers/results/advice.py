@@ -223,7 +223,7 @@ def _fine_tune(report: FrontierReport, small: ModelForecast, rows: int) -> Advic
             _apart(point),
             _little(small),
             *_odds(report, small),
-            "Whether fine-tuning closes the gap is not foretold here: measure the tuned model as "
+            "Whether fine-tuning closes the gap is not predicted here: measure the tuned model as "
             "one more --model of a new study.",
         ],
         model=small.model,

@@ -183,7 +183,7 @@ class StudyReport(Record):
         suspects: Dev examples with a suspected label.
         spend: What the study used.
         phases: The same by phase.
-        foretold: What it was foretold to use.
+        predicted: What it was predicted to use.
         failures: What each model's best got wrong on dev.
         shared: Errors on dev that models share, and those of one alone.
         robustness: What the tested points stand, where that was asked.
@@ -205,7 +205,7 @@ class StudyReport(Record):
     suspects: tuple[SuspectLabel, ...]
     spend: Spend | None
     phases: tuple[PhaseSpend, ...]
-    foretold: Prediction | None
+    predicted: Prediction | None
     failures: tuple[ModelFailures, ...]
     shared: Shared
     robustness: tuple[Robustness, ...]

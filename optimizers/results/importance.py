@@ -171,13 +171,13 @@ def _together(dimensions: Sequence[_Dimension]) -> dict[str, tuple[str, ...]]:
     """
     return {
         one.name: tuple(
-            other.name for other in dimensions if other is not one and _foretold(one, other) >= GOES_WITH
+            other.name for other in dimensions if other is not one and _predicts(one, other) >= GOES_WITH
         )
         for one in dimensions
     }
 
 
-def _foretold(one: _Dimension, by: _Dimension) -> float:
+def _predicts(one: _Dimension, by: _Dimension) -> float:
     both = (one.of >= 0) & (by.of >= 0)
     table = np.zeros((len(one.values), len(by.values)))
     np.add.at(table, (one.of[both], by.of[both]), 1 / max(1, both.sum()))

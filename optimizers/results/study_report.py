@@ -142,7 +142,7 @@ def _report(study: Study, advice: Advice | None) -> StudyReport:
         suspects=tuple(suspects),
         spend=report.spend,
         phases=tuple(_phases(study.ledger)),
-        foretold=report.prediction,
+        predicted=report.prediction,
         failures=tuple(failures_of(best, dev) for best in bests),
         shared=shared_errors(bests, study.names.get(study.manifest.reference, ""), dev),
         robustness=report.robustness,
@@ -185,7 +185,7 @@ def starting_candidates(ledger: Ledger, trials: Sequence[TrialRow]) -> set[str] 
     Returns:
         Those among its trials; None where the ledger does not say what it began with.
     """
-    record = ledger.kept(round_key(1))
+    record = ledger.get(round_key(1))
     if record is None or not trials:
         return None
     begun = json.loads(record).get("starts", [])

@@ -256,13 +256,13 @@ class BootstrapProposals:
         Raises:
             EngineError: It cannot be reached.
         """
-        ledger, account, proposer = self.measurer.ledger, self.measurer.account, self.task.proposer
+        ledger, gate, proposer = self.measurer.ledger, self.measurer.gate, self.task.proposer
         assert proposer is not None
-        if (kept := ledger.kept(key)) is not None:
+        if (kept := ledger.get(key)) is not None:
             known: list[str] = json.loads(kept)
             return known
         lm = language_model(proposer, PROPOSER_SAMPLING)
-        with metered(account.gate("proposer") if account else None) as meter:
+        with metered(gate.for_candidate("proposer") if gate else None) as meter:
             try:
                 texts = ask(lm)
             except LMError as error:
@@ -273,7 +273,7 @@ class BootstrapProposals:
                 ) from error
         if meter.stopped:
             raise meter.stopped
-        ledger.keep(key, json.dumps(texts))
+        ledger.put(key, json.dumps(texts))
         return texts
 
 

@@ -1,4 +1,4 @@
-"""What a study will use, foretold before anything is spent, and what it keeps for the sealed test.
+"""What a study will use, predicted before anything is spent, and what it keeps for the sealed test.
 
 Tokens come from prompts that are really rendered, for the candidates every study starts
 with and some drawn at random; how long a candidate is measured is taken from studies
@@ -43,7 +43,7 @@ TRIED_SHARE = 0.8
 LED = 4
 """Leaders that are measured further and tested beside one of each model, where quality is not all."""
 
-SETTLED = 200
+REFINED_ROWS = 200
 """Rollouts of each leader that are still to be run when the trials end."""
 
 GROWN = 100
@@ -68,12 +68,12 @@ SAMPLED, ROWS = 12, 3
 """Drawn candidates per model, and dev examples each is rendered on."""
 
 KEPT_SHARE, KEPT_ROOM = 0.5, 1.25
-"""Most of a budget that is kept for the test, and room beside what the test is foretold to need."""
+"""Most of a budget that is kept for the test, and room beside what the test is predicted to need."""
 
 PERTURBED_LENGTH = 1.4
 """Tokens of perturbed examples over those of others: one in twelve is very long, most a little longer."""
 
-SEARCHED = 2.0
+ENOUGH_TO_SEARCH = 2.0
 """Least that is left for searching, in what its rounds begin with: as much again for what it chooses."""
 
 
@@ -104,10 +104,10 @@ def predict(
     leaders, rows = len(task.models) + LED * is_traded, len(task.dataset.test)
     test = leader * (leaders * rows) + _mean(default) * (min(DEFAULT_ROWS, rows) * len(task.models))
     perturbed = leader * (leaders * rows_of(task) * PERTURBED_LENGTH if robustness else 0)
-    settle = leader * (leaders * min(SETTLED, len(task.dataset.dev)))
+    refine = leader * (leaders * min(REFINED_ROWS, len(task.dataset.dev)))
     trial = _mean(uses) * (PER_TRIAL * TRIED_SHARE) + leader * (PER_TRIAL * (1 - TRIED_SHARE))
     confirmed = test + perturbed
-    fixed = leader * GROWN + settle + confirmed
+    fixed = leader * GROWN + refine + confirmed
     trials = _affordable(budget, trial, fixed)
     total = trial * trials + fixed
     share = min(1.0, 1 / max(total.share_of(budget), 1e-9))
@@ -129,7 +129,7 @@ def predict(
 def held_back(prediction: Prediction, budget: Budget) -> Use:
     """What the search must leave for the sealed test, and for perturbed examples of it where they are run.
 
-    That is what they are foretold to use and some room, and at most half of the budget.
+    That is what they are predicted to use and some room, and at most half of the budget.
     """
 
     def kept(unit: str) -> float:
@@ -159,7 +159,7 @@ def _shortage(prediction: Prediction, budget: Budget, begun: Use, trial: Use, te
     """The limit that leaves least of what a search needs, if one leaves less than that.
 
     Args:
-        prediction: What the study is foretold to use.
+        prediction: What the study is predicted to use.
         budget: Its limits.
         begun: What the candidates take that rounds begin with, and what lets the pools grow.
         trial: What a trial takes.
@@ -167,7 +167,7 @@ def _shortage(prediction: Prediction, budget: Budget, begun: Use, trial: Use, te
     """
     kept, found = held_back(prediction, budget), []
     for unit in USED:
-        limit, needed = getattr(budget, unit), SEARCHED * getattr(begun, unit)
+        limit, needed = getattr(budget, unit), ENOUGH_TO_SEARCH * getattr(begun, unit)
         if budget.trials is not None:
             needed = min(needed, budget.trials * getattr(trial, unit))
         if limit is None or limit - getattr(kept, unit) >= needed:
@@ -238,7 +238,7 @@ def _rollout(task: LoadedTask, candidate: Candidate) -> Use:
             sizes.append(sum(len(str(message["content"]).encode()) for message in messages))
         technique = predictor.technique if isinstance(predictor, PromptedPredict) else None
         times = technique.calls(predictor.signature) if technique else 1
-        rendered = technique.asked(predictor.signature) if technique else predictor.signature
+        rendered = technique.longest_signature(predictor.signature) if technique else predictor.signature
         prompt = times * fmean(sizes) / BYTES_PER_TOKEN
         completion = times * _reply(task, serving, rendered=rendered)
         dollars = model.price.cost(round(prompt), round(completion))

@@ -45,20 +45,20 @@ FRONTIER_POINTS = 6
 """Points of the frontier that are tested. More of them, near each other, would cost as much as any and say
 little more, and each would weaken the verdicts on the others."""
 
-SETTLED = 0.01
+REGRET_FLOOR = 0.01
 """When choosing now is expected to lose no more than this, in quality, the leaders are settled."""
 
-SURE = 0.5
+REFINED_SHARE = 0.5
 """Share of the dev set's blocks that each model's best runs at least, where trials are limited."""
 
-SEARCHED = 0.7
+SEARCH_SHARE = 0.7
 """Share of what a search may spend after which no new candidate is tried: the rest goes to the leaders.
 
 Chosen by replays of the development tasks' dev scores (tests/benchmarks): without it the candidate that is
 handed over as the best has often run two blocks or three, and is best by luck.
 """
 
-FURTHER = 5
+BLOCKS_PER_TRIAL = 5
 """Blocks of known candidates that a trial runs beside its own, at most."""
 
 AT_ONCE = 1.5
@@ -70,7 +70,7 @@ AHEAD = 0.25
 DRAWS = 100
 """Draws after which the space is taken for one in which all was tried, where changed leaders are too."""
 
-FAIR = 0.75
+MODEL_SHARE = 0.75
 """Share of an equal share of all candidates that every model gets."""
 
 
@@ -221,7 +221,7 @@ class Search:
             if stats.choices is not None
         }
 
-    def settle(self, *, is_paid: bool) -> float:
+    def refine(self, *, is_paid: bool) -> float:
         """Run further blocks of the candidates that lead or may; returns the share that is settled.
 
         By turns that of the block that promises most, and that of the candidate that may well be its
@@ -242,7 +242,7 @@ class Search:
         while True:
             pair, is_second = divmod(len(self.observations.ran) + len(picks), 2)
             ucb_candidates = found.ucb_candidates
-            if lost <= SETTLED and not (ucb_candidates and (is_paid or self._is_unsure())):
+            if lost <= REGRET_FLOOR and not (ucb_candidates and (is_paid or self._is_unsure())):
                 break
             place = (
                 ucb_candidates[pair % len(ucb_candidates)]
@@ -256,12 +256,12 @@ class Search:
                 break
             found = found.beside(place)
         self._run(picks)
-        return min(0.99, SETTLED / max(lost, SETTLED)) if picks else 1.0
+        return min(0.99, REGRET_FLOOR / max(lost, REGRET_FLOOR)) if picks else 1.0
 
     def _is_unsure(self) -> bool:
         """Whether some model's best has run fewer blocks than it should have."""
         best = [self.observations.best_of(model.name) for model in self.space.models]
-        return any(one is not None and len(one.blocks) < SURE * len(self.blocks) for one in best)
+        return any(one is not None and len(one.blocks) < REFINED_SHARE * len(self.blocks) for one in best)
 
     @property
     def _sizes(self) -> list[int]:
@@ -308,7 +308,7 @@ class Search:
         while True:
             further = sum(len(trial.ran) for trial in opened) + len(picks) - len(opened)
             known = None if found.is_new_better else found.best_known
-            if opened and known is not None and further < FURTHER * len(opened):
+            if opened and known is not None and further < BLOCKS_PER_TRIAL * len(opened):
                 place, stats = known, found.known[known]
                 if not room.take(stats.candidate.model):
                     break
@@ -430,4 +430,4 @@ class Search:
         tried = self.observations.tried + Counter(trial.own.candidate.model for trial in opened)
         names = [model.name for model in self.space.models]
         fewest = min(names, key=lambda name: tried[name])
-        return fewest if tried[fewest] < FAIR * tried.total() / len(names) else None
+        return fewest if tried[fewest] < MODEL_SHARE * tried.total() / len(names) else None

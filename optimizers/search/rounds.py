@@ -48,35 +48,35 @@ class Round(BaseModel):
     starts: tuple[Choices, ...] = ()
 
 
-def growth_shares(growth: BootstrapProposals, grow_at: Sequence[float]) -> tuple[float, ...]:
+def proposal_shares(bootstrap: BootstrapProposals, grow_at: Sequence[float]) -> tuple[float, ...]:
     """Shares of the search after which the pools grow.
 
     Where a predictor has no labelled demos, runs that were right are what it learns from: then
     the pools grow as soon as the known prompts are tried.
     """
-    return ((0.0,) if grow_at and not growth.labelled else ()) + tuple(grow_at)
+    return ((0.0,) if grow_at and not bootstrap.labelled else ()) + tuple(grow_at)
 
 
-def first_round(growth: BootstrapProposals, space_of: SpaceOf, prompts: Sequence[Candidate]) -> Round:
+def first_round(bootstrap: BootstrapProposals, space_of: SpaceOf, prompts: Sequence[Candidate]) -> Round:
     """What a study begins with: instructions that a proposer writes, and another study's prompts.
 
     Args:
-        growth: Where proposals come from.
+        bootstrap: Where proposals come from.
         space_of: Gives the space.
         prompts: Candidates of another study, or none.
     """
-    written = growth.written()
-    pools = joined(written, pools_of(prompts, growth.task))
-    space = space_of(growth.task, pools)
+    written = bootstrap.written()
+    pools = joined(written, pools_of(prompts, bootstrap.task))
+    space = space_of(bootstrap.task, pools)
     plain = few_shot_starts(space, 1)
     tried = islice(starts_with(space, written, plain, {}), MOST_STARTS)
     begun = (*starts_from(space, prompts), *known_starts(space), *tried)
-    drawn = design(space, growth.seed) if growth.labelled else ()
+    drawn = design(space, bootstrap.seed) if bootstrap.labelled else ()
     return Round(pools=pools, starts=(*begun, *drawn))
 
 
 def later_round(
-    growth: BootstrapProposals,
+    bootstrap: BootstrapProposals,
     space_of: SpaceOf,
     pools: Pools,
     search: Search,
@@ -86,21 +86,21 @@ def later_round(
     """What runs on train give, and the candidates that try it.
 
     Args:
-        growth: Where proposals come from.
+        bootstrap: Where proposals come from.
         space_of: Gives the space.
         pools: What was found before.
         search: The search so far.
         observations: What is known of every candidate.
         number: The round's, from 2.
     """
-    found = growth.grown(observations, number)
-    space = space_of(growth.task, joined(pools, found))
+    found = bootstrap.grown(observations, number)
+    space = space_of(bootstrap.task, joined(pools, found))
     good, choices = [*observations.leaders(), *teachers(observations)], search.choices()
     tried = {one.candidate.id: choices[one.candidate.id] for one in good if one.candidate.id in choices}
-    best = [observations.best_of(model.name) for model in growth.task.models]
+    best = [observations.best_of(model.name) for model in bootstrap.task.models]
     usual = [tried[one.candidate.id] for one in best if one is not None and one.candidate.id in tried]
     begun = tuple(islice(starts_with(space, found, usual, tried), MOST_STARTS))
-    drawn = design(space, growth.seed) if number == 2 and not growth.labelled else ()
+    drawn = design(space, bootstrap.seed) if number == 2 and not bootstrap.labelled else ()
     return Round(pools=found, starts=(*begun, *drawn))
 
 

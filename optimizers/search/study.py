@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from optimizers.errors import BudgetError, BudgetSpent, StudyError
-from optimizers.evaluation.budget_gate import Account
+from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.spend import LocalSpend, SpendTracker
 from optimizers.models.llama import llama_engine
@@ -30,14 +30,14 @@ from optimizers.search.bootstrap_proposals import BootstrapProposals
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
 from optimizers.search.example_rows import example_rows
 from optimizers.search.gc_control import uncollected, uninterrupted
-from optimizers.search.loop import SEARCHED, Search, Trial
+from optimizers.search.loop import SEARCH_SHARE, Search, Trial
 from optimizers.search.model.observations import CandidateStats, ObservationStore
 from optimizers.search.model.selection import scarce
 from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
 from optimizers.search.outcome import write_outcome
 from optimizers.search.progress import Progress, Watcher
 from optimizers.search.robustness_phase import perturbed_dev, run_robustness
-from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, growth_shares, later_round
+from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, later_round, proposal_shares
 from optimizers.search.sealed_test import (
     SHORT_TEST_BLOCK,
     TEST_BLOCK,
@@ -150,10 +150,10 @@ class _Session:
     worker: Worker | None = None
     space_of: SpaceOf = search_space
     grow_at: Sequence[float] = GROW_AT
-    account: Account = field(init=False)
+    gate: BudgetGate = field(init=False)
     measurer: Measurer = field(init=False)
     observations: ObservationStore = field(init=False)
-    growth: BootstrapProposals = field(init=False)
+    bootstrap: BootstrapProposals = field(init=False)
     trials: list[TrialRow] = field(init=False)
     began: float = field(default_factory=time.monotonic)
     pools: Pools = field(default_factory=dict)
@@ -164,14 +164,16 @@ class _Session:
 
     @uninterrupted()
     def __post_init__(self) -> None:
-        self.account = Account(self.spend, self.manifest.budget)
+        self.gate = BudgetGate(self.spend, self.manifest.budget)
         self.measurer = Measurer(
-            self.task, self.ledger, self.account, on_rollout=lambda rollout: self.tick(), worker=self.worker
+            self.task, self.ledger, self.gate, on_rollout=lambda rollout: self.tick(), worker=self.worker
         )
         prefixes = [prefix(model, self.task.models) for model in self.task.models]
         self.observations = ObservationStore(self.manifest.objectives, self.manifest.min_coverage, prefixes)
         self.trials = self.ledger.trials()
-        self.growth = BootstrapProposals(self.task, self.measurer, self.manifest.seed, self.manifest.workers)
+        self.bootstrap = BootstrapProposals(
+            self.task, self.measurer, self.manifest.seed, self.manifest.workers
+        )
 
     @uncollected()
     def run(self) -> FrontierReport:
@@ -191,7 +193,7 @@ class _Session:
                 llama_engine(model).warm_up()
         opening = self.ledger.test_opening()
         if opening is None:
-            self.account.held_back = held_back(prediction, self.manifest.budget)
+            self.gate.held_back = held_back(prediction, self.manifest.budget)
             self.search()
             plan = self.freeze(plain)
         else:
@@ -215,7 +217,7 @@ class _Session:
             )
         search = Search(self.observations, self.measurer, dev, self.manifest.seed, unit, workers, perturbed)
         known = self.ledger.candidates()
-        while (record := self.ledger.kept(round_key(search.round + 1))) is not None:
+        while (record := self.ledger.get(round_key(search.round + 1))) is not None:
             self.begin(search, Round.model_validate_json(record))
             for trial in [one for one in self.trials if one.round == search.round]:
                 stats = search.replay(trial, known)
@@ -243,10 +245,10 @@ class _Session:
             earlier = self.manifest.started_from
             study = None if earlier is None else StudyFolder.load(self.folder.path.parent, earlier)
             prompts = [] if study is None else prompts_of(study.read_report())
-            found = first_round(self.growth, self.space_of, prompts)
+            found = first_round(self.bootstrap, self.space_of, prompts)
         else:
-            found = later_round(self.growth, self.space_of, self.pools, search, self.observations, number)
-        self.ledger.keep(round_key(number), found.model_dump_json())
+            found = later_round(self.bootstrap, self.space_of, self.pools, search, self.observations, number)
+        self.ledger.put(round_key(number), found.model_dump_json())
         self.begin(search, found)
 
     def is_due(self, search: Search) -> bool:
@@ -258,7 +260,7 @@ class _Session:
         if number == 0:
             return True
         tried = self.done - search.began >= len(search.starts)
-        shares = growth_shares(self.growth, self.grow_at)
+        shares = proposal_shares(self.bootstrap, self.grow_at)
         if not tried or number > len(shares):
             return False
         return search.is_idle or self.progress() >= shares[number - 1]
@@ -279,9 +281,9 @@ class _Session:
                     raise spent
             share = 0.0
             while share < 1.0:
-                closing = (self.spent() - SEARCHED) / (1 - SEARCHED)
-                self.show("settle", min(0.99, max(0.0, share, closing)))
-                share = search.settle(is_paid=self.manifest.budget.trials is None)
+                closing = (self.spent() - SEARCH_SHARE) / (1 - SEARCH_SHARE)
+                self.show("refine", min(0.99, max(0.0, share, closing)))
+                share = search.refine(is_paid=self.manifest.budget.trials is None)
         except BudgetSpent:
             if not self.observations.considered():
                 raise BudgetError(
@@ -295,7 +297,7 @@ class _Session:
         trials = self.manifest.budget.trials
         if trials is None:
             return None
-        shares = (*growth_shares(self.growth, self.grow_at)[search.round - 1 :], 1.0)
+        shares = (*proposal_shares(self.bootstrap, self.grow_at)[search.round - 1 :], 1.0)
         ends = (math.ceil(share * trials - 1e-9) for share in shares)
         return next((end for end in ends if end > self.done), trials) - self.done
 
@@ -328,7 +330,7 @@ class _Session:
     def progress(self) -> float:
         """Share of the trials that is done, by the scarcest unit; some of it is set aside for the leaders."""
         trials = self.manifest.budget.trials
-        return max(self.done / trials if trials else 0.0, self.spent() / SEARCHED)
+        return max(self.done / trials if trials else 0.0, self.spent() / SEARCH_SHARE)
 
     @property
     def is_empty_handed(self) -> bool:
@@ -338,10 +340,10 @@ class _Session:
 
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
-        budget, kept = self.manifest.budget, self.account.held_back
+        budget, kept = self.manifest.budget, self.gate.held_back
         limits: dict[str, float | None] = {unit: getattr(budget, unit) for unit in USED}
         room = {unit: limit - getattr(kept, unit) for unit, limit in limits.items() if limit is not None}
-        return self.account.used.share_of(budget.model_copy(update=room))
+        return self.gate.used.share_of(budget.model_copy(update=room))
 
     def freeze(self, space: SearchSpace) -> SealedTestPlan:
         """Decide what is tested and record that the test set is opened for it."""
@@ -353,7 +355,7 @@ class _Session:
 
     def test(self, plan: SealedTestPlan, kept: Use) -> None:
         """Measure what was plan on the sealed test set, as far as the budget goes beside what is kept."""
-        self.account.held_back = kept
+        self.gate.held_back = kept
         self.show("test", 0.0)
         # Points are measured in turns on the same examples: what fits the budget is paired.
         with suppress(BudgetSpent):
@@ -376,7 +378,7 @@ class _Session:
 
     def robustness(self, plan: SealedTestPlan) -> None:
         """Run the frontier on perturbed test examples, as far as the budget goes."""
-        self.account.held_back = Use()
+        self.gate.held_back = Use()
         self.show("robustness", 0.0)
         with suppress(BudgetSpent):
             run_robustness(
@@ -401,7 +403,7 @@ class _Session:
 
     def finish(self, plan: SealedTestPlan) -> FrontierReport:
         """Build the report from the records alone, draw it, and hand it to MLflow."""
-        self.account.touch()
+        self.gate.touch()
         rollouts = self.ledger.rollouts()
         report = report_of(self.folder, self.ledger, rollouts, plan.roles, trials=self.done)
         write_outcome(self.task, self.folder, self.ledger, rollouts, report)
@@ -420,7 +422,7 @@ class _Session:
         if phase != self._phase:
             self._entered = now
         self._phase, self._share, self._last = phase, share, now
-        self.account.phase = phase
+        self.gate.phase = phase
         leaders = {stats.candidate.id for stats in self.observations.frontier()}
         points = [
             ChartPoint(s.candidate.label, self.observations.values(s)[0], s.cost, s.candidate.id in leaders)
@@ -431,7 +433,7 @@ class _Session:
                 phase=phase,
                 trials=self.done,
                 budget=self.manifest.budget,
-                used=self.account.booked,
+                used=self.gate.booked,
                 rollouts=self.measurer.fresh,
                 seconds=now - self.began,
                 phase_seconds=now - self._entered,

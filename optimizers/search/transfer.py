@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from optimizers.errors import BudgetError, BudgetSpent, StudyError, UsageError
-from optimizers.evaluation.budget_gate import Account
+from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.spend import LocalSpend
 from optimizers.models.model import ACCEPTABLE, Model
@@ -143,7 +143,9 @@ def plan_transfer(folder: StudyFolder, texts: Sequence[str], rows: int = ROWS) -
         manifest=manifest,
         task=task,
         prompts=prompts,
-        placed=tuple(place(prompt.candidate, model, space) for prompt in prompts for model in task.models),
+        placed=tuple(
+            adapt_prompt(prompt.candidate, model, space) for prompt in prompts for model in task.models
+        ),
         defaults={model.name: default_candidate(space, model) for model in new},
         examples=tuple(task.dataset.dev[:rows]),
     )
@@ -172,15 +174,15 @@ def run_transfer(folder: StudyFolder, transfer: Transfer, budget: Budget, *, wat
         if transfer.defaults:
             _remember(folder.path / MODELS, transfer)
         _take_over(folder, transfer, ledger)
-        account = Account(LocalSpend(ledger), budget)
+        gate = BudgetGate(LocalSpend(ledger), budget)
         # The phase of a study that measures its leaders further on dev.
-        account.phase = "settle"
+        gate.phase = "refine"
         cut = False
         try:
-            _measure(transfer, ledger, account, watch)
+            _measure(transfer, ledger, gate, watch)
         except BudgetSpent:
             cut = True
-        account.touch()
+        gate.touch()
         report = _report(transfer, ledger, budget if cut else None)
     write_record(folder.path / RESULT, report)
     return report
@@ -195,7 +197,7 @@ def chosen_prompts(report: FrontierReport) -> tuple[Prompt, ...]:
     )
 
 
-def place(prompt: Candidate, model: Model, space: SearchSpace) -> AdaptedPrompt:
+def adapt_prompt(prompt: Candidate, model: Model, space: SearchSpace) -> AdaptedPrompt:
     """A prompt as it is run on a model: all of its predictors there, unchanged where that is legal.
 
     A rendering that the model does not take gives way to the plainest it takes; sampling settings
@@ -303,7 +305,7 @@ def _take_over(folder: StudyFolder, transfer: Transfer, ledger: Ledger) -> None:
             ledger.add([rollout for rollout in found if rollout.number == 0 and rollout.failure is None])
 
 
-def _measure(transfer: Transfer, ledger: Ledger, account: Account, watch: Watch) -> None:
+def _measure(transfer: Transfer, ledger: Ledger, gate: BudgetGate, watch: Watch) -> None:
     """Run every candidate on every example, in turns on the same examples."""
     wanted = {example_id(example) for example in transfer.examples}
     total = len(wanted) * len(transfer.candidates)
@@ -313,10 +315,10 @@ def _measure(transfer: Transfer, ledger: Ledger, account: Account, watch: Watch)
         for rollout in ledger.rollouts(candidate=candidate, split="dev")
     )
     measurer = Measurer(
-        transfer.task, ledger, account, on_rollout=lambda rollout: watch(known + measurer.fresh, total)
+        transfer.task, ledger, gate, on_rollout=lambda rollout: watch(known + measurer.fresh, total)
     )
     watch(known, total)
-    block = BLOCK if account.budget == Budget() else SHORT_BLOCK
+    block = BLOCK if gate.budget == Budget() else SHORT_BLOCK
     starts = range(0, len(transfer.examples), block)
     parts = [transfer.examples[start : start + block] for start in starts]
     run_interleaved(

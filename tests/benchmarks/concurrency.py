@@ -21,7 +21,7 @@ from pathlib import Path
 
 import dspy
 
-from optimizers.evaluation.budget_gate import Account
+from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.spend import LocalSpend
 from optimizers.models.lm import language_model
@@ -61,11 +61,11 @@ def server() -> Iterator[str]:
 
 
 def ours(task: LoadedTask, served: Model, examples: list[dspy.Example]) -> float:
-    """Seconds of Parity's evaluation, the ledger and the account included."""
+    """Seconds of Parity's evaluation, the ledger and the gate included."""
     task = replace(task, models=(served,), reference=served)
     candidate = default_candidate(search_space(task), served)
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        measurer = Measurer(task, ledger, Account(LocalSpend(ledger), Budget()))
+        measurer = Measurer(task, ledger, BudgetGate(LocalSpend(ledger), Budget()))
         measurer.measure(candidate, examples[:1], "dev", number=1)
         with uncollected():  # as a study is
             start = time.perf_counter()

@@ -78,7 +78,7 @@ def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
     """Write earlier trials into a study's ledger, up to a number of them."""
     have, seen = len(ledger.trials()), set(ledger.candidates())
     if not have:
-        ledger.keep("round 1", Round(pools={}).model_dump_json())
+        ledger.put("round 1", Round(pools={}).model_dump_json())
     space, random = search_space(task), Random(have)
     dev = [example for block in blocks(task.dataset.dev, _closed_outputs(task), 0) for example in block]
     for first in range(have, count, AT_ONCE):

@@ -10,7 +10,7 @@ import optuna
 from benchmarks.replay import PARTS, Book, Searcher, Table, frontier, row_of
 from scipy import stats
 
-from optimizers.search.loop import SEARCHED, Search
+from optimizers.search.loop import SEARCH_SHARE, Search
 from optimizers.search.model.observations import ObservationStore
 from optimizers.search.space.initial_design import Choices, FixedChoices
 
@@ -39,13 +39,13 @@ def carried_on(search: Search, book: Book) -> Generator[list[int], None, None]:
     """Spend what the book has left; a search may be carried on again when its book gets more."""
     observations = search.observations
     position = len(observations.stats)
-    while (share := book.used / book.budget / SEARCHED) < 1:
+    while (share := book.used / book.budget / SEARCH_SHARE) < 1:
         finished, spent = search.trials(position, None, share)
         position += len(finished)
         if spent is not None:
             raise spent
         yield [row_of(stats.candidate) for stats in observations.frontier()]
-    while search.settle(is_paid=True) < 1:
+    while search.refine(is_paid=True) < 1:
         yield [row_of(stats.candidate) for stats in observations.frontier()]
 
 

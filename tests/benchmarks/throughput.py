@@ -17,7 +17,7 @@ from pathlib import Path
 import dspy
 from dspy.lm15 import Request
 
-from optimizers.evaluation.budget_gate import Account
+from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.spend import LocalSpend
 from optimizers.models.llama import LlamaEngine, llama_engine
@@ -79,7 +79,7 @@ def speed(task: LoadedTask, model: Model) -> Speed:
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     spent = {"evaluation": 0.0, "bare": 0.0}
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.db") as ledger:
-        measurer = Measurer(task, ledger, Account(LocalSpend(ledger), Budget()))
+        measurer = Measurer(task, ledger, BudgetGate(LocalSpend(ledger), Budget()))
         engine.complete(requests_of(task, candidate, rows[:1])[0])
         for number, chunk in enumerate(chunks):
             kind = ("evaluation", "bare")[number % 2]

@@ -95,7 +95,7 @@ def test_a_running_study_says_which_step_of_how_many_it_is_at_and_how_long_it_ta
 ) -> None:
     with live_view.watching("s") as watch:
         watch(progress("search", share=0.25))
-        watch(progress("settle", share=0.5))
+        watch(progress("refine", share=0.5))
         watch(progress("test", share=0.5))
     search, settle, test = capsys.readouterr().err.splitlines()
     assert "step 1 of 3" in search
@@ -111,8 +111,8 @@ def test_an_estimate_says_when_a_part_of_the_test_alone_fits(
     capsys: pytest.CaptureFixture[str], tested: int, said: str
 ) -> None:
     use = Amount(calls=600, tokens=1000, dollars=0.1, seconds=60)
-    foretold = Prediction(trials=9, total=use, test=use, test_rows=76, tested=tested, detectable=0.183)
-    console.show_prediction(foretold, "route", "600 calls", 0.02)
+    predicted = Prediction(trials=9, total=use, test=use, test_rows=76, tested=tested, detectable=0.183)
+    console.show_prediction(predicted, "route", "600 calls", 0.02)
     assert said in capsys.readouterr().out
 
 

@@ -86,7 +86,7 @@ def test_a_provider_error_is_a_failure_not_a_wrong_answer(
     assert len(engines["local/large"].requests) == 6  # each sent again once
 
 
-@pytest.mark.parametrize(("key", "said"), [(None, "OPENAI_API_KEY is not set"), ("k", "no such account")])
+@pytest.mark.parametrize(("key", "said"), [(None, "OPENAI_API_KEY is not set"), ("k", "no such gate")])
 def test_a_refusal_names_the_key_that_lacks_else_what_the_provider_says(
     task: LoadedTask,
     engines: dict[str, FakeEngine],
@@ -95,7 +95,7 @@ def test_a_refusal_names_the_key_that_lacks_else_what_the_provider_says(
     said: str,
 ) -> None:
     def refuse(request: Request) -> None:
-        raise AuthError("no such account")
+        raise AuthError("no such gate")
 
     engines["local/large"].fail = refuse
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.errors import UsageError
-from optimizers.export.files import file_names, place
+from optimizers.export.files import file_names, install_files
 
 
 def made(folder: Path, **contents: str) -> list[Path]:
@@ -21,21 +21,23 @@ def made(folder: Path, **contents: str) -> list[Path]:
 
 def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     app = tmp_path / "app"
-    place(made(tmp_path / "1", task="first"), app)
-    assert [path.read_text() for path in place(made(tmp_path / "2", task="second"), app)] == ["second"]
+    install_files(made(tmp_path / "1", task="first"), app)
+    assert [path.read_text() for path in install_files(made(tmp_path / "2", task="second"), app)] == [
+        "second"
+    ]
     (app / "mine.py").write_text("mine")
     for later in ({"mine": "theirs"}, {"task": "third", "mine": "theirs"}):
         with pytest.raises(UsageError, match="yours"):
-            place(made(tmp_path / "3", **later), app)
+            install_files(made(tmp_path / "3", **later), app)
     assert ((app / "mine.py").read_text(), (app / "task.py").read_text()) == ("mine", "second")
 
 
 def test_an_export_that_was_changed_by_hand_stays(tmp_path: Path) -> None:
     app = tmp_path / "app"
-    (path,) = place(made(tmp_path / "1", task="first"), app)
+    (path,) = install_files(made(tmp_path / "1", task="first"), app)
     path.write_text("first, and a line of mine")
     with pytest.raises(UsageError, match="changed"):
-        place(made(tmp_path / "2", task="second"), app)
+        install_files(made(tmp_path / "2", task="second"), app)
 
 
 def test_no_link_is_written_through(tmp_path: Path) -> None:
@@ -44,19 +46,19 @@ def test_no_link_is_written_through(tmp_path: Path) -> None:
     target.write_text("first")
     (app / "task.py").symlink_to(target)
     with pytest.raises(UsageError):
-        place(made(tmp_path / "1", task="first"), app)
+        install_files(made(tmp_path / "1", task="first"), app)
 
 
 def test_the_same_file_made_by_hand_is_no_obstacle(tmp_path: Path) -> None:
     (app,) = {path.parent for path in made(tmp_path / "app", task="same")}
-    assert place(made(tmp_path / "1", task="same"), app) == [app / "task.py"]
+    assert install_files(made(tmp_path / "1", task="same"), app) == [app / "task.py"]
 
 
 @pytest.mark.parametrize("there", ["a file", "a\0b", "x" * 300])
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path, there: str) -> None:
     (tmp_path / "a file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
-        place(made(tmp_path / "1", task="first"), tmp_path / there)
+        install_files(made(tmp_path / "1", task="first"), tmp_path / there)
 
 
 @given(

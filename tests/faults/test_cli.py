@@ -60,8 +60,8 @@ def optimize(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_a_study_is_foretold_run_shown_gated_and_refused_once_its_metric_changes(
     project: Path, server: FaultServer
 ) -> None:
-    foretold = optimize(project, "estimate", "task.py", "--budget", "600calls", "--json")
-    assert 0 < json.loads(foretold.stdout)["total"]["calls"] <= 600
+    predicted = optimize(project, "estimate", "task.py", "--budget", "600calls", "--json")
+    assert 0 < json.loads(predicted.stdout)["total"]["calls"] <= 600
     assert server.stats()["received"] == 0
 
     ran = optimize(project, "task.py", "--budget", "600calls", "--study", "s", "--json")
@@ -76,7 +76,7 @@ def test_a_study_is_foretold_run_shown_gated_and_refused_once_its_metric_changes
         if "frontier" in point["roles"] and point["candidate"]["model"] != "openai/large"
     )
     assert shown.returncode == (0 if matched else 3)
-    assert "foretold were" in shown.stdout
+    assert "predicted were" in shown.stdout
 
     served = server.stats()["received"]
     again = optimize(project, "resume", "s", "--json")

@@ -128,12 +128,12 @@ def test_it_can_be_awaited(small: FakeEngine) -> None:
 
 
 def test_an_empty_instruction_stays_empty_but_for_the_techniques_words(small: FakeEngine) -> None:
-    def told(technique: str, instruction: str) -> str:
+    def with_instruction(technique: str, instruction: str) -> str:
         return str(compiled(technique, instruction=instruction).module.predict.signature.instructions)
 
-    assert told("direct", "").strip() == told("chain_of_thought", "").strip() == ""
-    assert told("concise", "").startswith("First reason in at most three short steps")
-    assert told("concise", "Say.").startswith("Say.\nFirst reason in at most three short steps")
+    assert with_instruction("direct", "").strip() == with_instruction("chain_of_thought", "").strip() == ""
+    assert with_instruction("concise", "").startswith("First reason in at most three short steps")
+    assert with_instruction("concise", "Say.").startswith("Say.\nFirst reason in at most three short steps")
 
 
 def test_a_technique_that_does_not_apply_leaves_a_direct_answer(small: FakeEngine) -> None:

@@ -67,7 +67,7 @@ def read_all(path: Path) -> None:
     with Ledger.open(path) as ledger:
         for reading in (
             ledger.rollouts, ledger.trials, ledger.candidates, ledger.examples, ledger.calls, ledger.used,
-            ledger.test_opening, lambda: ledger.kept("round 1"), lambda: ledger.count_calls("state"),
+            ledger.test_opening, lambda: ledger.get("round 1"), lambda: ledger.count_calls("state"),
             lambda: ledger.begin_session(0.0),
         ):  # fmt: skip
             reading()

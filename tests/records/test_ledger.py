@@ -73,10 +73,10 @@ def test_what_could_not_be_committed_is_not_written_later(
     with monkeypatch.context() as patch:
         patch.setattr(ledger.engine.dialect, "do_commit", busy)
         with pytest.raises(StudyError, match="database is locked"):
-            ledger.keep("first", "lost")
-    assert ledger.kept("first") is None
-    ledger.keep("second", "there")
-    assert (ledger.kept("first"), ledger.kept("second")) == (None, "there")
+            ledger.put("first", "lost")
+    assert ledger.get("first") is None
+    ledger.put("second", "there")
+    assert (ledger.get("first"), ledger.get("second")) == (None, "there")
 
 
 def test_only_failures_of_the_same_round_are_taken_back(ledger: Ledger) -> None:

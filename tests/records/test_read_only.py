@@ -51,7 +51,7 @@ def test_what_a_running_study_has_committed_is_seen_and_nothing_is_left(tmp_path
 def test_nothing_can_be_written(tmp_path: Path) -> None:
     written(tmp_path / "s").close()
     with reading(tmp_path / "s/ledger.db") as read, pytest.raises(Exception, match="readonly"):
-        read.keep("key", "content")
+        read.put("key", "content")
 
 
 @pytest.mark.parametrize("left", [["ledger.db"], ["ledger.db", "ledger.db-wal"], None])
@@ -83,7 +83,7 @@ def test_a_ledger_of_before_a_table_came_is_read_and_stays_as_it_is(tmp_path: Pa
     with sqlite3.connect(path) as old:
         old.execute("DROP TABLE kept")
     with reading(path) as read:
-        assert read.kept("key") is None
+        assert read.get("key") is None
         assert len(read.rollouts()) == 3
     assert "kept" not in {row[0] for row in sqlite3.connect(path).execute("SELECT name FROM sqlite_master")}
 

@@ -126,7 +126,7 @@ class Made:
 
     def begun_with(self, *candidates: Candidate) -> None:
         starts = [{"of": of.id} for of in candidates]
-        self.ledger.keep(round_key(1), json.dumps({"pools": {}, "starts": starts}))
+        self.ledger.put(round_key(1), json.dumps({"pools": {}, "starts": starts}))
 
     def spent(self, phase: Phase, count: int) -> None:
         for second in range(count):

@@ -21,7 +21,7 @@ from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import FrontierReport
 from optimizers.search.bootstrap_proposals import RUNS, BootstrapProposals
-from optimizers.search.loop import SEARCHED
+from optimizers.search.loop import SEARCH_SHARE
 from optimizers.search.manifest import open_folder
 from optimizers.search.optuna_trials import OptunaMirror
 from optimizers.search.progress import Progress
@@ -63,7 +63,7 @@ class Bench:
     def pool(self, number: int, name: str = "s") -> Pool | None:
         """What was found before a round; None where it never came to it."""
         with self.ledger(name) as ledger:
-            kept = ledger.kept(f"round {number}")
+            kept = ledger.get(f"round {number}")
         return None if kept is None else Round.model_validate_json(kept).pools.get("predict", Pool())
 
     def found(self, number: int, name: str = "s") -> Pool:
@@ -172,7 +172,7 @@ def test_a_study_cut_at_every_kind_of_moment_of_growth_goes_on_as_if_it_had_not_
     whole = bench.study(16, "whole", watch)
     moments = [
         (FakeEngine, "odds", calls[0] + RUNS // 2),  # half of a teacher's runs on train are done
-        (Ledger, "keep", 1),  # all runs are done, but not kept
+        (Ledger, "put", 1),  # all runs are done, but not kept
         (OptunaMirror, "open_round", 2),  # kept, but there is no Optuna round
         (BootstrapProposals, "_examples", 1),  # about to run on train for the second time
         (OptunaMirror, "open_round", 3),  # kept a second time, but there is no Optuna round
@@ -204,7 +204,7 @@ def test_a_proposer_is_asked_once_and_what_it_writes_is_tried(
     once = len(proposer.requests)
     proposer.requests.clear()
     with monkeypatch.context() as patch:
-        interrupting(patch, Ledger, "keep", 5)  # asked, but the round is not written down
+        interrupting(patch, Ledger, "put", 5)  # asked, but the round is not written down
         with pytest.raises(KeyboardInterrupt):
             bench.study(18)
     asked = len(proposer.requests)
@@ -266,7 +266,7 @@ def test_a_budget_that_ends_while_pools_grow_still_ends_in_a_tested_frontier(ben
         bench.study(watch=watch, name="first")
     used = sum(len(engine.requests) for engine in bench.engines.values())
     # Half of it is kept for the test; of the rest the trials leave less than the first runs on train take.
-    report = bench.study(calls=2 * (ceil(used / SEARCHED) + 1))
+    report = bench.study(calls=2 * (ceil(used / SEARCH_SHARE) + 1))
     assert report.trials == 8
     assert bench.pool(1) is not None
     assert bench.pool(2) is None

@@ -99,11 +99,11 @@ def test_who_may_copy_the_answer_of_a_train_example_does_not_teach(task: LoadedT
     parts = replace(task.dataset, train=examples(0, 4), dev=examples(4, 4), test=examples(8, 4))
     desk = replace(task, program=Desk(), dataset=parts)
     with Ledger.open(tmp_path / "ledger.db") as ledger:
-        growth = BootstrapProposals(desk, Measurer(desk, ledger), 0)
-        assert growth._may_copy(copying)
-        assert not growth._may_copy(reading)
+        bootstrap = BootstrapProposals(desk, Measurer(desk, ledger), 0)
+        assert bootstrap._may_copy(copying)
+        assert not bootstrap._may_copy(reading)
         observations = ObservationStore()
         fill(observations, copying, [1.0] * 10, 1.0)
         fill(observations, reading, [0.5] * 10, 2.0)
-        assert [stats.candidate for stats in teachers(observations, growth._may_copy)] == [reading]
+        assert [stats.candidate for stats in teachers(observations, bootstrap._may_copy)] == [reading]
         assert teachers(observations)[0].candidate == copying

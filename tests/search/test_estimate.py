@@ -60,10 +60,10 @@ def test_the_test_gets_what_it_needs_and_never_more_than_half(
 ) -> None:
     space = search_space(task)
     ample, tight = Budget(calls=1_000_000, dollars=5), Budget(calls=100)
-    foretold = predict(task, space, ample)
-    assert held_back(foretold, ample).calls > foretold.test.calls
-    assert held_back(foretold, tight).calls == 50
-    assert held_back(foretold, Budget(trials=10)) == Use()
+    predicted = predict(task, space, ample)
+    assert held_back(predicted, ample).calls > predicted.test.calls
+    assert held_back(predicted, tight).calls == 50
+    assert held_back(predicted, Budget(trials=10)) == Use()
 
 
 @pytest.mark.parametrize("budget", ["1calls", "300calls", "0.0001usd", "20ktok", "200,300calls"])

@@ -76,7 +76,7 @@ def test_a_study_finds_demos_for_the_inner_step_and_shares_models_out(
         rows: dict[str, list[Rollout]] = defaultdict(list)
         for row in ledger.rollouts():
             rows[row.candidate].append(row)
-        kept = ledger.kept("round 2")
+        kept = ledger.get("round 2")
     check_bootstrapped(kept, known, notes)
     mixed = {identity for identity, candidate in known.items() if len(candidate.models) == 2}
     # The fake engines write no reasoning: a step that asks for it is where a run ends.
@@ -85,7 +85,7 @@ def test_a_study_finds_demos_for_the_inner_step_and_shares_models_out(
     for identity in mixed:
         spent = [call for call in calls if call.candidate == identity]
         assert {call.model for call in spent} == {SMALL.name, LARGE.name} or identity not in read
-        # What the account was billed for is what the rollouts cost: each model at its own price.
+        # What the gate was billed for is what the rollouts cost: each model at its own price.
         assert sum(row.cost for row in rows[identity]) == pytest.approx(sum(call.cost for call in spent))
     for role in ("best", "default", "reference"):
         assert all(len(point.candidate.models) == 1 for point in report.with_role(role))

@@ -75,7 +75,7 @@ def test_a_study_finds_demos_and_reports_what_it_measured(task: LoadedTask, runs
         "prepare",
         "propose",
         "search",
-        "settle",
+        "refine",
         "test",
         "done",
     }

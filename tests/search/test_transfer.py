@@ -25,7 +25,7 @@ from optimizers.records.report import Estimate, FrontierReport, Point, Role
 from optimizers.records.transfer_report import Cell, TransferReport
 from optimizers.search.manifest import manifest_of
 from optimizers.search.space.search_space import search_space
-from optimizers.search.transfer import Transfer, place, plan_transfer, run_transfer
+from optimizers.search.transfer import Transfer, adapt_prompt, plan_transfer, run_transfer
 from optimizers.task.data.split import example_id
 from optimizers.task.task import load_task
 
@@ -195,7 +195,7 @@ def test_a_technique_that_cannot_run_leaves_the_cell_empty_with_its_reason(
     plan = planned(folder, tmp_path)
     scoring = prompt(LARGE.name, "completion", technique="label_scoring")
     # The fake engines give no probabilities, so labels cannot be scored on them.
-    placed = place(scoring, plan.task.models[-1], search_space(plan.task))
+    placed = adapt_prompt(scoring, plan.task.models[-1], search_space(plan.task))
     assert placed.candidate is None
     assert placed.reason == "label_scoring does not work in completion on this model"
 
@@ -218,7 +218,7 @@ def test_settings_and_predictors_move_with_the_prompt(folder: StudyFolder, tmp_p
             "predict": PredictorPrompt(instruction="Say."),
         },
     )
-    placed = place(mixed, served_by, wide)
+    placed = adapt_prompt(mixed, served_by, wide)
     assert placed.candidate is not None
     assert placed.candidate.models == (served_by.name,)
     assert placed.candidate.sampling == Sampling(temperature=0.7, max_tokens=9)
@@ -241,7 +241,7 @@ def test_claude_gets_a_prompt_without_its_top_p(folder: StudyFolder, tmp_path: P
         sampling=Sampling(temperature=0.7, top_p=0.9, max_tokens=9),
         predictors={"predict": PredictorPrompt(instruction="Say.")},
     )
-    placed = place(drawn, claude, wide)
+    placed = adapt_prompt(drawn, claude, wide)
     assert placed.candidate is not None
     assert placed.candidate.sampling == Sampling(temperature=0.7, max_tokens=9)
     assert placed.changed == "no top_p"

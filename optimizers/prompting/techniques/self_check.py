@@ -15,7 +15,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimizers.prompting.renderings.fields import closed_values, format_value, label, without_none
 from optimizers.prompting.techniques.claims import claims
-from optimizers.prompting.techniques.technique import Calls, Technique, output_tokens, told
+from optimizers.prompting.techniques.technique import Calls, Technique, output_tokens, with_instruction
 
 if TYPE_CHECKING:
     import dspy
@@ -39,7 +39,7 @@ def check_signature(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     checked = checked.prepend(VERDICT, dspy.OutputField(), Literal["correct", "wrong"])
     proposed = " and ".join(f'"{label(PROPOSED + name)}"' for name in signature.output_fields)
     words = f"Check what is given as {proposed}: is it correct? Then give what is right."
-    return told(checked, signature.instructions, words)
+    return with_instruction(checked, signature.instructions, words)
 
 
 def run(predict: Calls, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +96,6 @@ SELF_CHECK = Technique(
     reply_tokens=lambda signature: output_tokens(check_signature(signature)),
     run=run,
     calls=lambda signature: 2,
-    asked=check_signature,
+    longest_signature=check_signature,
 )
 """Two calls: the answer and its check."""

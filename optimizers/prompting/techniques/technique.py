@@ -104,7 +104,7 @@ class Technique:
             value for every output field of the transformed signature. None where one call of
             that signature is all, which can then be exported as a single request.
         calls: Most calls one run makes, for the user's signature.
-        asked: The signature whose replies are longest, given the transformed one; that one itself
+        longest_signature: The signature whose replies are longest, given the transformed one; that one itself
             where left out.
         reasons: Whether replies hold free text beside the outputs.
         sampling: What it asks of the temperature.
@@ -119,7 +119,7 @@ class Technique:
     words: str = ""
     run: Callable[[Calls, Mapping[str, Any]], Mapping[str, Any]] | None = None
     calls: Callable[[type[dspy.Signature]], int] = one_call
-    asked: Callable[[type[dspy.Signature]], type[dspy.Signature]] = lambda signature: signature
+    longest_signature: Callable[[type[dspy.Signature]], type[dspy.Signature]] = lambda signature: signature
     reasons: bool = False
     sampling: Sampling = "any"
     abilities: frozenset[str] = frozenset()
@@ -193,7 +193,9 @@ def with_bounded_thoughts(signature: type[dspy.Signature]) -> type[dspy.Signatur
     return signature
 
 
-def told(signature: type[dspy.Signature], instruction: str, words: str = "") -> type[dspy.Signature]:
+def with_instruction(
+    signature: type[dspy.Signature], instruction: str, words: str = ""
+) -> type[dspy.Signature]:
     """The signature with an instruction, and a technique's words after it."""
     text = "\n".join(part for part in (instruction, words) if part.strip())
     # DSPy replaces an empty instruction by words of its own; a blank one it keeps.

@@ -13,7 +13,13 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimizers.prompting.renderings.fields import label, parse_value, without_none
 from optimizers.prompting.techniques.claims import claims
-from optimizers.prompting.techniques.technique import Calls, Technique, labels_of, output_tokens, told
+from optimizers.prompting.techniques.technique import (
+    Calls,
+    Technique,
+    labels_of,
+    output_tokens,
+    with_instruction,
+)
 
 if TYPE_CHECKING:
     import dspy
@@ -37,7 +43,7 @@ def question_signature(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     asked = signature.delete(next(iter(signature.output_fields)))
     asked = asked.append(QUESTION, dspy.InputField(), str)
     asked = asked.append(ANSWER, dspy.OutputField(), Literal["yes", "no"])
-    return told(asked, signature.instructions, WORDS)
+    return with_instruction(asked, signature.instructions, WORDS)
 
 
 def run(predict: Calls, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,6 +97,6 @@ YES_NO_PER_LABEL = Technique(
     reply_tokens=lambda signature: output_tokens(question_signature(signature)),
     run=run,
     calls=calls,
-    asked=question_signature,
+    longest_signature=question_signature,
 )
 """At most one short call per label."""

@@ -19,7 +19,7 @@ PHASES = {
     "prepare": "preparing",
     "propose": "proposing prompts",
     "search": "searching",
-    "settle": "measuring the leaders further",
+    "refine": "measuring the leaders further",
     "test": "the sealed test",
     "robustness": "perturbed inputs",
     "done": "afterwards",
@@ -250,7 +250,7 @@ def _cost(report: StudyReport) -> Iterable[str]:
     )
     amounts: list[tuple[str, Amount | None]] = [
         ("used", report.spend.total if report.spend else None),
-        ("foretold", report.foretold.total if report.foretold else None),
+        ("predicted", report.predicted.total if report.predicted else None),
     ]
     yield table(
         ("in all", "calls", "tokens", "USD", "time"),

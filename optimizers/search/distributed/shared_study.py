@@ -54,13 +54,13 @@ def starting(folder: StudyFolder, storage: str) -> Iterator[None]:
         StorageError: The database does not answer.
     """
     with Ledger.connect(storage, folder.path.name, create=True) as ledger, alone(ledger.engine):
-        text = ledger.kept(MANIFEST)
+        text = ledger.get(MANIFEST)
         if text is not None and not folder.manifest.exists():
             StudyFolder.create(folder.path.parent, StudyManifest.model_validate_json(text))
         yield
         manifest = folder.read_manifest()
         if text is None:
-            ledger.keep(MANIFEST, manifest.model_dump_json())
+            ledger.put(MANIFEST, manifest.model_dump_json())
         else:
             known = _manifest(ledger)
             _check_same(folder, known, storage)
@@ -127,7 +127,7 @@ def run_shared(
     """
     share_limits(folder.read_manifest().workers)
     with Ledger.connect(storage, folder.path.name) as ledger:
-        while (kept := ledger.kept(REPORT)) is None:
+        while (kept := ledger.get(REPORT)) is None:
             group = WorkerGroup(ledger.engine, _name(), lease)
             # Taken for dead while it stalled, and another one leads: it begins anew, as a newcomer.
             with suppress(LeadershipLost), Worker(task, ledger, group) as worker:
@@ -154,12 +154,12 @@ def help_shared(task: LoadedTask, study: str, storage: str) -> int:
     rollouts = 0
     with Ledger.connect(storage, study) as ledger:
         share_limits(_manifest(ledger).workers)
-        while ledger.kept(REPORT) is None:
+        while ledger.get(REPORT) is None:
             with (
                 suppress(LeadershipLost),
                 Worker(task, ledger, WorkerGroup(ledger.engine, _name())) as worker,
             ):
-                while ledger.kept(REPORT) is None:
+                while ledger.get(REPORT) is None:
                     worker.check()
                     time.sleep(LOOK)
                 rollouts += worker.rollouts
@@ -180,19 +180,19 @@ def _work(
     helping: Helping,
 ) -> None:
     """Run jobs until the study is finished; lead it where nobody else does."""
-    while ledger.kept(REPORT) is None:
+    while ledger.get(REPORT) is None:
         if worker.lead():
             # Whoever continued the study may have given it another budget.
             folder.write_manifest(_manifest(ledger))
             report = lead_study(task, folder, ledger, worker, storage, watch=watch)
-            ledger.keep(REPORT, report.model_dump_json())
+            ledger.put(REPORT, report.model_dump_json())
         else:
             helping(worker.rollouts, worker.group.members())
             time.sleep(LOOK)
 
 
 def _manifest(ledger: Ledger) -> StudyManifest:
-    text = ledger.kept(MANIFEST)
+    text = ledger.get(MANIFEST)
     if text is None:
         raise StudyError(
             "The study has not been started to its end: it says not yet what it is about.",

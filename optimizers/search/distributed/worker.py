@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from optimizers.errors import EngineError, LeadershipLost, ParityError, from_json, to_json
-from optimizers.evaluation.budget_gate import Account
+from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.perturbations.examples import is_relabelled, perturbed
 from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollout
 from optimizers.evaluation.spend import SIGN_OF_LIFE
@@ -112,7 +112,7 @@ class Worker:
         self._models = {model.name: model for model in task.models}
         self._running: Counter[str] = Counter()
         self._compiled: OrderedDict[tuple[str, bool], CompiledProgram] = OrderedDict()
-        self._accounts: dict[JobLimits, Account] = {}
+        self._gates: dict[JobLimits, BudgetGate] = {}
         self._posted: dict[int, Future[None]] = {}
         self._leading = False
         self._problem: Exception | None = None
@@ -266,7 +266,7 @@ class Worker:
                 metric=self._task.metric,
                 split=job.split,
                 number=job.number,
-                gate=self._account(job.limits).gate(job.candidate),
+                gate=self._gate_for(job.limits).for_candidate(job.candidate),
             )
             self._ledger.add([rollout])
             self.rollouts += 1
@@ -282,12 +282,12 @@ class Worker:
             with self._lock:
                 self._running[job.model] -= 1
 
-    def _account(self, limits: JobLimits) -> Account:
+    def _gate_for(self, limits: JobLimits) -> BudgetGate:
         with self._lock:
-            if limits not in self._accounts:
-                account = Account(self.spend, limits.budget, held_back=limits.held_back, phase=limits.phase)
-                self._accounts[limits] = account
-            return self._accounts[limits]
+            if limits not in self._gates:
+                gate = BudgetGate(self.spend, limits.budget, held_back=limits.held_back, phase=limits.phase)
+                self._gates[limits] = gate
+            return self._gates[limits]
 
     def _example(self, identity: str) -> dspy.Example:
         """The example of an id; perturbed ones are made of the task's as the leader wrote down."""

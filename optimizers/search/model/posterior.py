@@ -226,7 +226,7 @@ def fitted(features: Features, scores: Scores) -> dict[str, float]:
     return {name: float(np.exp(log)) for name, log in zip(names, found.x, strict=True)}
 
 
-def foretold(features: Features, logs: Floats) -> Floats:
+def predict_log_costs(features: Features, logs: Floats) -> Floats:
     """What the first candidates' costs let expect of the others: additive in their choices on a log scale.
 
     Args:

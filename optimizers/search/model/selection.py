@@ -15,7 +15,7 @@ from optimizers.search.model.acquisition import (
     regret,
 )
 from optimizers.search.model.kernel import MODEL
-from optimizers.search.model.posterior import Posterior, foretold, on_one_thread, posterior
+from optimizers.search.model.posterior import Posterior, on_one_thread, posterior, predict_log_costs
 
 if TYPE_CHECKING:
     from optimizers.records.budget import Budget, Unit
@@ -112,7 +112,7 @@ class AcquisitionState:
     def beside(self, place: int) -> AcquisitionState:
         """What is worth running beside a candidate's next block.
 
-        Less of what others may say remains unknown then, so their gains fall. Those that are largest are counted
+        Less of what others may say remains unknown then, so their gains fall. The largest are counted
         anew; the others stand for no more than what they are at most.
         """
         with on_one_thread():
@@ -149,7 +149,7 @@ def _outlook(
     if known:
         measured = np.array([[*observations.burdens(one), _spends(one, unit)] for one in known])
         floor = np.maximum(FREE * measured.max(axis=0), LEAST)
-        every = np.exp(foretold(alike, np.log(np.maximum(measured, floor))))
+        every = np.exp(predict_log_costs(alike, np.log(np.maximum(measured, floor))))
     prospects = AcquisitionInputs(
         model=alike.model,
         costs=every[:, :-1].T,

@@ -20,7 +20,7 @@ from optimizers.prompting.renderings import rendering as make_rendering
 from optimizers.prompting.renderings import renderings_for
 from optimizers.prompting.renderings.rendering import abilities
 from optimizers.prompting.techniques import TECHNIQUES
-from optimizers.prompting.techniques.technique import told
+from optimizers.prompting.techniques.technique import with_instruction
 from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt, Serving
 from optimizers.search.space.predictor_space import WAYS, PredictorSpace, predictor_space
 
@@ -192,7 +192,7 @@ class SearchSpace:
 
     def _find_limits(self, rendering: str, technique: str, predictor: str) -> tuple[int, ...]:
         chosen, space = TECHNIQUES[technique], self.predictors[predictor]
-        signature = chosen.asked(chosen.transform(space.signature))
+        signature = chosen.longest_signature(chosen.transform(space.signature))
         extra = FORMAT_TOKENS.get(rendering, 0) * len(signature.output_fields)
         return tuple(sorted({tokens + extra for tokens in chosen.reply_tokens(space.signature)}))
 
@@ -311,7 +311,7 @@ class SearchSpace:
     ) -> tuple[Demo, ...]:
         """The demos that leave room for the longest inputs there are, so that no prompt overflows."""
         space, technique = self.predictors[predictor], TECHNIQUES[serving.technique]
-        signature = told(technique.transform(space.signature), instruction, technique.words)
+        signature = with_instruction(technique.transform(space.signature), instruction, technique.words)
         room = prompt_room(model.context, serving.sampling.max_tokens + model.reasoning_room)
         rendering = make_rendering(serving.rendering)
         return fit_demos(demos, rendering, signature, space.longest, max_bytes=room)

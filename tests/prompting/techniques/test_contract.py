@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from optimizers.prompting.renderings import RENDERINGS
 from optimizers.prompting.renderings.constraints import most_characters
 from optimizers.prompting.techniques import TECHNIQUES
-from optimizers.prompting.techniques.technique import Technique, output_tokens, told
+from optimizers.prompting.techniques.technique import Technique, output_tokens, with_instruction
 
 
 def signature(*outputs: Any) -> type[dspy.Signature]:
@@ -54,7 +54,7 @@ def test_the_users_fields_stay(technique: Technique, made: type[dspy.Signature])
 def test_an_empty_instruction_is_not_replaced_by_dspys_words(
     technique: Technique, made: type[dspy.Signature]
 ) -> None:
-    asked = technique.asked(told(technique.transform(made), "", technique.words))
+    asked = technique.longest_signature(with_instruction(technique.transform(made), "", technique.words))
     assert "Given the fields" not in asked.instructions
 
 
@@ -62,7 +62,7 @@ def test_an_empty_instruction_is_not_replaced_by_dspys_words(
 def test_replies_have_room(technique: Technique, made: type[dspy.Signature]) -> None:
     limits = technique.reply_tokens(made)
     assert list(limits) == sorted(set(limits))
-    asked = technique.asked(technique.transform(made))
+    asked = technique.longest_signature(technique.transform(made))
     thought = next(iter(asked.output_fields.values()))
     written = most_characters(thought) if technique.reasons else 0
     assert written is not None

@@ -70,7 +70,7 @@ def test_it_keeps_the_contract_of_every_technique(
 
 def test_it_is_not_applied_twice(example: Technique) -> None:
     for made in test_contract.SIGNATURES.values():
-        assert not example.applies(example.asked(example.transform(made)))
+        assert not example.applies(example.longest_signature(example.transform(made)))
 
 
 def test_the_search_takes_it_up(example: Technique, task: LoadedTask, engines: dict[str, FakeEngine]) -> None:

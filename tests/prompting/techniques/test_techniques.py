@@ -15,8 +15,8 @@ from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.prompting.techniques.technique import (
     THOUGHT_CHARACTERS,
     output_tokens,
-    told,
     with_bounded_thoughts,
+    with_instruction,
 )
 
 
@@ -111,7 +111,7 @@ def test_a_small_model_that_goes_on_and_on_comes_to_the_answer(shown: str) -> No
     from optimizers.models.sampling import Sampling
 
     technique = TECHNIQUES["plan_then_answer"]
-    thinking = told(technique.transform(Sentiment), Sentiment.instructions, technique.words)
+    thinking = with_instruction(technique.transform(Sentiment), Sentiment.instructions, technique.words)
     sampling = Sampling(max_tokens=technique.reply_tokens(Sentiment)[0] + 48)
     lm = language_model(model("local/smollm2-135m-instruct"), sampling)
     (reply,) = rendering(shown)(lm, {}, thinking, [], {"review": "It broke after a day."})

@@ -97,7 +97,7 @@ def test_forecasts_are_quantiles_of_a_gain(blocks: list[tuple[int, list[float]]]
 
 def test_intervals_hold_what_they_promise_where_gains_fade_as_held() -> None:
     """Made-up searches of the kind the model holds for: 80% intervals hold about 80%."""
-    random, held, gained, foretold = np.random.default_rng(1), [], [], []
+    random, held, gained, predicted = np.random.default_rng(1), [], [], []
     for _ in range(60):
         last = float(np.exp(random.normal(np.log(0.03), 0.7)))
         share = float(random.uniform(0.4, 0.8))
@@ -107,6 +107,6 @@ def test_intervals_hold_what_they_promise_where_gains_fade_as_held() -> None:
         found = rising(levels.tolist(), n=200, seed=int(random.integers(2**31)))
         held.append(found.quantile(0.1) <= coming + 0.002 and coming <= found.quantile(0.9))
         gained.append(coming)
-        foretold.append(found.mean)
+        predicted.append(found.mean)
     assert 0.7 <= np.mean(held) <= 0.95
-    assert np.mean(foretold) == pytest.approx(np.mean(gained), abs=0.015)
+    assert np.mean(predicted) == pytest.approx(np.mean(gained), abs=0.015)

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.search.model.kernel import Features, features
-from optimizers.search.model.posterior import CENTRE, Scores, _given, fitted, foretold, posterior, prior
+from optimizers.search.model.posterior import (
+    CENTRE,
+    Scores,
+    _given,
+    fitted,
+    posterior,
+    predict_log_costs,
+    prior,
+)
 
 PARTS = [
     {"model": model, f"{model}.p.instruction": way, f"{model}.p.demos": size}
@@ -122,6 +130,6 @@ def test_costs_are_foretold_from_choices() -> None:
             for row in known
         ]
     )
-    found = np.exp(foretold(features([*known, new], ["small"]), logs))
+    found = np.exp(predict_log_costs(features([*known, new], ["small"]), logs))
     assert found[:5] == pytest.approx(np.exp(logs))
     assert found[5, 0] == pytest.approx(170 * 1.2, rel=0.15)

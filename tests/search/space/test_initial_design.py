@@ -28,12 +28,12 @@ FOUND = {
 }
 
 
-@pytest.fixture(params=["one predictor", "two predictors", "models apart", "after growth"])
+@pytest.fixture(params=["one predictor", "two predictors", "models apart", "after bootstrap"])
 def space(request: pytest.FixtureRequest, task: LoadedTask, engines: dict[str, FakeEngine]) -> SearchSpace:
     if request.param == "one predictor":
         return search_space(task)
     two = replace(task, program=Notes(), models_per_predictor=request.param == "models apart")
-    return search_space(two, FOUND if request.param == "after growth" else None)
+    return search_space(two, FOUND if request.param == "after bootstrap" else None)
 
 
 class Strict:
