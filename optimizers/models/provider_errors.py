@@ -61,7 +61,7 @@ def meant(error: BaseException) -> BaseException:
     """The error itself, or the one that its provider meant."""
     if type(error) not in (LMInvalidRequestError, LMAuthError):
         return error
-    said, status = str(error), getattr(error, "status", None)
+    said, status = _text_of(error), getattr(error, "status", None)
     kind = next((kind for kind, pattern in _MEANT if pattern.search(said)), None)
     if kind is None and status == 404:
         kind = LMUnsupportedModelError
@@ -71,6 +71,19 @@ def meant(error: BaseException) -> BaseException:
     found: BaseException = kind(**{name: getattr(error, name) for name in _KNOWN})
     found.__cause__ = error
     return found
+
+
+def _text_of(error: BaseException) -> str:
+    """An error's message, and the bodies of the replies behind it.
+
+    Clients quote only bodies of a form they know; LiteLLM 1.110 drops an ``error`` that is a bare string.
+    """
+    text, cause = str(error), error.__cause__
+    while cause is not None:
+        body = getattr(cause, "body", None)
+        text += "" if body is None or str(body) in text else f" {body}"
+        cause = cause.__cause__
+    return text
 
 
 def asked_to_wait(error: BaseException) -> float | None:
