@@ -48,6 +48,26 @@ class Serving(BaseModel):
     sampling: Sampling = Sampling()
 
 
+class PromptOrigin(BaseModel):
+    """Where a prompt comes from, as data: what its short names say to people.
+
+    It is no part of a candidate's content: two that send the same are the same, wherever they come from.
+
+    Attributes:
+        instruction_parts: The parts an instruction is composed of; the name of one that was found whole.
+        demos_method: How demos were chosen; None without demos.
+        demos_per_label: Demos per label where a strategy drew them; None where they are a given number.
+        alternate: Whether their labels alternate.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instruction_parts: tuple[str, ...]
+    demos_method: str | None = None
+    demos_per_label: int | None = None
+    alternate: bool = False
+
+
 class PredictorPrompt(BaseModel):
     """What one predictor of the program is told.
 
@@ -58,6 +78,7 @@ class PredictorPrompt(BaseModel):
         demos_name: Short name of the draw, for tables (``none``, ``4 per label, diverse 2`` ...).
         nearest: Demos chosen for each input in place of ``demos``.
         serving: What serves this predictor, where that is not what serves the candidate.
+        origin: Where instruction and demos come from; None in records of version 0.1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,12 +89,15 @@ class PredictorPrompt(BaseModel):
     demos_name: str = "none"
     nearest: Nearest | None = None
     serving: Serving | None = None
+    origin: PromptOrigin | None = None
 
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # What is not used does not show: ids stay what they were before the field was there.
         content: dict[str, Any] = plain(self)
-        return {k: v for k, v in content.items() if v is not None or k not in ("nearest", "serving")}
+        return {
+            k: v for k, v in content.items() if v is not None or k not in ("nearest", "serving", "origin")
+        }
 
 
 class Candidate(BaseModel):
@@ -120,7 +144,8 @@ class Candidate(BaseModel):
     @cached_property
     def id(self) -> str:
         """Content hash: 12 hex digits, the same wherever the content is the same."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        dumped = self.model_dump(mode="json", exclude={"predictors": {"__all__": {"origin"}}})
+        content = json.dumps(dumped, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     @classmethod

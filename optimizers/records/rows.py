@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from optimizers.errors import UsageError
 from optimizers.models.model import Model
 from optimizers.records.budget import Budget
+from optimizers.records.parameters import Choices
 
 Split = Literal["train", "dev", "test", "perturbed"]
 """``train`` rollouts are where proposals come from: no score of them counts for a candidate. ``perturbed``
@@ -173,7 +174,7 @@ class TrialRow(BaseModel):
     number: int
     round: int
     candidate: str
-    choices: dict[str, Any]
+    choices: Choices
     values: tuple[float, ...]
     ran: tuple[tuple[str, Block], ...]
     began: datetime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from optimizers.models.sampling import Sampling
@@ -15,7 +14,7 @@ WHEN_DRAWN = frozenset({"top_p", "top_k", "min_p"})
 def choices_of(candidates: Mapping[str, Candidate]) -> dict[str, dict[str, str]]:
     """What each candidate chose.
 
-    Where instructions are named by their parts, such as ``own+rule``, each part is a choice of its
+    Where instructions are composed of parts, such as ``own`` and ``rule``, each part is a choice of its
     own, yes or no. A program of several predictors has its choices by predictor. What does not
     apply to a candidate is left out: ``top_p`` when greedy, how demos were found when there are none.
 
@@ -30,9 +29,9 @@ def choices_of(candidates: Mapping[str, Candidate]) -> dict[str, dict[str, str]]
     parts: dict[str, set[str]] = {}
     for candidate in every:
         for name, prompt in candidate.predictors.items():
-            parts.setdefault(name, set()).update(prompt.instruction_name.split("+"))
+            parts.setdefault(name, set()).update(_instruction_parts(prompt))
     for name in parts:
-        if not any("+" in candidate.predictors[name].instruction_name for candidate in every):
+        if not any(len(_instruction_parts(candidate.predictors[name])) > 1 for candidate in every):
             parts[name] = set()
     samplings = [serving.sampling for candidate in every for serving in candidate.servings]
     settings = {key for sampling in samplings for key in sampling.model_dump()}
@@ -64,19 +63,27 @@ def _said(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _instruction_parts(prompt: PredictorPrompt) -> tuple[str, ...]:
+    return prompt.origin.instruction_parts if prompt.origin else (prompt.instruction_name,)
+
+
 def _instruction(prompt: PredictorPrompt, parts: Iterable[str]) -> dict[str, str]:
-    has = prompt.instruction_name.split("+")
+    has = _instruction_parts(prompt)
     found = {f"instruction part: {part}": "yes" if part in has else "no" for part in parts}
     return found or {"instruction": prompt.instruction_name}
 
 
 def _demos(prompt: PredictorPrompt) -> dict[str, str]:
-    """How many demos, and how they were found: ``4 per label, draw 2`` are found by ``draw``."""
-    name = prompt.demos_name.strip()
-    if name in ("", "none"):
-        return {"demos": str(len(prompt.demos))}
-    counted = re.match(r"(\d+ per [^,]+|\d+)\b[,\s]*", name)
-    count = counted[1] if counted else str(len(prompt.demos))
-    # A number that is left says which draw it was, which is luck and no way of finding.
-    found = re.sub(r"[\s-]*\b\d+$", "", name[counted.end() :] if counted else name).strip(", ")
-    return {"demos": count} | ({"demos found by": found} if found else {})
+    """How many demos, how they were chosen and in which order; not which draw it was, which is luck."""
+    origin = prompt.origin
+    count = len(prompt.demos) if prompt.nearest is None else prompt.nearest.count
+    if origin is None:  # a record of version 0.1
+        return {"demos": str(count)} | ({"demos found by": prompt.demos_name} if count else {})
+    if origin.demos_method is None:
+        return {"demos": str(count)}
+    per_label = origin.demos_per_label
+    return {
+        "demos": str(count) if per_label is None else f"{per_label} per label",
+        "demos found by": origin.demos_method,
+        "demos order": "alternating labels" if origin.alternate else "as drawn",
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from optimizers.errors import StudyError
-from optimizers.records.candidate import Candidate
+from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.parameters import choices_from_json
 from optimizers.records.read_only import reading
 from optimizers.records.report import Comparison, FrontierReport, Point, Role
 from optimizers.records.rows import ExampleRow, Phase, Rollout, Split, StudyManifest, TrialRow, round_key
@@ -169,14 +169,13 @@ def _tried(study: Study) -> Iterable[Tried]:
             instructions=len({prompt.instruction for prompt in prompts}),
             renderings=tuple(sorted({serving.rendering for serving in servings})),
             techniques=tuple(sorted({serving.technique for serving in servings})),
-            demos=tuple(sorted({_kind_of_demos(prompt.demos_name) for prompt in prompts})),
+            demos=tuple(sorted({_demos_method(prompt) for prompt in prompts})),
         )
 
 
-def _kind_of_demos(name: str) -> str:
-    """How demos were found, without how many, which draw and in which order: ``4 per label, diverse 2``."""
-    found = re.sub(r"^\d+ (per label, )?", "", name).partition(",")[0]
-    return re.sub(r"( of round)?( \d+)?$", "", found)
+def _demos_method(prompt: PredictorPrompt) -> str:
+    """How demos were chosen; the label as it is in a record of version 0.1."""
+    return prompt.demos_name if prompt.origin is None else prompt.origin.demos_method or "none"
 
 
 def starting_candidates(ledger: Ledger, trials: Sequence[TrialRow]) -> set[str] | None:
@@ -188,7 +187,7 @@ def starting_candidates(ledger: Ledger, trials: Sequence[TrialRow]) -> set[str] 
     record = ledger.get(round_key(1))
     if record is None or not trials:
         return None
-    begun = json.loads(record).get("starts", [])
+    begun = [choices_from_json(start) for start in json.loads(record).get("starts", [])]
     return {trial.candidate for trial in trials if trial.round == 1 and trial.choices in begun}
 
 

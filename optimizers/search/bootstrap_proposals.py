@@ -23,9 +23,9 @@ from optimizers.errors import EngineError
 from optimizers.models.lm import language_model, metered
 from optimizers.models.sampling import Sampling
 from optimizers.prompting.proposals.bootstrap import bootstrapped, steps_by
-from optimizers.prompting.proposals.demos import SIZES, Demo, demo_pools
+from optimizers.prompting.proposals.demos import SIZES, demo_pools
 from optimizers.prompting.proposals.notation import write_notation
-from optimizers.prompting.proposals.pools import Pool
+from optimizers.prompting.proposals.pools import Method, Origin, Pool, joined
 from optimizers.prompting.proposals.reflected import MOST_FAILURES, Failure, reflect
 from optimizers.prompting.proposals.strategies import hardest_demos
 from optimizers.prompting.proposals.written import write_instructions
@@ -95,7 +95,7 @@ class BootstrapProposals:
             found = {f"written {number}": text for number, text in enumerate(texts[:-1], 1)}
             if texts and texts[-1]:
                 found["notation"] = texts[-1]
-            pools[name] = Pool(instructions=found)
+            pools[name] = Pool(instructions=found, origins=dict.fromkeys(found, Origin(method="written")))
         return pools
 
     def grown(self, observations: ObservationStore, number: int) -> dict[str, Pool]:
@@ -121,19 +121,13 @@ class BootstrapProposals:
             one.candidate.id: [rollout for rollout in found if rollout.candidate == one.candidate.id]
             for one in known
         }
-        return {
-            name: Pool(
-                instructions=self._rewritten(name, known, runs, number),
-                demos=self._demos(name, known, runs, number),
-            )
-            for name, _ in self.task.program.named_predictors()
-        }
+        names = [name for name, _ in self.task.program.named_predictors()]
+        rewritten = {name: self._rewritten(name, known, runs, number) for name in names}
+        return joined(rewritten, {name: self._demos(name, known, runs, number) for name in names})
 
-    def _demos(
-        self, name: str, known: Sequence[CandidateStats], runs: Runs, number: int
-    ) -> dict[str, tuple[Demo, ...]]:
+    def _demos(self, name: str, known: Sequence[CandidateStats], runs: Runs, number: int) -> Pool:
         """The examples that were failed, where data labels a predictor, and what right runs show."""
-        demos: dict[str, tuple[Demo, ...]] = {}
+        pool = Pool()
         signature, train = self._signature(name), self.task.dataset.train
         failed = _failed(row for rows in runs.values() for row in rows)
         if any(failed.values()):
@@ -141,15 +135,20 @@ class BootstrapProposals:
             tried = [(by_id[identity], often) for identity, often in failed.items()]
             pools = demo_pools(train, signature)
             hard = hardest_demos(pools, signature, per_label=SIZES[-1], seed=self.seed, failed=tried)
-            demos |= {f"hardest of round {number}": hard} if hard else {}
+            if hard:
+                label = f"hardest of round {number}"
+                pool.demos[label], pool.origins[label] = hard, Origin(method="hardest")
         for stats in known:
             teacher = stats.candidate
             reasons = TECHNIQUES[teacher.serving(name).technique].reasons
             if reasons or (stats is known[0] and not self.is_labelled(name)):
-                what = f"{'reasoned' if reasons else 'written'} in round {number} by {teacher.id}"
                 found = bootstrapped(runs[teacher.id], name, threshold=RIGHT, seed=self.seed)
-                demos |= {what: found} if found else {}
-        return demos
+                if found:
+                    label = f"{'reasoned' if reasons else 'written'} in round {number} by {teacher.id}"
+                    method: Method = "reasoned" if reasons else "bootstrapped"
+                    pool.demos[label] = found
+                    pool.origins[label] = Origin(method=method, candidate=teacher.id)
+        return pool
 
     def _may_copy(self, candidate: Candidate) -> bool:
         """Whether a train example may be shown its own answer, as the demo nearest to its input.
@@ -196,11 +195,9 @@ class BootstrapProposals:
         text = reflect(lm, self._signature(name), instruction, failures, train, seed=seed)
         return [text] if text else []
 
-    def _rewritten(
-        self, name: str, known: Sequence[CandidateStats], runs: Runs, number: int
-    ) -> dict[str, str]:
+    def _rewritten(self, name: str, known: Sequence[CandidateStats], runs: Runs, number: int) -> Pool:
         """Instructions rewritten from failures, kept where they do better on the same train examples."""
-        found = {}
+        pool = Pool()
         for stats in known if self.task.proposer else ():
             parent, rows = stats.candidate, runs[stats.candidate.id]
             failures = self._failures(name, rows)
@@ -216,8 +213,9 @@ class BootstrapProposals:
                 told = prompt.model_copy(update={"instruction": text, "instruction_name": label})
                 child = parent.model_copy(update={"predictors": {**parent.predictors, name: told}})
                 if self._improves(Candidate.model_validate(child.model_dump()), rows):
-                    found[label] = text
-        return found
+                    pool.instructions[label] = text
+                    pool.origins[label] = Origin(method="rewritten", candidate=parent.id)
+        return pool
 
     def _improves(self, child: Candidate, rows: Sequence[Rollout]) -> bool:
         """Whether a candidate scores better than its parent on the parent's train examples."""

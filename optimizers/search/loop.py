@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 
 from optimizers.errors import BudgetSpent
 from optimizers.evaluation.measure import raise_together
+from optimizers.records.parameters import Choices
 from optimizers.records.rows import Block
-from optimizers.search.model.kernel import MODEL
 from optimizers.search.model.proposed import proposals
 from optimizers.search.model.selection import acquisition_state
-from optimizers.search.space.initial_design import Choices, FixedChoices, drawn_choices
+from optimizers.search.space.initial_design import FixedChoices, drawn_choices
+from optimizers.search.space.parameters import MODEL
 from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:

@@ -164,10 +164,10 @@ def _trial(
     space.decided(chooser)
     return optuna.create_trial(
         state=TrialState.COMPLETE if values else TrialState.FAIL,
-        params=dict(chooser.made),
+        params={str(parameter): value for parameter, value in chooser.made.items()},
         distributions={
-            name: optuna.distributions.CategoricalDistribution(offered)
-            for name, offered in chooser.offered.items()
+            str(parameter): optuna.distributions.CategoricalDistribution(offered)
+            for parameter, offered in chooser.offered.items()
         },
         values=list(values) or None,
         user_attrs=attributes,

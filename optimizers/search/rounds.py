@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
 from optimizers.prompting.proposals.pools import Pool, Pools, joined
 from optimizers.records.candidate import Candidate
+from optimizers.records.parameters import Choices
 from optimizers.search.bootstrap_proposals import BootstrapProposals, teachers
 from optimizers.search.loop import Search
 from optimizers.search.model.observations import ObservationStore
 from optimizers.search.space.initial_design import (
-    Choices,
     FixedChoices,
     completed,
     design,
@@ -121,7 +122,8 @@ def starts_with(
         told = [name for name in pool.instructions if name in known.instructions]
         for part, names in (("instruction", told), ("demos.from", list(pool.demos))):
             for name in names:
-                own = tried.get(name.rpartition(" ")[2])
+                origin = pool.origins.get(name)
+                own = tried.get(origin.candidate) if origin and origin.candidate else None
                 for values in [own] if own else usual:
                     yield from _with(space, values, predictor, part, name)
 
@@ -130,10 +132,13 @@ def _with(space: SearchSpace, values: Choices, predictor: str, part: str, name: 
     """A candidate's choices with one find put in."""
     serving = space.choose(FixedChoices(values)).serving(predictor)
     model = next(model for model in space.models if model.name == serving.model)
-    prefix, sizes = f"{space.prefix(model)}.{predictor}", space.predictors[predictor].sizes[model.name]
-    changed = {**values, f"{prefix}.{part}": name}
-    if part == "demos.from" and not changed.get(f"{prefix}.demos"):
+    parameter, sizes = (
+        partial(space.parameter, model, predictor),
+        space.predictors[predictor].sizes[model.name],
+    )
+    changed = {**values, parameter(part): name}
+    if part == "demos.from" and not changed.get(parameter("demos")):
         if len(sizes) == 1:
             return
-        changed[f"{prefix}.demos"] = sizes[min(2, len(sizes) - 1)]
+        changed[parameter("demos")] = sizes[min(2, len(sizes) - 1)]
     yield completed(space, changed)

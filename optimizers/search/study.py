@@ -19,6 +19,7 @@ from optimizers.prompting.proposals.pools import Pools, joined
 from optimizers.records.budget import USED, Budget, Use
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.parameters import is_legacy
 from optimizers.records.report import FrontierReport
 from optimizers.records.rows import Phase, StudyManifest, TrialRow, round_key
 from optimizers.records.tracking.mlflow_log import StudyRun
@@ -46,7 +47,7 @@ from optimizers.search.sealed_test import (
     repeat_sampled,
     run_test,
 )
-from optimizers.search.space.search_space import prefix, search_space
+from optimizers.search.space.search_space import search_space
 from optimizers.search.warm_start import prompts_of
 from optimizers.task.data.split import example_id
 from optimizers.task.fields import fields_of
@@ -168,9 +169,15 @@ class _Session:
         self.measurer = Measurer(
             self.task, self.ledger, self.gate, on_rollout=lambda rollout: self.tick(), worker=self.worker
         )
-        prefixes = [prefix(model, self.task.models) for model in self.task.models]
-        self.observations = ObservationStore(self.manifest.objectives, self.manifest.min_coverage, prefixes)
+        self.observations = ObservationStore(self.manifest.objectives, self.manifest.min_coverage)
         self.trials = self.ledger.trials()
+        if any(is_legacy(trial.choices) for trial in self.trials):
+            name = self.manifest.name
+            raise StudyError(
+                f"The unfinished study {name} was begun by version 0.1, which recorded choices otherwise.",
+                where=str(self.folder.path),
+                fix="start a new study with another --study name",
+            )
         self.bootstrap = BootstrapProposals(
             self.task, self.measurer, self.manifest.seed, self.manifest.workers
         )

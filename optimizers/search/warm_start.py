@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from optimizers.prompting.proposals.pools import Pool
+from optimizers.prompting.proposals.pools import Origin, Pool
 from optimizers.prompting.techniques import TECHNIQUES
+from optimizers.records.parameters import Choices
 from optimizers.search.demo_leakage import known_inputs, said
-from optimizers.search.space.initial_design import Choices, completed
+from optimizers.search.space.initial_design import completed
+from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import ELABORATE, NEAREST, SEVERAL_CALLS
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ def pools_of(candidates: Sequence[Candidate], task: LoadedTask) -> dict[str, Poo
             shown = tuple(demo for demo in whole if read and said(demo, read) not in held_out)
             if shown:
                 pool.demos[_named(candidate)] = shown
+                pool.origins[_named(candidate)] = Origin(method="transferred", candidate=candidate.id)
             if prompt.instruction.strip() and prompt.instruction != predictor.signature.instructions:
                 pool.instructions[_named(candidate)] = prompt.instruction
         pools[name] = pool
@@ -68,7 +72,7 @@ def starts_from(space: SearchSpace, candidates: Sequence[Candidate]) -> Iterator
     """
     for candidate in candidates:
         for model in space.models:
-            values: Choices = {"model": model.name}
+            values: Choices = {MODEL: model.name}
             for name in space.predictors:
                 if name in candidate.predictors:
                     values |= _choices(space, candidate, name, model)
@@ -76,23 +80,23 @@ def starts_from(space: SearchSpace, candidates: Sequence[Candidate]) -> Iterator
 
 
 def _choices(space: SearchSpace, candidate: Candidate, name: str, model: Model) -> Choices:
-    prompt, serving, label = candidate.predictors[name], candidate.serving(name), space.prefix(model)
-    known, prefix = space.predictors[name], f"{space.prefix(model)}.{name}"
+    prompt, serving = candidate.predictors[name], candidate.serving(name)
+    known, parameter = space.predictors[name], partial(space.parameter, model, name)
     renderings = space.renderings(model)
     rendering = serving.rendering if serving.rendering in renderings else renderings[0]
-    values: Choices = {f"{label}.rendering": rendering}
+    values: Choices = {space.parameter(model, None, "rendering"): rendering}
     if serving.technique in space.legal(model, rendering, name) and serving.technique != "direct":
         several = TECHNIQUES[serving.technique].calls(known.signature) > 1
-        values[f"{prefix}.technique"] = ELABORATE
-        values[f"{prefix}.elaborate"] = SEVERAL_CALLS if several else serving.technique
-        values[f"{prefix}.{rendering}.calls"] = serving.technique
+        values[parameter("technique")] = ELABORATE
+        values[parameter("elaborate")] = SEVERAL_CALLS if several else serving.technique
+        values[parameter("calls", rendering)] = serving.technique
     if _named(candidate) in known.pool.instructions:
-        values[f"{prefix}.instruction"] = _named(candidate)
+        values[parameter("instruction")] = _named(candidate)
     count, way = _shown(prompt, known.pool.demos.get(_named(candidate), ()))
     if count:
         sizes = known.sizes[model.name]
-        values[f"{prefix}.demos"] = next((n for n in sizes if n * known.labels >= count), sizes[-1])
-        values[f"{prefix}.demos.from"] = way or _named(candidate)
+        values[parameter("demos")] = next((n for n in sizes if n * known.labels >= count), sizes[-1])
+        values[parameter("demos.from")] = way or _named(candidate)
     return values
 
 

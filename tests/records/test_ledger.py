@@ -14,6 +14,7 @@ from fakes import candidate, rollouts
 from optimizers.errors import LeadershipLost, StudyError
 from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
+from optimizers.records.parameters import Parameter
 from optimizers.records.rows import Block, TrialRow
 
 ONE = candidate("local/small", "one")
@@ -25,7 +26,12 @@ def trial(number: int) -> TrialRow:
         number=number,
         round=1,
         candidate=ONE.id,
-        choices={"model": "local/small", "small.demos": 4, "small.t": 0.7, "small.part": None},
+        choices={
+            Parameter(None, None, "model"): "local/small",
+            Parameter("small.1", "steps.0", "demos"): 4,
+            Parameter("small", "1.steps.0", "draw", ("balanced",)): 0.7,
+            Parameter("small", None, "rendering"): None,
+        },
         values=(0.5, 0.001),
         ran=((ONE.id, block), ("other", block)),
         began=datetime(2026, 1, 2, 3, 4, 5, 600),

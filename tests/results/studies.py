@@ -14,6 +14,7 @@ from fakes import LARGE, SMALL, candidate, manifest
 from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
+from optimizers.records.parameters import Parameter, choices_to_json
 from optimizers.records.report import Role
 from optimizers.records.rows import (
     Block,
@@ -114,7 +115,7 @@ class Made:
                     number=number,
                     round=round,
                     candidate=of.id,
-                    choices={"of": of.id},
+                    choices={Parameter(None, None, "of"): of.id},
                     values=(0.5, 0.1),
                     ran=((of.id, none),),
                     began=now,
@@ -125,7 +126,7 @@ class Made:
         )
 
     def begun_with(self, *candidates: Candidate) -> None:
-        starts = [{"of": of.id} for of in candidates]
+        starts = [choices_to_json({Parameter(None, None, "of"): of.id}) for of in candidates]
         self.ledger.put(round_key(1), json.dumps({"pools": {}, "starts": starts}))
 
     def spent(self, phase: Phase, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Candidates as choices: read from their names, each part apart, and nothing where nothing applies."""
+"""Candidates as choices: each part separately, and nothing where nothing applies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from optimizers.models.sampling import Sampling
-from optimizers.records.candidate import Candidate, PredictorPrompt, Serving
+from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt, PromptOrigin, Serving
 from optimizers.results.choices import choices_of
 
 
@@ -26,31 +26,54 @@ def chosen(*candidates: Candidate) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "demos", "found"),
+    ("origin", "demos", "found"),
     [
-        ("none", 0, {"demos": "0"}),
-        ("4 per label, draw 2", 8, {"demos": "4 per label", "demos found by": "draw"}),
-        ("12 per label, diverse 0", 24, {"demos": "12 per label", "demos found by": "diverse"}),
-        ("8 nearest", 0, {"demos": "8", "demos found by": "nearest"}),
-        ("6 bootstrapped", 6, {"demos": "6", "demos found by": "bootstrapped"}),
-        ("balanced-4-s1", 4, {"demos": "4", "demos found by": "balanced-4-s1"}),
+        ({}, 0, {"demos": "0"}),
+        (
+            {"demos_method": "diverse", "demos_per_label": 4},
+            8,
+            {"demos": "4 per label", "demos found by": "diverse"},
+        ),
+        ({"demos_method": "hardest"}, 6, {"demos": "6", "demos found by": "hardest"}),
     ],
 )
 def test_demos_are_their_number_and_the_way_they_were_found(
-    name: str, demos: int, found: dict[str, str]
+    origin: dict[str, Any], demos: int, found: dict[str, str]
 ) -> None:
-    [choices] = chosen(made(demos_name=name, demos=tuple({"n": place} for place in range(demos))))
-    assert {key: value for key, value in choices.items() if "demos" in key} == found
+    known = PromptOrigin(instruction_parts=("own",), **origin)
+    [choices] = chosen(made(origin=known, demos=tuple({"n": place} for place in range(demos))))
+    assert {key: value for key, value in choices.items() if key in ("demos", "demos found by")} == found
 
 
-def test_which_draw_it_was_is_no_way_of_finding_demos() -> None:
-    first, second = chosen(made(demos_name="2 per label, draw 0"), made(demos_name="2 per label, draw 3"))
-    assert first == second
+def test_demos_of_an_input_are_counted_by_what_is_asked_for() -> None:
+    origin = PromptOrigin(instruction_parts=("own",), demos_method="nearest")
+    [choices] = chosen(made(origin=origin, nearest=Nearest(count=8, pool=({"n": 1},))))
+    assert (choices["demos"], choices["demos found by"]) == ("8", "nearest")
 
 
-def test_instructions_are_whole_unless_some_are_named_by_parts() -> None:
-    assert chosen(made(instruction_name="own-rule"))[0]["instruction"] == "own-rule"
-    one, two = chosen(made(instruction_name="own+rule"), made(instruction_name="own"))
+def test_a_record_without_origins_is_shown_by_its_labels() -> None:
+    [choices] = chosen(made(demos_name="balanced-4-s1", demos=({"n": 1},), instruction_name="own+rule"))
+    assert (choices["demos"], choices["demos found by"]) == ("1", "balanced-4-s1")
+    assert choices["instruction"] == "own+rule"
+
+
+def test_where_labels_alternate_is_a_choice_of_its_own() -> None:
+    origins = [
+        PromptOrigin(
+            instruction_parts=("own",), demos_method="diverse", demos_per_label=2, alternate=alternate
+        )
+        for alternate in (False, True)
+    ]
+    first, second = chosen(*(made(origin=origin, demos=({"n": 1},)) for origin in origins))
+    assert {key for key in first if first[key] != second[key]} == {"demos order"}
+
+
+def test_instructions_are_whole_unless_some_are_composed_of_parts() -> None:
+    def of(*parts: str) -> Candidate:
+        return made(instruction_name="+".join(parts), origin=PromptOrigin(instruction_parts=parts))
+
+    assert chosen(of("own-rule"))[0]["instruction"] == "own-rule"
+    one, two = chosen(of("own", "rule"), of("own"))
     assert (one["instruction part: own"], two["instruction part: own"]) == ("yes", "yes")
     assert (one["instruction part: rule"], two["instruction part: rule"]) == ("yes", "no")
     assert "instruction" not in one

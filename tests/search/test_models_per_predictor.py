@@ -7,7 +7,6 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dspy.lm15 import Message, Request, Response, ServerError
@@ -35,6 +34,7 @@ from optimizers.prompting.compile import compile_candidate
 from optimizers.records.budget import Budget
 from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
+from optimizers.records.parameters import Choices, Parameter
 from optimizers.records.report import Estimate, FrontierReport, Point
 from optimizers.records.rows import Block, Rollout
 from optimizers.search.bootstrap_proposals import BootstrapProposals
@@ -42,6 +42,7 @@ from optimizers.search.manifest import open_folder
 from optimizers.search.model.observations import ObservationStore
 from optimizers.search.rounds import Round
 from optimizers.search.space.initial_design import FixedChoices, completed, default_candidate, starts
+from optimizers.search.space.parameters import MODEL, model_of
 from optimizers.search.space.search_space import MIXED, search_space
 from optimizers.search.study import run_study
 from optimizers.task.task import LoadedTask
@@ -54,10 +55,16 @@ def notes(task: LoadedTask, engines: dict[str, FakeEngine], quick: None) -> Load
     return replace(task, program=Notes(), models_per_predictor=True, dataset=sentiment_dataset(120))
 
 
-def mixed_candidate(task: LoadedTask, take: str = SMALL.name, **more: Any) -> Candidate:
-    values = {"model": MIXED, "take.model": take, "judge.model": LARGE.name, "large.rendering": "turns"}
+def mixed_candidate(task: LoadedTask, take: str = SMALL.name, more: Choices | None = None) -> Candidate:
+    values = {
+        MODEL: MIXED,
+        model_of("take"): take,
+        model_of("judge"): LARGE.name,
+        Parameter("large", None, "rendering"): "turns",
+        Parameter("large", "judge", "demos"): 1,
+    }
     space = search_space(task)
-    return space.choose(FixedChoices(completed(space, {**values, "large.judge.demos": 1, **more})))
+    return space.choose(FixedChoices(completed(space, values | (more or {}))))
 
 
 @pytest.fixture

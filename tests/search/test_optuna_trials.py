@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -21,6 +22,10 @@ BEGAN = datetime(2026, 1, 2, 3, 4, 5)
 
 
 @pytest.fixture
+def named(row: TrialRow) -> dict[str, Any]:
+    return {str(parameter): value for parameter, value in row.choices.items()}
+
+
 def space(task: LoadedTask) -> SearchSpace:
     return search_space(task)
 
@@ -66,7 +71,7 @@ def test_optuna_gets_what_a_process_that_died_had_not_written(
     rows: list[TrialRow], space: SearchSpace, observations: ObservationStore, tmp_path: Path
 ) -> None:
     study = opened(tmp_path, 1, rows[:1], space, observations)
-    assert [trial.params for trial in study.trials] == [rows[0].choices]
+    assert [trial.params for trial in study.trials] == [named(rows[0])]
     again = opened(tmp_path, 1, rows[:3], space, observations)
     assert [trial.user_attrs["candidate"] for trial in again.trials] == [row.candidate for row in rows[:3]]
     assert [trial.values for trial in again.trials] == [list(row.values) for row in rows[:3]]
@@ -78,12 +83,12 @@ def test_a_later_round_begins_with_the_earlier_trials_and_goes_on_with_its_own(
     rows: list[TrialRow], space: SearchSpace, observations: ObservationStore, tmp_path: Path
 ) -> None:
     study = opened(tmp_path, 2, rows[:3], space, observations)
-    assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
+    assert [trial.params for trial in study.trials] == [named(row) for row in rows[:3]]
     add_trial(study, space, rows[3])
     again = opened(tmp_path, 2, rows, space, observations)
-    assert [trial.params for trial in again.trials] == [row.choices for row in rows]
+    assert [trial.params for trial in again.trials] == [named(row) for row in rows]
     assert {name for trial in again.trials for name in trial.distributions} == {
-        name for row in rows for name in row.choices
+        str(parameter) for row in rows for parameter in row.choices
     }
 
 
@@ -106,7 +111,7 @@ def test_trials_that_were_half_taken_over_are_taken_over_again(
         with pytest.raises(KeyboardInterrupt):
             opened(tmp_path, 2, rows[:3], space, observations)
     study = opened(tmp_path, 2, rows[:3], space, observations)
-    assert [trial.params for trial in study.trials] == [row.choices for row in rows[:3]]
+    assert [trial.params for trial in study.trials] == [named(row) for row in rows[:3]]
     assert study.best_trials
 
 
@@ -129,7 +134,7 @@ def test_what_runs_behind_the_search_is_written_when_it_ends(
         mirror.open_round(2, rows[:3], space, observations)
         mirror.add(space, rows[3])
     later = opened(tmp_path, 2, rows[:4], space, observations)
-    assert [trial.params for trial in later.trials] == [row.choices for row in rows[:4]]
+    assert [trial.params for trial in later.trials] == [named(row) for row in rows[:4]]
 
 
 def test_a_trial_without_a_score_failed(

@@ -51,12 +51,17 @@ class Instruction:
     """One instruction.
 
     Attributes:
-        name: Short and unique within its pool, for tables.
+        parts: What it is composed of; the name of one that was found whole.
         text: The whole instruction.
     """
 
-    name: str
+    parts: tuple[str, ...]
     text: str
+
+    @property
+    def name(self) -> str:
+        """Short and unique within its pool, for tables."""
+        return "+".join(self.parts)
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ def compose(signature: type[dspy.Signature], parts: frozenset[str]) -> Instructi
             where="parts",
             fix=f"take some of {', '.join(PARTS)}",
         )
-    name = "+".join(part for part in PARTS if part in parts) or "task"
-    return Instruction(name, _joined(_blocks(signature), parts))
+    named = tuple(part for part in PARTS if part in parts) or ("task",)
+    return Instruction(named, _joined(_blocks(signature), parts))
 
 
 def parts_for(signature: type[dspy.Signature]) -> frozenset[str]:

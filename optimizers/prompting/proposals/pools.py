@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from optimizers.prompting.proposals.demos import Demo
+
+Method = Literal["written", "rewritten", "hardest", "reasoned", "bootstrapped", "transferred"]
+"""How a find came about: a proposer wrote or rewrote an instruction; demos are what candidates failed, or
+correct runs, with reasoning or without; or another study had it."""
+
+
+class Origin(BaseModel):
+    """Where a find comes from.
+
+    Attributes:
+        method: How it came about.
+        candidate: Id of the candidate it was made with or for; None where it is for any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Method
+    candidate: str | None = None
 
 
 class Pool(BaseModel):
@@ -15,12 +34,14 @@ class Pool(BaseModel):
     Attributes:
         instructions: Name -> text, of instructions that a model wrote or another study had.
         demos: Name -> demos, the most useful first.
+        origins: Name -> where the instruction or demos of that name come from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     instructions: dict[str, str] = Field(default_factory=dict)
     demos: dict[str, tuple[Demo, ...]] = Field(default_factory=dict)
+    origins: dict[str, Origin] = Field(default_factory=dict)
 
 
 Pools = Mapping[str, Pool]
@@ -39,5 +60,6 @@ def joined(pools: Pools, more: Pools) -> dict[str, Pool]:
         found[predictor] = Pool(
             instructions=instructions,
             demos=old.demos | {name: demos for name, demos in new.demos.items() if name not in old.demos},
+            origins=new.origins | old.origins,
         )
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizers.records.parameters import Parameter
+from optimizers.search.space.parameters import MODEL, part_of
+
 Floats = NDArray[np.float64]
-Choices = Mapping[str, Any]
+Choices = Mapping[Parameter, Any]
 
-MODEL = "model"
-"""The choice of a model; other choices are named by the model they are for."""
-
-DEMOS = (".demos", ".draw", ".from", ".alternate")
-"""Ends of the names of choices that together say which demos are shown."""
-
-SERVING = ("rendering", ".technique", ".elaborate", ".calls")
-"""Ends of the names of choices that together say how a program is served."""
+SHOWN = "shows"
+"""Part of the kernel's own parameter for which demos are shown, next to those of the search space."""
 
 SHARED = 0.3
 """Share of what a choice does that it does to every model alike, and of a model's to every way of serving it.
@@ -42,14 +39,15 @@ class Features:
     Attributes:
         model: Of each candidate, the number of its model.
         served: Of each candidate, the number of its rendering and techniques taken together.
-        parts: Choice -> of each candidate, the number of its value; -1 where it has no such choice.
-        numeric: Choices whose values are numbers, numbered in their order.
+        parts: Parameter of no model in particular -> of each candidate, the number of its value; -1 where it
+            has no such choice.
+        numeric: Parameters whose values are numbers, numbered in their order.
     """
 
     model: NDArray[np.int64]
     served: NDArray[np.int64]
-    parts: Mapping[str, NDArray[np.int64]]
-    numeric: frozenset[str] = frozenset()
+    parts: Mapping[Parameter, NDArray[np.int64]]
+    numeric: frozenset[Parameter] = frozenset()
 
     @cached_property
     def same_model(self) -> Floats:
@@ -57,12 +55,13 @@ class Features:
         return _equal(self.model)
 
     @cached_property
-    def alike(self) -> dict[str, Floats]:
-        """Choice -> how alike each two candidates are in it, from 0 to 1."""
+    def alike(self) -> dict[Parameter, Floats]:
+        """Parameter -> how alike each two candidates are in it, n x n, from 0 to 1."""
         share = np.where(self.same_model > 0, 1.0, SHARED)
         within = share * np.where(_equal(self.served) > 0, 1.0, SHARED)
         return {
-            name: (share if name.endswith(SERVING) else within) * self._likeness(name) for name in self.parts
+            parameter: (share if _is_serving(parameter) else within) * self._likeness(parameter)
+            for parameter in self.parts
         }
 
     @cached_property
@@ -74,9 +73,9 @@ class Features:
         near: Floats = np.exp(-DECAY * differ) * self.same_model
         return near
 
-    def _likeness(self, name: str) -> Floats:
-        codes = self.parts[name]
-        if name not in self.numeric:
+    def _likeness(self, parameter: Parameter) -> Floats:
+        codes = self.parts[parameter]
+        if parameter not in self.numeric:
             return _equal(codes)
         apart = np.abs(codes[:, None] - codes[None, :])
         absent = (codes[:, None] < 0) | (codes[None, :] < 0)
@@ -84,41 +83,54 @@ class Features:
         return likeness
 
 
-def features(candidates: Sequence[Choices], prefixes: Iterable[str]) -> Features:
+def features(candidates: Sequence[Choices]) -> Features:
     """What candidates have in common.
 
     Args:
         candidates: The choices that each is made of.
-        prefixes: What the choices of each model are named by.
     """
-    known = tuple(f"{prefix}." for prefix in prefixes)
-    rows = [_parts(choices, known) for choices in candidates]
-    names = sorted({name for row in rows for name in row})
+    rows = [_parts(choices) for choices in candidates]
+    # In the order of their names: sums over parameters must not depend on which candidate came first.
+    parameters = sorted({parameter for row in rows for parameter in row}, key=_name)
     models = _numbered([choices.get(MODEL, "") for choices in candidates])[0]
-    served = [str(sorted(item for item in row.items() if item[0].endswith(SERVING))) for row in rows]
+    served = [
+        str(sorted((str(parameter), value) for parameter, value in row.items() if _is_serving(parameter)))
+        for row in rows
+    ]
     parts, numeric = {}, set()
-    for name in names:
-        codes, ordered = _numbered([row.get(name) for row in rows])
+    for parameter in parameters:
+        codes, ordered = _numbered([row.get(parameter) for row in rows])
         if len(set(codes.tolist())) > 1:
-            parts[name] = codes
-            numeric |= {name} if ordered else set()
+            parts[parameter] = codes
+            numeric |= {parameter} if ordered else set()
     return Features(models, _numbered(served)[0], parts, frozenset(numeric))
 
 
-def _parts(choices: Choices, prefixes: tuple[str, ...]) -> dict[str, Any]:
-    """Choice -> value, whatever model it is for, and which demos are shown as one more."""
-    found: dict[str, Any] = {}
-    shown: dict[str, list[str]] = {}
-    for name, value in choices.items():
-        if name == MODEL:
+def _parts(choices: Choices) -> dict[Parameter, Any]:
+    """Parameter -> value, whatever model it is for, and which demos a predictor shows as one more."""
+    found: dict[Parameter, Any] = {}
+    shown: dict[str | None, list[str]] = {}
+    for parameter, value in choices.items():
+        if parameter == MODEL:
             continue
-        # The longest: one model's name may begin with another's and a dot.
-        prefix = max((prefix for prefix in prefixes if name.startswith(prefix)), key=len, default="")
-        part = name[len(prefix) :]
-        found[part] = value
-        if part.endswith(DEMOS):
-            shown.setdefault(part.partition(".")[0], []).append(f"{part}={value}")
-    return found | {f"{predictor} shows": "; ".join(sorted(which)) for predictor, which in shown.items()}
+        own = parameter.for_model(None)
+        found[own] = value
+        if part_of(own).group == "demos":
+            shown.setdefault(own.predictor, []).append(f"{own}={value}")
+    return found | {shown_by(predictor): "; ".join(sorted(which)) for predictor, which in shown.items()}
+
+
+def shown_by(predictor: str | None) -> Parameter:
+    """Which demos a predictor shows: all choices of demos as one parameter of the kernel."""
+    return Parameter(None, predictor, SHOWN)
+
+
+def _is_serving(parameter: Parameter) -> bool:
+    return parameter.part != SHOWN and part_of(parameter).group == "serving"
+
+
+def _name(parameter: Parameter) -> str:
+    return f"{parameter.predictor} {SHOWN}" if parameter.part == SHOWN else str(parameter)
 
 
 def _numbered(values: Sequence[Any]) -> tuple[NDArray[np.int64], bool]:

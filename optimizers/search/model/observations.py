@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from optimizers.search.model.posterior import fitted, on_one_thread, posterior, 
 
 if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate
+    from optimizers.records.parameters import Parameter
     from optimizers.records.rows import Block, Objective
     from optimizers.search.model.kernel import Features
     from optimizers.search.model.posterior import Scores, Variances
@@ -48,7 +49,7 @@ class CandidateStats:
     """
 
     candidate: Candidate
-    choices: Mapping[str, Any] | None = None
+    choices: Mapping[Parameter, Any] | None = None
     blocks: list[Block] = field(default_factory=list)
     total: Total = (0.0, 0, 0.0)
 
@@ -110,7 +111,6 @@ class ObservationStore:
         objectives: What the frontier trades off.
         min_coverage: A candidate with a smaller share of scored rollouts is on no frontier:
             too much of it is unknown.
-        prefixes: What the choices of each model are named by.
 
     Attributes:
         stats: Candidate id -> its stats.
@@ -123,21 +123,19 @@ class ObservationStore:
         self,
         objectives: Sequence[Objective] = ("quality", "cost"),
         min_coverage: float = 0.0,
-        prefixes: Iterable[str] = (),
     ) -> None:
         self.objectives, self.min_coverage = tuple(objectives), min_coverage
-        self.prefixes = tuple(prefixes)
         self.stats: dict[str, CandidateStats] = {}
         self.ran: list[tuple[CandidateStats, int]] = []
         self.tried: Counter[str] = Counter()
-        self.chosen: set[frozenset[tuple[str, Any]]] = set()
+        self.chosen: set[frozenset[tuple[Parameter, Any]]] = set()
         self._window: tuple[int, list[CandidateStats]] = (0, [])
         self._sums: dict[str, float] = defaultdict(float)
         self._scored: dict[str, int] = defaultdict(int)
         self._believed: tuple[int, dict[str, float]] = (0, {})
         self._fitted: tuple[int, Variances] = (0, {})
 
-    def enter(self, candidate: Candidate, choices: Mapping[str, Any] | None = None) -> CandidateStats:
+    def enter(self, candidate: Candidate, choices: Mapping[Parameter, Any] | None = None) -> CandidateStats:
         """The candidate's stats, new or known."""
         if choices is not None:
             self.chosen.add(frozenset(choices.items()))
@@ -257,10 +255,10 @@ class ObservationStore:
         return {**prior(of), **self._fitted[1]}
 
     def features_of(
-        self, known: Sequence[CandidateStats], proposed: Sequence[Mapping[str, Any]] = ()
+        self, known: Sequence[CandidateStats], proposed: Sequence[Mapping[Parameter, Any]] = ()
     ) -> Features:
         """What measured and proposed candidates have in common."""
-        return features([*(stats.choices or {} for stats in known), *proposed], self.prefixes)
+        return features([*(stats.choices or {} for stats in known), *proposed])
 
     def _reviewed(self) -> list[CandidateStats]:
         """Those that may lead and a sample of the others, as chosen last, and those tried since.

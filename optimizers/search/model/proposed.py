@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from optimizers.search.space.initial_design import Choices, drawn_choices
+from optimizers.records.parameters import Choices, Parameter
+from optimizers.search.space.initial_design import drawn_choices
+from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import MIXED, SearchSpace
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ CARRIED = 0.25
 
 def proposals(
     space: SearchSpace,
-    leaders: Sequence[Mapping[str, Any]],
-    tried: Set[frozenset[tuple[str, Any]]],
+    leaders: Sequence[Mapping[Parameter, Any]],
+    tried: Set[frozenset[tuple[Parameter, Any]]],
     random: Random,
 ) -> list[Choices]:
     """Choices of candidates that were not tried yet, none of them twice.
@@ -36,7 +38,7 @@ def proposals(
         tried: Choices that were tried, each as its items.
         random: Where chance comes from.
     """
-    seen: set[frozenset[tuple[str, Any]]] = set()
+    seen: set[frozenset[tuple[Parameter, Any]]] = set()
     found = []
     for choices in (*_drawn(space, random), *_changed(space, leaders, random)):
         if (key := frozenset(choices.items())) not in seen and key not in tried:
@@ -51,25 +53,27 @@ def _drawn(space: SearchSpace, random: Random) -> Iterator[Choices]:
         yield drawn_choices(space, names[number % len(names)], random)
 
 
-def _changed(space: SearchSpace, leaders: Sequence[Mapping[str, Any]], random: Random) -> Iterator[Choices]:
+def _changed(
+    space: SearchSpace, leaders: Sequence[Mapping[Parameter, Any]], random: Random
+) -> Iterator[Choices]:
     by_name = {model.name: model for model in space.models}
     for _ in range(CHANGED if leaders else 0):
         leader = random.choice(leaders)
-        model = leader.get("model", space.models[0].name)
+        model = leader.get(MODEL, space.models[0].name)
         others = [other for other in by_name if other != model]
         if model in by_name and others and random.random() < CARRIED:
             other = random.choice(others)
             yield drawn_choices(space, other, random, _carried(space, leader, by_name[model], by_name[other]))
             continue
         kept = dict(leader)
-        names = sorted(kept.keys() - {"model"})
-        while names and (len(names) == len(kept) - ("model" in kept) or random.random() < GO_ON):
-            kept.pop(name := random.choice(names))
-            names.remove(name)
+        changeable = sorted(kept.keys() - {MODEL}, key=str)
+        while changeable and (len(changeable) == len(kept) - (MODEL in kept) or random.random() < GO_ON):
+            kept.pop(parameter := random.choice(changeable))
+            changeable.remove(parameter)
         yield drawn_choices(space, model, random, kept)
 
 
-def _carried(space: SearchSpace, choices: Mapping[str, Any], model: Model, other: Model) -> Choices:
-    """A model's choices under another model's names."""
-    old, new = f"{space.prefix(model)}.", f"{space.prefix(other)}."
-    return {new + name.removeprefix(old): value for name, value in choices.items() if name.startswith(old)}
+def _carried(space: SearchSpace, choices: Mapping[Parameter, Any], model: Model, other: Model) -> Choices:
+    """A model's choices as those of another model."""
+    old, new = space.label(model), space.label(other)
+    return {one.for_model(new): value for one, value in choices.items() if one.model == old}

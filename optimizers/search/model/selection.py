@@ -14,8 +14,8 @@ from optimizers.search.model.acquisition import (
     knowledge_gradient,
     regret,
 )
-from optimizers.search.model.kernel import MODEL
 from optimizers.search.model.posterior import Posterior, on_one_thread, posterior, predict_log_costs
+from optimizers.search.space.parameters import MODEL
 
 if TYPE_CHECKING:
     from optimizers.records.budget import Budget, Unit

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from optimizers.search.space.predictor_space import TOGGLES
+from optimizers.records.parameters import Choices, Parameter
+from optimizers.search.space.parameters import MODEL, model_of, part_of
 from optimizers.search.space.search_space import ELABORATE, MIXED, NEAREST
 
 if TYPE_CHECKING:
@@ -16,23 +18,11 @@ if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate
     from optimizers.search.space.search_space import SearchSpace
 
-Choices = dict[str, Any]
-"""Parameter -> its value: what Optuna records of a candidate."""
-
 DESIGN = 2
 """Drawn starts per model; what is tried after them is chosen by what was measured."""
 
 PLAIN_SHARE = 0.7
-"""Share of drawn starts that take the first, plain choice of what :data:`PLAIN` names."""
-
-PLAIN = (
-    ".technique",
-    ".temperature",
-    ".truncation",
-    ".repetition_penalty",
-    *(f".part.{toggle}" for toggle in TOGGLES),
-)
-"""Ends of the names of choices that are dear, or that change little and would hide what changes much."""
+"""Share of random starts that take the first choice of a part where that is the plain one."""
 
 FEW_DEMOS = 1
 """Demos per label of a start that does more than answer directly."""
@@ -54,16 +44,16 @@ class FixedChoices:
         offered: Parameter -> the choices there were.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[Parameter, Any]
     made: Choices = field(default_factory=dict)
-    offered: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    offered: dict[Parameter, tuple[Any, ...]] = field(default_factory=dict)
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def choose(self, parameter: Parameter, choices: Sequence[Any]) -> Any:
         """The given value, or the first choice."""
-        value = self.values.get(name, choices[0])
+        value = self.values.get(parameter, choices[0])
         if value not in choices:
-            raise ValueError(f"{name} has no choice {value!r}; it has {list(choices)}")
-        self.made[name], self.offered[name] = value, tuple(choices)
+            raise ValueError(f"{parameter} has no choice {value!r}; it has {list(choices)}")
+        self.made[parameter], self.offered[parameter] = value, tuple(choices)
         return value
 
 
@@ -73,24 +63,26 @@ class RandomChooser:
     No start is dear in two ways: one with a technique shows few demos, the same for every input.
     """
 
-    def __init__(self, random: Random, values: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    def __init__(
+        self, random: Random, values: Mapping[Parameter, Any], kept: Mapping[Parameter, Any]
+    ) -> None:
         self.random, self.values, self.kept = random, dict(values), kept
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def choose(self, parameter: Parameter, choices: Sequence[Any]) -> Any:
         """The kept value, or one drawn at random."""
-        if name in self.kept and self.kept[name] in choices:
-            return self.values.setdefault(name, self.kept[name])
-        plain = name.endswith(PLAIN) and self.random.random() < PLAIN_SHARE
-        allowed = [choice for choice in choices if not self._dear(name, choice)]
-        # Techniques with several calls come in the order of what they cost.
-        rarer = [1 / place if name.endswith(".calls") else 1 for place in range(1, len(allowed) + 1)]
-        value = choices[0] if plain else self.random.choices(allowed, rarer)[0]
-        return self.values.setdefault(name, value)
+        if parameter in self.kept and self.kept[parameter] in choices:
+            return self.values.setdefault(parameter, self.kept[parameter])
+        part = part_of(parameter)
+        plain = part.plain_first and self.random.random() < PLAIN_SHARE
+        allowed = [choice for choice in choices if not self._is_expensive(parameter, choice)]
+        weights = [1 / place if part.by_cost else 1 for place in range(1, len(allowed) + 1)]
+        value = choices[0] if plain else self.random.choices(allowed, weights)[0]
+        return self.values.setdefault(parameter, value)
 
-    def _dear(self, name: str, choice: Any) -> bool:
+    def _is_expensive(self, parameter: Parameter, choice: Any) -> bool:
         if ELABORATE not in self.values.values():
             return False
-        return choice == NEAREST or (name.endswith(".demos") and choice > FEW_DEMOS)
+        return choice == NEAREST or (parameter.part == "demos" and choice > FEW_DEMOS)
 
 
 def starts(space: SearchSpace, seed: int) -> list[Choices]:
@@ -131,7 +123,7 @@ def default_candidate(space: SearchSpace, model: Model) -> Candidate:
 
 
 def drawn_choices(
-    space: SearchSpace, model: str, random: Random, kept: Mapping[str, Any] | None = None
+    space: SearchSpace, model: str, random: Random, kept: Mapping[Parameter, Any] | None = None
 ) -> Choices:
     """Choices for a model, drawn at random but for what is kept of others.
 
@@ -142,7 +134,7 @@ def drawn_choices(
         kept: Choices to take wherever they can be made.
     """
     several = len(space.models) > 1 or space.mixed
-    chooser = RandomChooser(random, {"model": model} if several else {}, kept or {})
+    chooser = RandomChooser(random, {MODEL: model} if several else {}, kept or {})
     space.decided(chooser)
     return chooser.values
 
@@ -165,29 +157,29 @@ def _shared_out(space: SearchSpace) -> Iterator[Choices]:
     pair = (ordered[0], ordered[-1])
     ways = [way for way in product(pair, repeat=len(space.predictors)) if len({m.name for m in way}) == 2]
     for way in ways[:MOST_MIXED]:
-        values: Choices = {"model": MIXED}
+        values: Choices = {MODEL: MIXED}
         for predictor, model in zip(space.predictors, way, strict=True):
-            values[f"{predictor}.model"] = model.name
+            values[model_of(predictor)] = model.name
             values |= _plain(space, model, space.renderings(model)[0], demos=4, longest=False)
         yield completed(space, values)
 
 
 def _model(space: SearchSpace, model: Model) -> Choices:
-    return {"model": model.name} if len(space.models) > 1 or space.mixed else {}
+    return {MODEL: model.name} if len(space.models) > 1 or space.mixed else {}
 
 
 def _plain(space: SearchSpace, model: Model, rendering: str, *, demos: int, longest: bool) -> Choices:
     """A model's direct and greedy choices at every predictor, with at most so many demos per label."""
-    label = space.prefix(model)
-    values: Choices = {f"{label}.rendering": rendering}
+    values: Choices = {space.parameter(model, None, "rendering"): rendering}
     for predictor, part in space.predictors.items():
         limits = space.reply_limits(rendering, "direct", predictor)
-        values[f"{label}.{predictor}.{rendering}.direct.max_tokens"] = limits[-1 if longest else 0]
-        values[f"{label}.{predictor}.demos"] = max(n for n in part.sizes[model.name] if n <= demos)
+        parameter = partial(space.parameter, model, predictor)
+        values[parameter("max_tokens", rendering, "direct")] = limits[-1 if longest else 0]
+        values[parameter("demos")] = max(n for n in part.sizes[model.name] if n <= demos)
     return values
 
 
-def completed(space: SearchSpace, values: Mapping[str, Any]) -> Choices:
+def completed(space: SearchSpace, values: Mapping[Parameter, Any]) -> Choices:
     """The choices a candidate is made of, all of them and no others."""
     chooser = FixedChoices(values)
     space.decided(chooser)

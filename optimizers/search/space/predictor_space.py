@@ -20,6 +20,7 @@ from optimizers.prompting.proposals.instructions import Instruction, compose, pa
 from optimizers.prompting.proposals.pools import Pool
 from optimizers.prompting.proposals.strategies import STRATEGIES
 from optimizers.prompting.techniques.technique import output_tokens, with_bounded_thoughts
+from optimizers.search.space.parameters import TOGGLES
 
 if TYPE_CHECKING:
     import dspy
@@ -31,9 +32,6 @@ WAYS = ("own", "task", "brief", "pseudo-code")
 
 EITHER: Mapping[str, tuple[str, ...]] = {"labels": ("labels", "criteria"), "rule": ("rule", "rule-first")}
 """Parts that stand for each other: choice -> its forms."""
-
-TOGGLES = ("role", "audience", "labels", "steps", "principles", "rule")
-"""What is added to the way the task is said, each learnt about apart."""
 
 NEAREST_POOL = 400
 """Examples that demos for an input are looked up in, at most: a candidate carries them all."""
@@ -87,16 +85,21 @@ class PredictorSpace:
             parts: Part -> its form, as in :attr:`parts`.
         """
         if way in self.pool.instructions:
-            return Instruction(way, self.pool.instructions[way])
+            return Instruction((way,), self.pool.instructions[way])
         forms = {form for form in parts.values() if form != "none"}
         if way == "own" and not forms:
-            return Instruction("own", self.signature.instructions)
+            return Instruction(("own",), self.signature.instructions)
         return compose(self.signature, frozenset(forms | ({way} - {"task"})))
 
     @property
     def labelled(self) -> bool:
         """Whether the train split labels it."""
         return bool(self.pools)
+
+    def method(self, source: str) -> str:
+        """How demos of a source are chosen: the strategy itself, or how a set of the pool was found."""
+        origin = self.pool.origins.get(source)
+        return source if origin is None else origin.method
 
     def demos(self, way: str, *, per_label: int, draw: int) -> tuple[Demo, ...]:
         """Demos chosen by a strategy, or the first ones of a set that was found.

@@ -1,14 +1,15 @@
 """The search space: every legal candidate of a task, as conditional categorical choices.
 
-Each choice is named ``MODEL.PREDICTOR.part``, so that what is learnt about one model is not
-taken for another: the best demos of a 0.1 B base model say little about a chat model. What is
-learnt about a model at one predictor holds wherever it serves that predictor.
+A parameter is for one model and one predictor, so that what is learned about one model is not applied to
+another: the best demos of a 0.1 B base model say little about a chat model. What is learned about a model at
+one predictor holds wherever it serves that predictor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimizers.models.lm import language_model
@@ -21,7 +22,9 @@ from optimizers.prompting.renderings import renderings_for
 from optimizers.prompting.renderings.rendering import abilities
 from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.prompting.techniques.technique import with_instruction
-from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt, Serving
+from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt, PromptOrigin, Serving
+from optimizers.records.parameters import Parameter
+from optimizers.search.space.parameters import MODEL, model_of
 from optimizers.search.space.predictor_space import WAYS, PredictorSpace, predictor_space
 
 if TYPE_CHECKING:
@@ -69,10 +72,10 @@ FORMAT_TOKENS = {"json_object": 24, "dspy_chat": 48}
 
 
 class Chooser(Protocol):
-    """Whoever makes the choices: an Optuna trial, or a fixed assignment."""
+    """Makes the choices: at random, or as given."""
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Pick one of the choices for the parameter called ``name``."""
+    def choose(self, parameter: Parameter, choices: Sequence[Any]) -> Any:
+        """One of the choices for a parameter."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,10 @@ class SearchSpace:
     def decided(self, chooser: Chooser) -> dict[str, PredictorChoices]:
         """Every choice that makes a candidate, by predictor; no prompt is written yet."""
         by_name = {model.name: model for model in self.models}
-        name = _pick(chooser, "model", [*by_name, *([MIXED] if self.mixed else [])])
+        name = _pick(chooser, MODEL, [*by_name, *([MIXED] if self.mixed else [])])
         found = {}
         for predictor in self.predictors:
-            served = _pick(chooser, f"{predictor}.model", list(by_name)) if name == MIXED else name
+            served = _pick(chooser, model_of(predictor), list(by_name)) if name == MIXED else name
             found[predictor] = self._decided(chooser, by_name[served], predictor)
         return found
 
@@ -147,9 +150,14 @@ class SearchSpace:
         prompts = {predictor: self._prompt(predictor, chosen) for predictor, chosen in decided.items()}
         return joined(prompts, self.models)
 
-    def prefix(self, model: Model) -> str:
-        """What a model's choices are named by."""
-        return prefix(model, self.models)
+    def label(self, model: Model) -> str:
+        """What a model's parameters name it by: its short name, or its whole one if two models share that."""
+        twins = sum(other.label == model.label for other in self.models)
+        return model.label if twins == 1 else model.name
+
+    def parameter(self, model: Model, predictor: str | None, part: str, *given: str) -> Parameter:
+        """A parameter of a model, at one predictor or all."""
+        return Parameter(self.label(model), predictor, part, given)
 
     def renderings(self, model: Model) -> tuple[str, ...]:
         """The model's legal renderings; chat endpoints over HTTP take no text without a template."""
@@ -197,8 +205,7 @@ class SearchSpace:
         return tuple(sorted({tokens + extra for tokens in chosen.reply_tokens(space.signature)}))
 
     def _serving(self, chooser: Chooser, model: Model, predictor: str) -> Serving:
-        label = self.prefix(model)
-        rendering = _pick(chooser, f"{label}.rendering", self.renderings(model))
+        rendering = _pick(chooser, self.parameter(model, None, "rendering"), self.renderings(model))
         technique = self._technique(chooser, model, rendering, predictor)
         sampling = self._sampling(chooser, model, predictor, rendering, technique)
         return Serving(model=model.name, rendering=rendering, technique=technique, sampling=sampling)
@@ -209,14 +216,14 @@ class SearchSpace:
         Optuna wants the same choices under the same name: they are those of all renderings, and
         one that is not legal under this rendering stands for direct.
         """
-        prefix, legal = f"{self.prefix(model)}.{predictor}", self.legal(model, rendering, predictor)
+        parameter, legal = partial(self.parameter, model, predictor), self.legal(model, rendering, predictor)
         further = self._further(model, predictor)
-        chosen: str = _pick(chooser, f"{prefix}.technique", ["direct", *([ELABORATE] if further else [])])
+        chosen: str = _pick(chooser, parameter("technique"), ["direct", *([ELABORATE] if further else [])])
         if chosen == ELABORATE:
-            chosen = _pick(chooser, f"{prefix}.elaborate", further)
+            chosen = _pick(chooser, parameter("elaborate"), further)
         if chosen == SEVERAL_CALLS:
             several = [name for name in legal if self._calls(name, predictor) > 1]
-            chosen = _pick(chooser, f"{prefix}.{rendering}.calls", several) if several else chosen
+            chosen = _pick(chooser, parameter("calls", rendering), several) if several else chosen
         return chosen if chosen in legal else "direct"
 
     def _further(self, model: Model, predictor: str) -> tuple[str, ...]:
@@ -236,75 +243,84 @@ class SearchSpace:
     def _sampling(
         self, chooser: Chooser, model: Model, predictor: str, rendering: str, technique: str
     ) -> Sampling:
-        prefix, chosen = f"{self.prefix(model)}.{predictor}", TECHNIQUES[technique]
+        parameter, chosen = partial(self.parameter, model, predictor), TECHNIQUES[technique]
         limits = self.reply_limits(rendering, technique, predictor)
         settings: dict[str, Any] = {
-            "max_tokens": _pick(chooser, f"{prefix}.{rendering}.{technique}.max_tokens", limits)
+            "max_tokens": _pick(chooser, parameter("max_tokens", rendering, technique), limits)
         }
         if model.reasoning_efforts:
             settings["reasoning_effort"] = _pick(
-                chooser, f"{prefix}.reasoning_effort", model.reasoning_efforts
+                chooser, parameter("reasoning_effort"), model.reasoning_efforts
             )
         if chosen.sampling == "unused":
             return Sampling(**settings)
         if chosen.sampling == "needed":
-            settings["temperature"] = _pick(chooser, f"{prefix}.sampled.temperature", SAMPLED_TEMPERATURES)
+            settings["temperature"] = _pick(
+                chooser, parameter("temperature", "sampled"), SAMPLED_TEMPERATURES
+            )
         elif self.sampling and model.takes_temperature:
-            settings["temperature"] = _pick(chooser, f"{prefix}.temperature", TEMPERATURES)
+            settings["temperature"] = _pick(chooser, parameter("temperature"), TEMPERATURES)
         if self.sampling and settings.get("temperature", 0) > 0:
             taken = model.accepts | ({"top_p"} if model.takes_top_p else set())
             known = [name for name, cut in TRUNCATIONS.items() if cut.keys() <= taken]
-            settings |= TRUNCATIONS[_pick(chooser, f"{prefix}.truncation", known)]
+            settings |= TRUNCATIONS[_pick(chooser, parameter("truncation"), known)]
         if (
             self.sampling
             and "repetition_penalty" in model.accepts
             and _is_free(self.predictors[predictor], technique)
         ):
-            settings["repetition_penalty"] = _pick(chooser, f"{prefix}.repetition_penalty", PENALTIES)
+            settings["repetition_penalty"] = _pick(chooser, parameter("repetition_penalty"), PENALTIES)
         return Sampling(**settings)
 
     def _decided(self, chooser: Chooser, model: Model, predictor: str) -> PredictorChoices:
-        prefix, space = f"{self.prefix(model)}.{predictor}", self.predictors[predictor]
+        parameter, space = partial(self.parameter, model, predictor), self.predictors[predictor]
         serving = self._serving(chooser, model, predictor)
         ways = WAYS if self.parts else WAYS[:1]
-        way = _pick(chooser, f"{prefix}.instruction", [*ways, *space.pool.instructions])
+        way = _pick(chooser, parameter("instruction"), [*ways, *space.pool.instructions])
         parts = {}
         if self.parts and way not in space.pool.instructions:
             parts = {
-                name: _pick(chooser, f"{prefix}.part.{name}", choices)
+                name: _pick(chooser, parameter(f"part.{name}"), choices)
                 for name, choices in space.parts.items()
             }
-        per_label = _pick(chooser, f"{prefix}.demos", space.sizes[model.name])
+        per_label = _pick(chooser, parameter("demos"), space.sizes[model.name])
         if per_label == 0:
             return PredictorChoices(model, serving, way, parts)
         labelled = self.strategies if space.labelled else ()
-        source = _pick(chooser, f"{prefix}.demos.from", [*labelled, *space.pool.demos])
+        source = _pick(chooser, parameter("demos.from"), [*labelled, *space.pool.demos])
         if source == NEAREST:
             return PredictorChoices(model, serving, way, parts, per_label, source)
-        draw = _pick(chooser, f"{prefix}.{source}.draw", range(DRAWS)) if source in STRATEGIES else 0
-        alternate = space.ordered and _pick(chooser, f"{prefix}.demos.alternate", (False, True))
+        draw = _pick(chooser, parameter("draw", source), range(DRAWS)) if source in STRATEGIES else 0
+        alternate = space.ordered and _pick(chooser, parameter("demos.alternate"), (False, True))
         return PredictorChoices(model, serving, way, parts, per_label, source, draw, alternate)
 
     def _prompt(self, predictor: str, decided: PredictorChoices) -> PredictorPrompt:
         space, per_label, source = self.predictors[predictor], decided.per_label, decided.source
         instruction = space.instruction(decided.way, decided.parts)
+        origin = PromptOrigin(instruction_parts=instruction.parts)
         prompt = PredictorPrompt(
-            instruction=instruction.text, instruction_name=instruction.name, serving=decided.serving
+            instruction=instruction.text,
+            instruction_name=instruction.name,
+            serving=decided.serving,
+            origin=origin,
         )
         if source is None:
             return prompt
         if source == NEAREST:
             count = min(per_label * space.labels, MOST_NEAREST)
             nearest = Nearest(count=count, pool=space.nearest_pool)
-            return prompt.model_copy(update={"nearest": nearest, "demos_name": f"{count} nearest"})
+            origin = origin.model_copy(update={"demos_method": NEAREST})
+            changed = {"nearest": nearest, "demos_name": f"{count} nearest", "origin": origin}
+            return prompt.model_copy(update=changed)
         demos = space.demos(source, per_label=per_label, draw=decided.draw)
-        name = f"{per_label} per label, {source} {decided.draw}"
-        if source not in STRATEGIES:
-            name = f"{len(demos)} {source}"
+        method, drawn = space.method(source), source in STRATEGIES
+        name = f"{per_label} per label, {source} {decided.draw}" if drawn else f"{len(demos)} {source}"
         if decided.alternate:
             demos, name = alternate_labels(demos, space.signature), f"{name}, labels in turn"
+        found = {"demos_method": method, "demos_per_label": per_label if drawn else None}
         fitting = self._fitting(demos, decided.model, predictor, decided.serving, instruction.text)
-        return prompt.model_copy(update={"demos": fitting, "demos_name": name})
+        origin = origin.model_copy(update={**found, "alternate": decided.alternate})
+        return prompt.model_copy(update={"demos": fitting, "demos_name": name, "origin": origin})
 
     def _fitting(
         self, demos: tuple[Demo, ...], model: Model, predictor: str, serving: Serving, instruction: str
@@ -315,12 +331,6 @@ class SearchSpace:
         room = prompt_room(model.context, serving.sampling.max_tokens + model.reasoning_room)
         rendering = make_rendering(serving.rendering)
         return fit_demos(demos, rendering, signature, space.longest, max_bytes=room)
-
-
-def prefix(model: Model, models: Sequence[Model]) -> str:
-    """What a model's choices are named by: its short name, or its whole one where two share that."""
-    twins = sum(other.label == model.label for other in models)
-    return model.label if twins == 1 else model.name
 
 
 def joined(prompts: Mapping[str, PredictorPrompt], models: Sequence[Model]) -> Candidate:
@@ -343,9 +353,9 @@ def joined(prompts: Mapping[str, PredictorPrompt], models: Sequence[Model]) -> C
     )
 
 
-def _pick(chooser: Chooser, name: str, choices: Sequence[Any]) -> Any:
+def _pick(chooser: Chooser, parameter: Parameter, choices: Sequence[Any]) -> Any:
     """A choice, where there is one to make."""
-    return chooser.suggest_categorical(name, tuple(choices)) if len(choices) > 1 else choices[0]
+    return chooser.choose(parameter, tuple(choices)) if len(choices) > 1 else choices[0]
 
 
 def _is_free(space: PredictorSpace, technique: str) -> bool:

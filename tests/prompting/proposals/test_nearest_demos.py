@@ -22,8 +22,10 @@ from optimizers.models.model import Model
 from optimizers.models.sampling import Sampling
 from optimizers.prompting.compile import CompiledProgram, adapter_of, compile_candidate, demos_of
 from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt
+from optimizers.records.parameters import Parameter
 from optimizers.records.report import Estimate, Point
 from optimizers.search.space.initial_design import FixedChoices
+from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import MOST_NEAREST, NEAREST, search_space
 from optimizers.task.task import LoadedTask
 
@@ -140,7 +142,11 @@ def test_the_space_offers_them_and_the_candidate_carries_its_pool(
     task: LoadedTask, engines: dict[str, FakeEngine], per_label: int, count: int
 ) -> None:
     space = search_space(task)
-    values = {"model": LARGE.name, "large.predict.demos": per_label, "large.predict.demos.from": NEAREST}
+    values = {
+        MODEL: LARGE.name,
+        Parameter("large", "predict", "demos"): per_label,
+        Parameter("large", "predict", "demos.from"): NEAREST,
+    }
     candidate = space.choose(FixedChoices(values))
     prompt = candidate.predictors["predict"]
     assert prompt.nearest is not None

@@ -20,6 +20,7 @@ from optimizers.prompting.renderings import RENDERINGS, renderings_for
 from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.prompting.techniques.technique import Technique
 from optimizers.records.candidate import Candidate, PredictorPrompt
+from optimizers.records.parameters import Parameter
 from optimizers.search.space.search_space import search_space
 from optimizers.task.task import LoadedTask
 
@@ -50,7 +51,7 @@ class Eager:
     wanted: str
     random: Random
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def choose(self, parameter: Parameter, choices: Sequence[Any]) -> Any:
         return self.wanted if self.wanted in choices else self.random.choice(choices)
 
 

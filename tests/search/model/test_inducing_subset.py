@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fakes import candidate, rollouts
 
+from optimizers.records.parameters import Parameter
 from optimizers.records.rows import Block
 from optimizers.search.model.inducing_subset import LEADING, SAMPLED, evidence
 from optimizers.search.model.observations import REVIEWED, CandidateStats, ObservationStore
@@ -11,7 +12,7 @@ from optimizers.search.model.observations import REVIEWED, CandidateStats, Obser
 
 def measured(observations: ObservationStore, name: str, right: int, *, cost: float = 1e-6) -> CandidateStats:
     entered = candidate("small", name)
-    stats = observations.enter(entered, {"name": name})
+    stats = observations.enter(entered, {Parameter("m", "p", "instruction"): name})
     observations.add(stats, Block.of(rollouts(entered, [1.0] * right + [0.0] * (10 - right), cost=cost)))
     return stats
 
@@ -62,7 +63,7 @@ def test_a_model_that_leads_nowhere_keeps_its_best() -> None:
         measured(observations, str(number), 8, cost=1e-6 * (1 + number))
     entered = [candidate("other", str(number)) for number in range(3)]
     for number, one in enumerate(entered):
-        stats = observations.enter(one, {"other": number})
+        stats = observations.enter(one, {Parameter("m", "p", "draw"): number})
         observations.add(stats, Block.of(rollouts(one, [1.0] * number + [0.0] * 9, cost=1e-3)))
     for number in range(400, 450):
         measured(observations, str(number), 8, cost=1e-6 * (1 + number))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimizers.records.parameters import Parameter
 from optimizers.search.model.kernel import Features, features
 from optimizers.search.model.posterior import (
     CENTRE,
@@ -17,9 +20,11 @@ from optimizers.search.model.posterior import (
     predict_log_costs,
     prior,
 )
+from optimizers.search.space.parameters import MODEL
 
-PARTS = [
-    {"model": model, f"{model}.p.instruction": way, f"{model}.p.demos": size}
+SIZE, WAY = Parameter("small", "p", "demos"), Parameter("small", "p", "instruction")
+PARTS: list[dict[Parameter, Any]] = [
+    {MODEL: model, Parameter(model, "p", "instruction"): way, Parameter(model, "p", "demos"): size}
     for model in ("small", "large")
     for way in ("own", "brief")
     for size in (0, 1, 4)
@@ -28,7 +33,7 @@ PARTS = [
 
 @pytest.fixture(scope="module")
 def alike() -> Features:
-    return features(PARTS, ["small", "large"])
+    return features(PARTS)
 
 
 def scores(*rows: tuple[int, int, float]) -> Scores:
@@ -80,7 +85,7 @@ def test_who_met_a_hard_block_is_not_held_to_be_bad(alike: Features) -> None:
 def test_the_order_of_the_scores_is_no_matter_and_doubt_never_grows(
     rows: list[tuple[int, int, float]], order: object
 ) -> None:
-    alike = features(PARTS, ["small", "large"])
+    alike = features(PARTS)
     shuffled = list(rows)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
     one = posterior(alike, scores(*rows), prior(alike), blocks=5)
@@ -115,21 +120,16 @@ def test_variances_follow_the_scores(alike: Features) -> None:
         for block in range(4)
     ]
     found = fitted(alike, scores(*rows))
-    demos = found["part p.demos"] + found["part p shows"]
+    demos = found["part p.demos"] + found["part p.shows"]
     assert demos > 10 * found["part p.instruction"]
-    assert demos > 2 * (prior(alike)["part p.demos"] + prior(alike)["part p shows"])
+    assert demos > 2 * (prior(alike)["part p.demos"] + prior(alike)["part p.shows"])
 
 
 def test_costs_are_foretold_from_choices() -> None:
     tokens = {0: 50.0, 1: 80.0, 4: 170.0}
-    rows = [row for row in PARTS if row["model"] == "small"]
+    rows = [row for row in PARTS if row[MODEL] == "small"]
     known, new = rows[:5], rows[5]
-    logs = np.log(
-        [
-            [tokens[row["small.p.demos"]] * (1.2 if row["small.p.instruction"] == "brief" else 1)]
-            for row in known
-        ]
-    )
-    found = np.exp(predict_log_costs(features([*known, new], ["small"]), logs))
+    logs = np.log([[tokens[int(row[SIZE])] * (1.2 if row[WAY] == "brief" else 1)] for row in known])
+    found = np.exp(predict_log_costs(features([*known, new]), logs))
     assert found[:5] == pytest.approx(np.exp(logs))
     assert found[5, 0] == pytest.approx(170 * 1.2, rel=0.15)

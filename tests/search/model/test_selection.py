@@ -9,11 +9,13 @@ import pytest
 from fakes import LARGE, SMALL, candidate, rollouts
 
 from optimizers.records.budget import Budget
+from optimizers.records.parameters import Choices
 from optimizers.records.rows import Block
 from optimizers.search.model.observations import CandidateStats, ObservationStore
 from optimizers.search.model.proposed import proposals
 from optimizers.search.model.selection import AcquisitionState, acquisition_state, scarce
-from optimizers.search.space.initial_design import Choices, few_shot_starts
+from optimizers.search.space.initial_design import few_shot_starts
+from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import SearchSpace, search_space
 from optimizers.task.task import LoadedTask
 
@@ -27,7 +29,7 @@ def space(task: LoadedTask) -> SearchSpace:
 
 @pytest.fixture
 def observations(space: SearchSpace) -> ObservationStore:
-    return ObservationStore(prefixes=[space.prefix(model) for model in space.models])
+    return ObservationStore()
 
 
 def measured(
@@ -90,9 +92,9 @@ def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
     leader = measured(observations, many, 9, blocks=3)
     new = proposals(space, [leader.choices or {}], observations.chosen, Random(0))
     found = acquisition_state(observations, SIZES, "calls", new)
-    name = next(name for name in many if name.endswith(".demos"))
+    name = next(one for one in many if one.part == "demos")
     assert best_new(found).get(name, 1) > 0
-    assert best_new(found, LARGE.name)["model"] == LARGE.name
+    assert best_new(found, LARGE.name)[MODEL] == LARGE.name
 
 
 def test_what_runs_at_the_same_time_is_not_all_one_question(
@@ -139,7 +141,7 @@ def test_variances_are_those_of_the_scores_up_to_a_certain_number(
     measured_stats = [measured(observations, one, 3 + place % 5) for place, one in enumerate(choices)]
     alike = observations.features_of(measured_stats)
     first = dict(observations.variances(alike))
-    again = ObservationStore(prefixes=observations.prefixes)
+    again = ObservationStore()
     for stats in measured_stats:
         again.enter(stats.candidate, stats.choices)
     for stats, number in observations.ran:

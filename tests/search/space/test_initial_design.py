@@ -11,14 +11,15 @@ import pytest
 from fakes import LARGE, SMALL, FakeEngine, Notes
 
 from optimizers.prompting.proposals.pools import Pool
+from optimizers.records.parameters import Choices, Parameter
 from optimizers.search.space.initial_design import (
     DESIGN,
-    Choices,
     FixedChoices,
     completed,
     default_candidate,
     starts,
 )
+from optimizers.search.space.parameters import MODEL, model_of
 from optimizers.search.space.search_space import MIXED, SearchSpace, search_space
 from optimizers.task.task import LoadedTask
 
@@ -40,12 +41,12 @@ class Strict:
     """Takes what a start says; a choice that it does not say or that is not offered fails."""
 
     def __init__(self, start: Choices) -> None:
-        self.start, self.asked = start, set[str]()
+        self.start, self.asked = start, set[Parameter]()
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        assert self.start[name] in choices
-        self.asked.add(name)
-        return self.start[name]
+    def choose(self, parameter: Parameter, choices: Sequence[Any]) -> Any:
+        assert self.start[parameter] in choices
+        self.asked.add(parameter)
+        return self.start[parameter]
 
 
 def test_a_start_says_every_choice_and_no_other(space: SearchSpace) -> None:
@@ -60,15 +61,15 @@ def test_what_a_start_says_is_what_the_candidate_is(space: SearchSpace) -> None:
         candidate = space.choose(FixedChoices(start))
         for predictor, prompt in candidate.predictors.items():
             serving = candidate.serving(predictor)
-            model = start[f"{predictor}.model"] if start["model"] == MIXED else start["model"]
+            model = start[model_of(predictor)] if start[MODEL] == MIXED else start[MODEL]
             label = model.rpartition("/")[2]
             assert serving.model == model
-            assert serving.rendering == start.get(f"{label}.rendering", "completion")
-            if start[f"{label}.{predictor}.technique"] == "direct":
+            assert serving.rendering == start.get(Parameter(label, None, "rendering"), "completion")
+            if start[Parameter(label, predictor, "technique")] == "direct":
                 assert serving.technique == "direct"
-            told = start[f"{label}.{predictor}.instruction"]
+            told = start[Parameter(label, predictor, "instruction")]
             assert told in prompt.instruction_name.split("+") or told == "task"
-            shown = bool(start.get(f"{label}.{predictor}.demos"))
+            shown = bool(start.get(Parameter(label, predictor, "demos")))
             assert bool(prompt.demos or prompt.nearest) == shown
 
 
@@ -84,7 +85,7 @@ def test_every_models_plain_default_is_a_start(space: SearchSpace) -> None:
 
 def test_the_design_gives_every_model_its_turn(space: SearchSpace) -> None:
     design = starts(space, 0)[-DESIGN * len(space.models) :]
-    assert Counter(start["model"] for start in design) == {SMALL.name: DESIGN, LARGE.name: DESIGN}
+    assert Counter(start[MODEL] for start in design) == {SMALL.name: DESIGN, LARGE.name: DESIGN}
 
 
 def test_few_shot_starts_come_first_and_show_labelled_demos(space: SearchSpace) -> None:
@@ -97,7 +98,7 @@ def test_few_shot_starts_come_first_and_show_labelled_demos(space: SearchSpace) 
 
 def test_mixed_starts_share_the_predictors_out(task: LoadedTask, engines: dict[str, FakeEngine]) -> None:
     space = search_space(replace(task, program=Notes(), models_per_predictor=True))
-    mixed = [space.choose(FixedChoices(start)) for start in starts(space, 0) if start["model"] == MIXED]
+    mixed = [space.choose(FixedChoices(start)) for start in starts(space, 0) if start[MODEL] == MIXED]
     shared = [[candidate.serving(name).model for name in space.predictors] for candidate in mixed]
     assert shared == [[SMALL.name, LARGE.name], [LARGE.name, SMALL.name]]
     assert {candidate.models for candidate in mixed} == {(LARGE.name, SMALL.name)}
@@ -111,9 +112,9 @@ def test_models_are_never_mixed_unless_the_task_says_so(
     assert not search_space(replace(task, models_per_predictor=True)).mixed
     alone = replace(task, program=Notes(), models=(LARGE,), models_per_predictor=True)
     assert not search_space(alone).mixed
-    assert all("model" not in start for start in starts(search_space(alone), 0))
+    assert all(MODEL not in start for start in starts(search_space(alone), 0))
 
 
 def test_fixed_choices_refuse_what_is_not_offered_and_say_so(space: SearchSpace) -> None:
     with pytest.raises(ValueError, match=r"large.rendering has no choice 'prose'"):
-        completed(space, {"model": LARGE.name, "large.rendering": "prose"})
+        completed(space, {MODEL: LARGE.name, Parameter("large", None, "rendering"): "prose"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -15,7 +16,9 @@ from optimizers.models.model import Model
 from optimizers.prompting.renderings import RENDERINGS
 from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.records.candidate import Candidate
+from optimizers.records.parameters import Parameter
 from optimizers.search.space.initial_design import FixedChoices, default_candidate, drawn, starts
+from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import ELABORATE, SEVERAL_CALLS, SearchSpace, search_space
 from optimizers.task.task import LoadedTask
 
@@ -24,7 +27,7 @@ class Dice:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
 
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
+    def choose(self, parameter: Parameter, choices: Any) -> Any:
         return self.random.choice(list(choices))
 
 
@@ -99,10 +102,11 @@ def test_drawn_starts_mostly_answer_directly_and_seldom_make_several_calls(space
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_every_technique_is_within_reach(space: SearchSpace, name: str) -> None:
-    values = {"model": SMALL.name, "small.predict.technique": "direct" if name == "direct" else ELABORATE}
+    parameter = partial(Parameter, "small", "predict")
+    values = {MODEL: SMALL.name, parameter("technique"): "direct" if name == "direct" else ELABORATE}
     several = TECHNIQUES[name].calls(space.predictors["predict"].signature) > 1
-    values["small.predict.elaborate"] = SEVERAL_CALLS if several else name
-    values |= {"small.predict.completion.calls": name} if several else {}
+    values[parameter("elaborate")] = SEVERAL_CALLS if several else name
+    values |= {parameter("calls", ("completion",)): name} if several else {}
     assert name in space.techniques(SMALL, "completion")
     assert space.choose(FixedChoices(values)).technique == name
 
@@ -110,14 +114,14 @@ def test_every_technique_is_within_reach(space: SearchSpace, name: str) -> None:
 def test_choices_keep_their_meaning_whatever_else_is_chosen(space: SearchSpace) -> None:
     # Optuna refuses a parameter whose choices change from trial to trial.
     class Recording(Dice):
-        def suggest_categorical(self, name: str, choices: Any) -> Any:
-            assert seen.setdefault(name, list(choices)) == list(choices)
-            return super().suggest_categorical(name, choices)
+        def choose(self, parameter: Parameter, choices: Any) -> Any:
+            assert seen.setdefault(parameter, list(choices)) == list(choices)
+            return super().choose(parameter, choices)
 
-    seen: dict[str, list[Any]] = {}
+    seen: dict[Parameter, list[Any]] = {}
     for seed in range(200):
         space.choose(Recording(seed))
-    assert "large.predict.compact.calls" in seen
+    assert Parameter("large", "predict", "calls", ("compact",)) in seen
 
 
 def test_labels_are_scored_only_where_the_engine_gives_log_probabilities(
@@ -149,7 +153,8 @@ def test_claude_is_never_drawn_a_top_p(task: LoadedTask) -> None:
 
 
 def test_demos_are_train_examples_balanced_over_labels(space: SearchSpace, task: LoadedTask) -> None:
-    values = {"model": "local/small", "small.predict.demos": 4, "small.predict.balanced.draw": 2}
+    parameter = partial(Parameter, "small", "predict")
+    values = {MODEL: "local/small", parameter("demos"): 4, parameter("draw", ("balanced",)): 2}
     demos = space.choose(FixedChoices(values)).predictors["predict"].demos
     assert len(demos) == 8
     assert sorted(demo["sentiment"] for demo in demos) == ["negative"] * 4 + ["positive"] * 4
@@ -176,5 +181,5 @@ def test_two_models_of_one_short_name_keep_their_choices_apart(task: LoadedTask)
     twin = LARGE.model_copy(update={"name": f"local//elsewhere/{SMALL.label}"})
     assert twin.label == SMALL.label
     space = search_space(replace(task, models=(SMALL, twin)))
-    names = {name for start in starts(space, 0) for name in start if name.endswith(".predict.demos")}
-    assert names == {f"{SMALL.name}.predict.demos", f"{twin.name}.predict.demos"}
+    found = {one for start in starts(space, 0) for one in start if one.part == "demos"}
+    assert found == {Parameter(model.name, "predict", "demos") for model in (SMALL, twin)}
