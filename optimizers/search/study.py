@@ -31,6 +31,7 @@ from optimizers.search.estimate import held_back, held_back_for_robustness, pred
 from optimizers.search.example_rows import example_rows
 from optimizers.search.gc_control import uncollected, uninterrupted
 from optimizers.search.loop import SEARCH_SHARE, Search, Trial
+from optimizers.search.model.importance import importances_of
 from optimizers.search.model.observations import CandidateStats, ObservationStore
 from optimizers.search.model.selection import scarce
 from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
@@ -405,7 +406,16 @@ class _Session:
         """Build the report from the records alone, draw it, and hand it to MLflow."""
         self.gate.touch()
         rollouts = self.ledger.rollouts()
-        report = report_of(self.folder, self.ledger, rollouts, plan.roles, trials=self.done)
+        report = report_of(
+            self.folder,
+            self.ledger,
+            rollouts,
+            plan.roles,
+            trials=self.done,
+            importance=importances_of(
+                self.ledger, rollouts, self.ordered(self.task.dataset.dev), self.manifest.seed
+            ),
+        )
         write_outcome(self.task, self.folder, self.ledger, rollouts, report)
         self.tracking.finish(report, [self.folder.picture, self.folder.page])
         self.show("done", 1.0)

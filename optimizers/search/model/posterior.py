@@ -205,12 +205,14 @@ def fitted(features: Features, scores: Scores) -> dict[str, float]:
         features: What the candidates have in common.
         scores: What was measured, at least one entry.
     """
-    start = prior(features)
-    parts = _of_scores(features, scores)
+    return most_likely(_of_scores(features, scores), prior(features), scores.mean - CENTRE)
+
+
+def most_likely(parts: Mapping[str, Floats], start: Variances, off: Floats) -> dict[str, float]:
+    """X."""
     names, stacked = list(parts), np.stack(list(parts.values()))
     expected = np.log([start[name] for name in names])
     doubt = np.array([DOUBT.get(name.partition(" ")[0], 1.0) for name in names])
-    off = scores.mean - CENTRE
 
     def unlikelihood(logs: Floats) -> tuple[float, Floats]:
         weights = np.exp(logs)
