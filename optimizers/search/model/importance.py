@@ -19,7 +19,7 @@ Symbols and shapes:
     Z: (m, k): 1 where one of the k unknowns (f, g, mu, h, e) is part of an entry, else 0.
     N: (m,): variances of the entries' noise; s: (k,): prior variances of the unknowns.
     Sigma = (Z' N^-1 Z + diag(1/s))^-1: (k, k): posterior covariance of the unknowns.
-    Sigma Z' N^-1 (y - CENTRE): (k,): their posterior mean.
+    Sigma Z' N^-1 (y - PRIOR_MEAN): (k,): their posterior mean.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from optimizers.records.report import Effect, Importance
 from optimizers.records.rows import Rollout
 from optimizers.results.choices import choices_of
 from optimizers.search.model.kernel import Floats
-from optimizers.search.model.posterior import CENTRE, Scores, most_likely, on_one_thread
+from optimizers.search.model.posterior import PRIOR_MEAN, BlockMeans, most_likely, single_thread
 from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def importances(
     place = {group: number % count for number, group in enumerate(sorted(set((groups or {}).values())))}
     sets = {name: place[groups[name]] if groups and name in groups else blocks[name] for name in blocks}
     found: list[Importance] = []
-    with on_one_thread():
+    with single_thread():
         for model, members in by_model.items():
             # Ids are content hashes: the first ones are a random sample.
             some = members[:MAX_CANDIDATES]
@@ -218,7 +218,7 @@ def _choices(chosen: Sequence[Mapping[str, str]]) -> list[_Choice]:
 
 def _entries(
     rows: Sequence[Sequence[Rollout]], blocks: Mapping[str, int], sets: Mapping[str, int]
-) -> tuple[Scores, NDArray[np.int64]]:
+) -> tuple[BlockMeans, NDArray[np.int64]]:
     """Mean scores of each candidate, by block and set of examples, and the (m,) sets."""
     scores: dict[tuple[int, int, int], list[float]] = defaultdict(list)
     for candidate, own in enumerate(rows):
@@ -227,10 +227,12 @@ def _entries(
     keys = sorted(scores)
     candidate, block, part = np.array(keys, dtype=np.int64).T
     mean = np.array([fmean(scores[key]) for key in keys])
-    return Scores(candidate, block, mean, np.array([float(len(scores[key])) for key in keys])), part
+    return BlockMeans(candidate, block, mean, np.array([float(len(scores[key])) for key in keys])), part
 
 
-def _posterior(choices: Sequence[_Choice], scores: Scores, part: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _posterior(
+    choices: Sequence[_Choice], scores: BlockMeans, part: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
     """Posterior mean (V + n,) and covariance (V + n, V + n) of the contributions f and g.
 
     Args:
@@ -240,14 +242,14 @@ def _posterior(choices: Sequence[_Choice], scores: Scores, part: NDArray[np.int6
     """
     # 300 entries, evenly taken, say what there is to say of a few variances.
     few = np.unique(np.linspace(0, len(part) - 1, min(300, len(part))).round().astype(int))
-    noise = scores.chance()
+    noise = scores.sampling_variance()
     parts: dict[str, Floats] = {"noise": np.diag(noise[few])}
     columns = _columns(choices, scores, part)
     for name, of in columns:
         shared: Floats = ((of[few][:, None] == of[few]) & (of[few] >= 0)).astype(float)
         parts[name] = parts.get(name, 0.0) + shared
     prior = {name: VARIANCES[name if name in VARIANCES else "part"] for name in parts}
-    off = scores.mean - CENTRE
+    off = scores.mean - PRIOR_MEAN
     variances = most_likely(parts, prior, off[few])
 
     sizes = [int(of.max()) + 1 for _, of in columns]
@@ -265,7 +267,7 @@ def _posterior(choices: Sequence[_Choice], scores: Scores, part: NDArray[np.int6
 
 
 def _columns(
-    choices: Sequence[_Choice], scores: Scores, part: NDArray[np.int64]
+    choices: Sequence[_Choice], scores: BlockMeans, part: NDArray[np.int64]
 ) -> list[tuple[str, NDArray[np.int64]]]:
     """The kinds of unknowns: whose variance each has, and (m,) which one is in an entry, -1 for none."""
     values = [choice.of[scores.candidate] for choice in choices]
