@@ -59,7 +59,7 @@ VARIANCES = {"all": 0.06, "part": 0.05, "own": 0.008, "block": 0.004, "value's b
 """Prior variances. A choice's is larger than in the search, so that little data gives a wide interval."""
 
 MAX_CANDIDATES = 1000
-"""Candidates of a model that are looked at, a random sample of more: memory grows with their square."""
+"""Most candidates of a model, a random sample where there are more: memory grows with their square."""
 
 GOES_WITH = 0.8
 """Share of a choice's variation that another one predicts before the two are said to go together."""
@@ -112,7 +112,7 @@ def importances(
         blocks: Dev example id -> number of its block, from 0.
         seed: Seed of the draws behind the intervals of shares.
         groups: Example id -> group, for examples that come in groups. A value may suit a whole group.
-        describe: Gives the choices of each candidate.
+        describe: Returns the choices of each candidate.
 
     Returns:
         Over all candidates (``model`` None) where there are several models, then by model in their order;
@@ -137,9 +137,9 @@ def importances(
     with single_thread():
         for model, members in by_model.items():
             # Ids are content hashes: the first ones are a random sample.
-            some = members[:MAX_CANDIDATES]
-            own = [list(rows[identity].values()) for identity in some]
-            found += _of_model(model, [chosen[identity] for identity in some], own, blocks, sets, seed)
+            sample = members[:MAX_CANDIDATES]
+            own = [list(rows[identity].values()) for identity in sample]
+            found += _of_model(model, [chosen[identity] for identity in sample], own, blocks, sets, seed)
     return tuple(found)
 
 
@@ -151,29 +151,29 @@ def _of_model(
     sets: Mapping[str, int],
     seed: int,
 ) -> list[Importance]:
+    """The importances of one model's candidates: their choices, and their rollouts on dev."""
     choices = _choices(chosen)
     if not choices:
         return []
     mean, covariance = _posterior(choices, *_entries(rows, blocks, sets))
     ends = [0, *accumulate(len(choice.values) for choice in choices)]
-    at = [slice(*both) for both in pairwise(ends)]
+    columns = [slice(*both) for both in pairwise(ends)]
     # 3,000 draws: other ones change a share by 0.003 in the median.
     drawn = np.random.default_rng(seed).multivariate_normal(mean, covariance, 3000, method="eigh")
-    between = np.stack([drawn[:, own].var(axis=1) for own in (*at, slice(ends[-1], None))])
-    shares = between / between.sum(axis=0)
+    between = np.stack([drawn[:, part].var(axis=1) for part in (*columns, slice(ends[-1], None))])
+    shares = np.quantile(between / between.sum(axis=0), ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2), axis=1)
     costs = _log_cost_effects(choices, [fmean(row.cost for row in own) for own in rows])
     # Of many choices that do nothing, one or another would look as if it did (Bonferroni).
     level = 1 - (1 - LEVEL) / len(choices)
     found = []
-    for choice, own, share in zip(choices, at, shares, strict=False):
+    for place, (choice, part) in enumerate(zip(choices, columns, strict=True)):
         tried = Counter(choice.of[choice.of >= 0].tolist())
         base = max(tried, key=lambda value: (tried[value], choice.values[value]))
         against = np.eye(len(choice.values)) - np.eye(len(choice.values))[base]
-        effects, errors = against @ mean[own], against @ covariance[own, own] @ against.T
-        half = norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.maximum(np.diag(errors), 0.0))
+        effects, errors = against @ mean[part], against @ covariance[part, part] @ against.T
         # Whether "no effects" lies outside the ellipsoid that holds this share of the posterior.
         distance = effects @ np.linalg.pinv(errors, hermitian=True) @ effects
-        low, median, high = np.quantile(share, ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2)).tolist()
+        low, median, high = shares[:, place].tolist()
         found.append(
             Importance(
                 model=model,
@@ -182,19 +182,7 @@ def _of_model(
                 low=low if distance > chi2.ppf(level, len(effects) - 1) else 0.0,
                 high=high,
                 baseline=choice.values[base],
-                effects=tuple(
-                    Effect(
-                        value=value,
-                        effect=effects[place],
-                        low=effects[place] - half[place],
-                        high=effects[place] + half[place],
-                        cost_ratio=None
-                        if costs is None
-                        else np.exp(costs[own][place] - costs[own.start + base]),
-                        candidates=tried[place],
-                    )
-                    for place, value in enumerate(choice.values)
-                ),
+                effects=_effects(choice, effects, errors, None if costs is None else costs[part], base),
                 goes_with=tuple(
                     other.name
                     for other in choices
@@ -203,6 +191,33 @@ def _of_model(
             )
         )
     return sorted(found, key=lambda one: (not one.distinguishable, -one.share, one.dimension))
+
+
+def _effects(
+    choice: _Choice, effects: Floats, errors: Floats, log_costs: Floats | None, base: int
+) -> tuple[Effect, ...]:
+    """Each value's effect, with its interval.
+
+    Args:
+        choice: The choice, of v values.
+        effects: (v,): posterior means of the effects against the most common value, in score units.
+        errors: (v, v): their covariance.
+        log_costs: (v,): effects on the logarithm of cost; None where a candidate is free.
+        base: Place of the most common value.
+    """
+    half = norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.maximum(np.diag(errors), 0.0))
+    ratios = None if log_costs is None else np.exp(log_costs - log_costs[base])
+    return tuple(
+        Effect(
+            value=value,
+            effect=effects[place],
+            low=effects[place] - half[place],
+            high=effects[place] + half[place],
+            cost_ratio=None if ratios is None else ratios[place],
+            candidates=int((choice.of == place).sum()),
+        )
+        for place, value in enumerate(choice.values)
+    )
 
 
 def _choices(chosen: Sequence[Mapping[str, str]]) -> list[_Choice]:
@@ -240,7 +255,7 @@ def _posterior(
         scores: The m entries.
         part: (m,): the set of examples that each entry is of.
     """
-    # 300 entries, evenly taken, say what there is to say of a few variances.
+    # 300 entries, evenly taken, are enough for a few variances.
     few = np.unique(np.linspace(0, len(part) - 1, min(300, len(part))).round().astype(int))
     noise = scores.sampling_variance()
     parts: dict[str, Floats] = {"noise": np.diag(noise[few])}
@@ -269,7 +284,7 @@ def _posterior(
 def _columns(
     choices: Sequence[_Choice], scores: BlockMeans, part: NDArray[np.int64]
 ) -> list[tuple[str, NDArray[np.int64]]]:
-    """The kinds of unknowns: whose variance each has, and (m,) which one is in an entry, -1 for none."""
+    """Each kind of unknown: its part of the variance, and (m,) its number in each entry, -1 for none."""
     values = [choice.of[scores.candidate] for choice in choices]
     count = int(part.max()) + 1
     return [
@@ -287,13 +302,13 @@ def _log_cost_effects(choices: Sequence[_Choice], costs: Sequence[float]) -> Flo
         return None
     design = np.hstack([np.ones((len(costs), 1)), *(choice.one_hot for choice in choices)])
     logs = np.log(costs) - np.log(costs).mean()
-    # A small ridge keeps effects defined where choices go together.
+    # A small ridge keeps effects defined where choices coincide.
     found: Floats = np.linalg.solve(design.T @ design + 0.01 * np.eye(design.shape[1]), design.T @ logs)[1:]
     return found
 
 
 def _predicts(one: _Choice, by: _Choice) -> float:
-    """By how much knowing a choice lowers the error of guessing another, in [0, 1]; where both apply.
+    """How much knowing choice ``by`` lowers the error of guessing ``one``, in [0, 1], where both apply.
 
     Goodman & Kruskal's tau (JASA 49, 1954). Two choices that predict each other share one importance.
     """
