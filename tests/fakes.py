@@ -287,14 +287,15 @@ def rollouts(
 
 
 def fill(
-    board: ObservationStore, entered: Candidate, scores: Iterable[float | None], cost: float
+    observations: ObservationStore, of: Candidate, scores: Iterable[float | None], cost: float
 ) -> CandidateStats:
-    """Enter a candidate and give it a rollout per score, in blocks."""
-    standing = board.enter(entered)
-    found = list(rollouts(entered, scores, cost=cost))
+    """Register a candidate and give it a rollout per score, in blocks."""
+    observations.register(of)
+    stats = observations.stats[of.id]
+    found = list(rollouts(of, scores, cost=cost))
     for start in range(0, len(found), BLOCK):
-        board.add(standing, Block.of(found[start : start + BLOCK]))
-    return standing
+        observations.add_block(stats, Block.of(found[start : start + BLOCK]))
+    return stats
 
 
 def manifest(**changes: Any) -> StudyManifest:

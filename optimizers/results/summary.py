@@ -12,10 +12,9 @@ from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.perturbed_rows import PERTURBED_TEST, perturbed_of
-from optimizers.records.report import Amount, FrontierReport, Role, Spend, Suspect
+from optimizers.records.report import Amount, FrontierReport, Importance, Role, Spend, Suspect
 from optimizers.records.rows import ExampleRow, Rollout
 from optimizers.results.frontier import build_report
-from optimizers.results.importance import importances
 from optimizers.results.label_noise import label_noise_suspects
 from optimizers.results.robustness_loss import robustness_of
 from optimizers.results.statistics.selection import selection_optimism
@@ -31,6 +30,7 @@ def report_of(
     roles: Mapping[str, tuple[Role, ...]],
     *,
     trials: int,
+    importance: tuple[Importance, ...] = (),
 ) -> FrontierReport:
     """The report of a study, from its records alone.
 
@@ -40,6 +40,7 @@ def report_of(
         known: All its rollouts.
         roles: Candidate id -> why it was tested, decided before the test was opened.
         trials: Trials run.
+        importance: What each choice did to quality, by the search's model.
     """
     manifest, rollouts = folder.read_manifest(), [row for row in known if row.split in ("dev", "test")]
     measured = dict.fromkeys(rollout.candidate for rollout in rollouts)
@@ -67,7 +68,7 @@ def report_of(
             "notes": manifest.notes,
             "optimism": selection_optimism(_dev_scores(rollouts), seed=manifest.seed),
             "suspects": tuple(_suspects(rollouts, examples, candidates)),
-            "importance": importances(candidates, rollouts, seed=manifest.seed, groups=groups),
+            "importance": importance,
             "robustness": tuple(
                 found
                 for point in report.points

@@ -183,10 +183,10 @@ class Search:
             trial: The trial.
             known: Candidate id -> candidate.
         """
-        own = self.observations.enter(known[trial.candidate], trial.choices)
+        self.observations.register(known[trial.candidate], trial.choices)
         for identity, block in trial.ran:
-            self.observations.add(self.observations.stats[identity], block)
-        return own
+            self.observations.add_block(self.observations.stats[identity], block)
+        return self.observations.stats[trial.candidate]
 
     def trials(self, position: int, most: int | None, share: float) -> tuple[list[Trial], BudgetSpent | None]:
         """Run new candidates' first blocks, then blocks of known ones while they promise more.
@@ -241,7 +241,7 @@ class Search:
         lost = found.regret
         picks: list[tuple[None, CandidateStats]] = []
         while True:
-            pair, is_second = divmod(len(self.observations.ran) + len(picks), 2)
+            pair, is_second = divmod(len(self.observations.history) + len(picks), 2)
             ucb_candidates = found.ucb_candidates
             if lost <= REGRET_FLOOR and not (ucb_candidates and (is_paid or self._is_unsure())):
                 break
@@ -255,7 +255,7 @@ class Search:
             picks.append((None, found.known[place]))
             if not room.total:
                 break
-            found = found.beside(place)
+            found = found.with_pending(place)
         self._run(picks)
         return min(0.99, REGRET_FLOOR / max(lost, REGRET_FLOOR)) if picks else 1.0
 
@@ -270,12 +270,12 @@ class Search:
 
     def _outlook(self) -> AcquisitionState:
         """What is worth doing now; the same whoever asks, as long as nothing more was measured."""
-        if self._seen is None or self._seen[0] != (len(self.observations.ran), self.round):
-            random = Random(f"{self.seed} {len(self.observations.ran)}")
+        if self._seen is None or self._seen[0] != (len(self.observations.history), self.round):
+            random = Random(f"{self.seed} {len(self.observations.history)}")
             leaders = [one.choices for one in self.observations.leaders() if one.choices is not None]
-            proposed = proposals(self.space, leaders, self.observations.chosen, random)
+            proposed = proposals(self.space, leaders, self.observations.tried_choices, random)
             found = acquisition_state(self.observations, self._sizes, self.unit, proposed)
-            self._seen = (len(self.observations.ran), self.round), found
+            self._seen = (len(self.observations.history), self.round), found
         return self._seen[1]
 
     def _forget(self, place: int) -> None:
@@ -326,7 +326,8 @@ class Search:
                     continue
                 if not room.take(self._model_of(choices)):
                     break
-                opened.append(Trial(chooser, self.observations.enter(candidate, chooser.made)))
+                self.observations.register(candidate, chooser.made)
+                opened.append(Trial(chooser, self.observations.stats[candidate.id]))
                 picks.append((opened[-1], opened[-1].own))
                 if new is None:
                     break
@@ -335,14 +336,15 @@ class Search:
                 break
             if not room.total:
                 break
-            found = found.beside(place)
+            found = found.with_pending(place)
         return picks
 
     def _asked(self, choices: Choices) -> Trial:
         """A trial of these choices."""
         chooser = FixedChoices(choices)
         candidate = self.space.choose(chooser)
-        return Trial(chooser, self.observations.enter(candidate, chooser.made))
+        self.observations.register(candidate, chooser.made)
+        return Trial(chooser, self.observations.stats[candidate.id])
 
     def _run(self, picks: Sequence[tuple[Trial | None, CandidateStats]]) -> None:
         """Run blocks at the same time, and count them in the order given.
@@ -376,7 +378,7 @@ class Search:
         for (trial, stats, number), future in zip(todo, running, strict=True):
             block = future.result()
             if isinstance(block, Block) and number == len(stats.blocks):
-                self.observations.add(stats, block)
+                self.observations.add_block(stats, block)
                 if trial is not None:
                     trial.ran.append((stats, number))
                 continue
@@ -405,7 +407,7 @@ class Search:
     def _room(self, share: float) -> Room:
         """How many blocks may run at the same time."""
         each = {model.name: filling(model, len(self.blocks[0]), self.workers) for model in self.space.models}
-        ran = len(self.observations.ran)
+        ran = len(self.observations.history)
         # The first block runs alone: only then is it known what share of the budget a block takes.
         to_come = ran * (1 - share) / share if share > 0 else float("inf") if ran else 0.0
         return Room(each, int(max(1, min(AHEAD * to_come, sum(each.values())))))
@@ -415,7 +417,7 @@ class Search:
 
     def _drawn(self) -> Choices:
         """A candidate drawn at random, a new one where that many draws find one."""
-        random, names = Random(len(self.observations.ran)), [model.name for model in self.space.models]
+        random, names = Random(len(self.observations.history)), [model.name for model in self.space.models]
         for number in range(DRAWS):
             choices = drawn_choices(self.space, names[number % len(names)], random)
             if self.space.choose(FixedChoices(choices)).id not in self.observations.stats:

@@ -66,7 +66,7 @@ class OptunaMirror:
         """Begin a round, or go on with it: see :func:`open_round`."""
         earlier = {row.candidate for row in known if row.round < number}
         stats = [observations.stats[identity] for identity in earlier]
-        values = {one.candidate.id: observations.values(one) for one in stats if one.scored}
+        values = {one.candidate.id: observations.objective_values(one) for one in stats if one.scored}
         rows, objectives = tuple(known), observations.objectives
 
         def write() -> None:

@@ -61,7 +61,7 @@ def freeze(observations: ObservationStore, space: SearchSpace, task: LoadedTask)
             if model.name == task.reference.name:
                 roles[best.candidate.id].append("reference")
         default = default_candidate(space, model)
-        observations.enter(default)
+        observations.register(default)
         roles.setdefault(default.id, []).append("default")
     candidates = {identity: observations.stats[identity].candidate for identity in roles}
     return SealedTestPlan(candidates, {identity: tuple(found) for identity, found in roles.items()})

@@ -32,8 +32,9 @@ from optimizers.search.estimate import held_back, held_back_for_robustness, pred
 from optimizers.search.example_rows import example_rows
 from optimizers.search.gc_control import uncollected, uninterrupted
 from optimizers.search.loop import SEARCH_SHARE, Search, Trial
+from optimizers.search.model.importance import importances_of
 from optimizers.search.model.observations import CandidateStats, ObservationStore
-from optimizers.search.model.selection import scarce
+from optimizers.search.model.selection import scarcest_unit
 from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
 from optimizers.search.outcome import write_outcome
 from optimizers.search.progress import Progress, Watcher
@@ -216,7 +217,7 @@ class _Session:
     def restored(self) -> Search:
         """The search as earlier processes left it: their finished trials, gone through again."""
         dev = self.ordered(self.task.dataset.dev)
-        unit, workers = scarce(self.manifest.budget), self.manifest.workers
+        unit, workers = scarcest_unit(self.manifest.budget), self.manifest.workers
         perturbed = {}
         if "robustness" in self.manifest.objectives:
             perturbed = perturbed_dev(
@@ -292,7 +293,7 @@ class _Session:
                 self.show("refine", min(0.99, max(0.0, share, closing)))
                 share = search.refine(is_paid=self.manifest.budget.trials is None)
         except BudgetSpent:
-            if not self.observations.considered():
+            if not self.observations.measured_subset():
                 raise BudgetError(
                     f"The budget of {self.manifest.budget} ends before one candidate is measured.",
                     where="--budget",
@@ -316,7 +317,7 @@ class _Session:
                 round=search.round,
                 candidate=trial.own.candidate.id,
                 choices=dict(trial.chooser.made),
-                values=tuple(self.observations.values(trial.own)) if trial.own.scored else (),
+                values=tuple(self.observations.objective_values(trial.own)) if trial.own.scored else (),
                 ran=trial.blocks,
                 began=trial.began,
                 ended=datetime.now(),
@@ -343,7 +344,7 @@ class _Session:
     def is_empty_handed(self) -> bool:
         """Whether nothing was measured that could be measured further, and trials are not what ends it."""
         trials = self.manifest.budget.trials
-        return (trials is None or self.done < trials) and not self.observations.considered()
+        return (trials is None or self.done < trials) and not self.observations.measured_subset()
 
     def spent(self) -> float:
         """Share of what may be spent that is, what the test is to have left aside."""
@@ -412,7 +413,16 @@ class _Session:
         """Build the report from the records alone, draw it, and hand it to MLflow."""
         self.gate.touch()
         rollouts = self.ledger.rollouts()
-        report = report_of(self.folder, self.ledger, rollouts, plan.roles, trials=self.done)
+        report = report_of(
+            self.folder,
+            self.ledger,
+            rollouts,
+            plan.roles,
+            trials=self.done,
+            importance=importances_of(
+                self.ledger, rollouts, self.ordered(self.task.dataset.dev), self.manifest.seed
+            ),
+        )
         write_outcome(self.task, self.folder, self.ledger, rollouts, report)
         self.tracking.finish(report, [self.folder.picture, self.folder.page])
         self.show("done", 1.0)
@@ -432,8 +442,10 @@ class _Session:
         self.gate.phase = phase
         leaders = {stats.candidate.id for stats in self.observations.frontier()}
         points = [
-            ChartPoint(s.candidate.label, self.observations.values(s)[0], s.cost, s.candidate.id in leaders)
-            for s in self.observations.considered()
+            ChartPoint(
+                s.candidate.label, self.observations.objective_values(s)[0], s.cost, s.candidate.id in leaders
+            )
+            for s in self.observations.measured_subset()
         ]
         self.watch(
             Progress(

@@ -1,15 +1,15 @@
-"""What each part of the search space is worth: studies without it against studies with all, at equal calls.
+"""Ablations of the search space: studies without one part against studies of the full space, at equal calls.
 
     python tests/benchmarks/ablations.py
     python tests/benchmarks/ablations.py --task classify --space full --space demos --seeds 5
 
 All studies of a task have the same models, data and budget in calls, the sealed test included; a
 study of a narrowed space is paired with the full one of the same seed. Studies are kept in
-runs/ablations/: the same command goes on where it stopped. Seed 0 of every space comes first, and
-RESULTS.md is written after each study, so that a run that was cut has a table too.
+runs/ablations/: the same command continues where it stopped. Seed 0 of every space comes first, and
+RESULTS.md is written after each study, so that an interrupted run has a table too.
 
-What one study has asked a local model, the next one is answered from memory: every call is booked,
-but what two spaces have in common takes its time once, and is the same to the last token.
+Replies of local models are cached across studies: every call is counted, but requests that two studies
+share take their time once and get the same reply to the last token.
 """
 
 from __future__ import annotations
@@ -54,22 +54,19 @@ TASKS = ("categorize", "classify")
 CALLS, SEEDS = 1500, 3
 
 TEST_ROWS = 60
-"""Examples of the sealed test: so many that a test fits the half of a budget that is kept for it, and
-all points are tested on the same ones."""
+"""Examples of the sealed test: few enough for the half of a budget that is held back for it, so that all
+points are tested on the same ones."""
 
 PROPOSER = "local/qwen2.5-coder-0.5b-instruct"
 FULL = "full"
 
-WEAK = 5
-"""Seeds below which the text says that the evidence is weak."""
-
 
 class PlainlyRendered(SearchSpace):
-    """A space in which every model is called as by someone who does nothing special."""
+    """A space with each model's default rendering alone."""
 
     @classmethod
     def of(cls, space: SearchSpace) -> PlainlyRendered:
-        """The same space with fewer renderings."""
+        """The same space with default renderings."""
         return cls(**{one.name: getattr(space, one.name) for one in fields(space) if one.init})
 
     def renderings(self, model: Model) -> tuple[str, ...]:
@@ -91,8 +88,8 @@ class Variant:
     """A space to compare with the full one.
 
     Attributes:
-        title: What it lacks or adds.
-        narrowed: Takes a part out of a space.
+        title: The part it lacks or adds.
+        narrowed: Removes a part from a space.
         grow_at: Shares of the search after which a new round begins.
         proposer: Model that writes instructions.
     """
@@ -109,7 +106,7 @@ class Variant:
 
 VARIANTS: Mapping[str, Variant] = {
     FULL: Variant("the full space"),
-    # Without a proposer, rounds find nothing but demos.
+    # Without a proposer, later rounds only bring demos.
     "demos": Variant("no demos, so no rounds", without_demos, grow_at=()),
     "techniques": Variant("no techniques but `direct`", lambda space: replace(space, allowed=())),
     "parts": Variant("the user's own words only", lambda space: replace(space, parts=False)),
@@ -125,14 +122,14 @@ VARIANTS: Mapping[str, Variant] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study came to on the sealed test.
+    """A study's result on the sealed test.
 
     Attributes:
         points: Test quality and serving cost (US dollars a rollout) of each frontier point.
         best: Test quality of the candidate that was best on dev.
-        smallest: The same of the smallest model; None where it was not measured.
-        calls: Calls on the study's book.
-        trials: Trials that it ran.
+        smallest: The same for the smallest model; None where it was not measured.
+        calls: Calls of the study.
+        trials: Trials of the study.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -143,7 +140,7 @@ class Outcome:
 
     @classmethod
     def of(cls, report: FrontierReport) -> Outcome:
-        """What a report says, chosen by dev, so that test scores are free of the choice."""
+        """The result in a report. Points are chosen on dev, so test scores are free of selection bias."""
         tested = [(point, point.test.mean) for point in report.points if point.test and point.test.n]
         bests = [(point, quality) for point, quality in tested if "best" in point.roles]
         size = min(point.size or 0.0 for point in report.points)
@@ -171,7 +168,7 @@ class Group:
     outcomes: dict[str, dict[int, Outcome]] = field(default_factory=dict)
 
     def covered(self) -> dict[str, dict[int, float]]:
-        """Hypervolumes, all within one corner: quality 0 and the dearest cost of any frontier point."""
+        """Hypervolumes from one reference point: quality 0 and the highest cost of any frontier point."""
         costs = [
             cost for by_seed in self.outcomes.values() for one in by_seed.values() for _, cost in one.points
         ]
@@ -189,12 +186,12 @@ class Group:
         }
 
 
-def remembered(
+def cached(
     complete: Callable[[LlamaEngine, Request], Response],
 ) -> Callable[[LlamaEngine, Request], Response]:
-    """An engine's method that answers what it was asked before as it did then.
+    """An engine's method that repeats its reply to a request it had before.
 
-    Replies that are drawn by chance with no seed are not kept: whoever asks twice wants two.
+    Replies sampled without a seed are not cached: two requests want two samples.
     """
     replies: dict[bytes, Response] = {}
 
@@ -210,7 +207,7 @@ def remembered(
 
 
 def run(task: LoadedTask, name: str, seed: int, calls: int, runs: Path) -> None:
-    """Run one study, or what is left of it."""
+    """Run or continue one study."""
     variant = VARIANTS[name]
     if variant.proposer:
         task = replace(task, proposer=resolve_model(variant.proposer))
@@ -279,21 +276,22 @@ def _ranged(values: Sequence[float], form: str) -> str:
 
 
 def reading(group: Group) -> str:
-    """What the hypervolumes say, in two sentences."""
+    """The finding from the hypervolumes, in two sentences."""
     covered = group.covered()
     found = {name: _differences(covered, name) for name in covered if name != FULL}
     paired = {VARIANTS[name].title: values for name, values in found.items() if len(values) > 1}
     if not paired:
-        return "No space has two seeds yet. One pair of studies says nothing about a part."
+        return "No space has two seeds yet. One pair of studies says nothing about a part of the space."
     below = [title for title, values in paired.items() if max(values) < 0]
     above = [title for title, values in paired.items() if min(values) > 0]
     chance = sum(0.5 ** len(values) for values in paired.values())
     seeds = min(len(values) for values in paired.values())
     full = list(covered[FULL].values())
     return (
-        f"The frontier covered less than the full space's in every seed with: {_listed(below)}; more with: "
-        f"{_listed(above)}; by luck alone about {chance:.1f} of these {len(paired)} would be on each side. "
-        f"With {seeds} seeds {'this is weak evidence, and' if seeds < WEAK else ''} a difference within the "
+        f"The hypervolume was smaller than the full space's in every seed with: {_listed(below)}; "
+        f"larger with: {_listed(above)}. "
+        f"By chance alone about {chance:.1f} of these {len(paired)} would be on each side. "
+        f"With {seeds} seeds {'this is weak evidence, and' if seeds < 5 else ''} a difference within the "
         f"full space's own range, {min(full):.3f} to {max(full):.3f}, is no finding."
     )
 
@@ -303,13 +301,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def report(groups: Sequence[Group]) -> str:
-    """All that is known, for RESULTS.md."""
+    """All results, for RESULTS.md."""
     parts = [
         f"Both embedded models, the first {TEST_ROWS} examples of the sealed test. Hypervolume is the share "
         "of the plane of test quality and log serving cost that the frontier covers, from quality 0 and the "
         "dearest frontier point of all studies in the table to the cheapest. `best` is the candidate that "
         "was best on dev, scored on the test. Means over seeds, in brackets the lowest and the highest; "
-        "differences are paired by seed. What two studies asked a local model alike was answered alike."
+        "differences are paired by seed. Requests that two studies share got the same reply."
     ]
     for group in groups:
         parts += [f"### {group.task}, {group.calls} calls a study", table(group), reading(group)]
@@ -317,7 +315,7 @@ def report(groups: Sequence[Group]) -> str:
 
 
 def write_between(path: Path, begin: str, end: str, text: str) -> None:
-    """Put a text between two markers of a file, in place of what is there.
+    """Replace the text between two markers of a file.
 
     Raises:
         SystemExit: The file lacks a marker.
@@ -330,7 +328,7 @@ def write_between(path: Path, begin: str, end: str, text: str) -> None:
 
 
 def main() -> None:
-    """Run what was asked for, and write all there is into RESULTS.md."""
+    """Run the missing studies, and write all results into RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", action="append", choices=TASKS, help="only this program; repeatable")
     parser.add_argument("--space", action="append", choices=VARIANTS, help="only this one; repeatable")
@@ -342,16 +340,16 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="file with the markers to write between"
     )
-    asked = parser.parse_args()
+    options = parser.parse_args()
     tasks = []
-    for name in asked.task or TASKS:
+    for name in options.task or TASKS:
         task = load_task(ROOT / "programs" / f"{name}.py")
         tasks.append(replace(task, dataset=replace(task.dataset, test=task.dataset.test[:TEST_ROWS])))
-    with patch.object(LlamaEngine, "complete", remembered(LlamaEngine.complete)):
-        for seed, task in product(range(asked.seeds), tasks):
-            for name in asked.space or VARIANTS:
-                run(task, name, seed, asked.calls, asked.folder)
-                write_between(asked.results, BEGIN, END, report(groups_of(asked.folder)))
+    with patch.object(LlamaEngine, "complete", cached(LlamaEngine.complete)):
+        for seed, task in product(range(options.seeds), tasks):
+            for name in options.space or VARIANTS:
+                run(task, name, seed, options.calls, options.folder)
+                write_between(options.results, BEGIN, END, report(groups_of(options.folder)))
 
 
 if __name__ == "__main__":

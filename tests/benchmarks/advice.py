@@ -1,11 +1,11 @@
-"""How often the advice was right: searches replayed on the tables, advised on the way, then carried on.
+"""How often the advice was right: searches replayed on the tables, advised on the way, then continued.
 
     python tests/benchmarks/advice.py
     python tests/benchmarks/advice.py --task classify --seeds 20
 
 A search of 250 calls is advised, then given as many calls again and advised again, up to 2,000 calls, and
-ends at 4,000. Of the test examples, which the search never sees, the advice sees one half, for its
-verdict; what came afterwards is looked up on the other.
+ends at 4,000. The search never sees the test examples. The advice sees one half of them, for its verdict;
+later gains are measured on the other half.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablations import write_between
-from benchmarks.race import KEPT_OUT, MARGIN, TABLES, TASKS, read_table, replay_options, run_missing
-from benchmarks.replay import Book, Table
-from benchmarks.searchers import begun, carried_on
+from benchmarks.race import HELD_OUT, MARGIN, TABLES, TASKS, read_table, replay_options, run_missing
+from benchmarks.replay import Replay, Table
+from benchmarks.searchers import continue_search, start_search
 
 from optimizers.errors import BudgetSpent
 from optimizers.records.report import Estimate, FrontierReport, Point, Role
@@ -42,25 +42,25 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<!-- advice: begin -->", "<!-- advice: end -->"
 CALLS = (250, 500, 1000, 2000)
-"""Calls of the budgets after which it is advised, each twice the one before."""
+"""Calls after which advice is given, each twice the one before."""
 
 SEEDS = 50
 ROWS = 800
 """Train examples with a right answer: the tables' tasks have more than fine-tuning wants."""
 
 Bought = tuple[int, int, list[float]]
-"""Calls used by then, candidate, scores."""
+"""Calls used so far, candidate, scores."""
 
 
-class Logged(Book):
-    """A book that keeps what was bought."""
+class RecordedReplay(Replay):
+    """A replay that records its purchases."""
 
     def __init__(self, table: Table, budget: int) -> None:
         super().__init__(table, budget)
         self.bought: list[Bought] = []
 
     def buy(self, candidate: int, examples: Sequence[int]) -> np.ndarray:
-        """The same, kept."""
+        """The same, recorded."""
         scores = super().buy(candidate, examples)
         self.bought.append((self.used, candidate, scores.tolist()))
         return scores
@@ -68,15 +68,15 @@ class Logged(Book):
 
 @dataclass(frozen=True)
 class Case:
-    """One piece of advice, and what came after.
+    """One piece of advice, and the later results.
 
     Attributes:
-        word: What was advised.
-        calls: Calls used by then.
-        gain: Gain that was expected of as much search again, for the model the advice is about.
-        gained: What that model's best gained on unseen test examples.
-        odds: Probability that was given of a match within the margin after as much again; None for one model.
-        matched: Whether it was one then, on unseen test examples; None for one model.
+        word: The advice.
+        calls: Calls used so far.
+        gain: Predicted gain of as much search again, in score units, for the model the advice is about.
+        gained: Measured gain of that model's best, on unseen test examples.
+        odds: Predicted probability of a match within the margin after as much again; None for one model.
+        matched: Whether there was a match then, on unseen test examples; None for one model.
     """
 
     word: str
@@ -88,30 +88,30 @@ class Case:
 
 
 def bought_by_search(table: Table, seed: int) -> list[list[Bought]]:
-    """What Parity's search has bought, in order, when each of its budgets is spent."""
-    book = Logged(table, 0)
-    search = begun(book, np.random.default_rng(seed))
+    """The purchases of Parity's search, in order, up to the end of each budget."""
+    replay = RecordedReplay(table, 0)
+    search = start_search(replay, np.random.default_rng(seed))
     found = []
-    for book.budget in (*CALLS, 2 * CALLS[-1]):
+    for replay.budget in (*CALLS, 2 * CALLS[-1]):
         try:
-            for _ in carried_on(search, book):
+            for _ in continue_search(search, replay):
                 pass
         except BudgetSpent:
             pass
-        found.append(list(book.bought))
+        found.append(list(replay.bought))
     return found
 
 
 def cases(table: Table, bought: Sequence[Sequence[Bought]], seed: int) -> list[Case]:
-    """The advice after each budget, and what came after."""
+    """The advice after each budget, and the later results."""
     order = np.random.default_rng(seed).permutation(table.test.shape[1])
     seen, unseen = np.split(order, [len(order) // 2])
     found = []
     for calls, (before, after) in zip(CALLS, pairwise(bought), strict=True):
         if after[-1][0] < 1.5 * calls:
             continue
-        said = advice(table, before, seen)
-        about = next(one for one in said.model_forecasts if one.model == _subject(said, table))
+        given = advice(table, before, seen)
+        about = next(one for one in given.model_forecasts if one.model == _subject(given, table))
         place = table.models.index(about.model)
         ends = [_bests(table, part)[place] for part in (before, after)]
         half = table.test[:, unseen].mean(axis=1)
@@ -121,7 +121,7 @@ def cases(table: Table, bought: Sequence[Sequence[Bought]], seed: int) -> list[C
             matched = bool(half[ends[1]] >= half[reference] - MARGIN)
         found.append(
             Case(
-                word=said.word,
+                word=given.word,
                 calls=calls,
                 gain=about.gain,
                 gained=float(half[ends[1]] - half[ends[0]]),
@@ -132,13 +132,13 @@ def cases(table: Table, bought: Sequence[Sequence[Bought]], seed: int) -> list[C
     return found
 
 
-def _subject(said: Advice, table: Table) -> str:
-    """The small model where there are two, whatever is shipped."""
-    return said.model if len(table.models) == 1 else table.models[0]
+def _subject(given: Advice, table: Table) -> str:
+    """The small model where there are two, whichever the advice ships."""
+    return given.model if len(table.models) == 1 else table.models[0]
 
 
 def advice(table: Table, bought: Sequence[Bought], seen: np.ndarray) -> Advice:
-    """What would be advised after these purchases, with these test examples."""
+    """The advice after these purchases, with these test examples."""
     forecasts, final = {}, _final(bought)
     for number, name in enumerate(table.models):
         own = {str(one): scores for one, scores in final.items() if table.model[one] == number}
@@ -160,19 +160,19 @@ def _final(bought: Sequence[Bought]) -> dict[int, list[float]]:
 
 
 def _bests(table: Table, bought: Sequence[Bought]) -> list[int]:
-    """The candidate of each model that leads, by its own scores drawn to the usual."""
+    """The best candidate of each model, by its mean score shrunk towards the model's mean."""
     final, bests = _final(bought), []
     for number in range(len(table.models)):
         own = {one: scores for one, scores in final.items() if table.model[one] == number}
-        usual = np.mean([score for scores in own.values() for score in scores])
-        bests.append(max(own, key=lambda one: (sum(own[one]) + DOUBT * usual) / (len(own[one]) + DOUBT)))
+        mean = np.mean([score for scores in own.values() for score in scores])
+        bests.append(max(own, key=lambda one: (sum(own[one]) + DOUBT * mean) / (len(own[one]) + DOUBT)))
     return bests
 
 
 def _report(
     table: Table, final: dict[int, list[float]], bests: Sequence[int], seen: np.ndarray
 ) -> FrontierReport:
-    """A finished study's report of each model's best, the last model being the reference."""
+    """A report with each model's best candidate; the last model is the reference."""
     reference, points = bests[-1], []
     names = {one: _candidate(table, one).id for one in bests}
     rival = _contender(table, reference, seen)
@@ -225,7 +225,7 @@ def _contender(table: Table, one: int, seen: np.ndarray) -> Contender:
 
 
 def built(task: str) -> tuple[str, ...]:
-    """The models of a task whose tables are built, the smallest first."""
+    """The models of a task that have a table, the smallest first."""
     return tuple(model for model in TASKS[task] if (TABLES / f"{task}--{model}.parquet").exists())
 
 
@@ -245,9 +245,9 @@ def _path(folder: Path, task: str, seed: int | str) -> Path:
 
 
 def table_of(found: Sequence[Case]) -> str:
-    """A line per number of calls, then one per advice: what was expected, and what came."""
+    """A line per number of calls, then one per advice: predicted and measured gain and match."""
     lines = [
-        "| advised | times | gain expected | gain that came | match expected | matched |",
+        "| advice | times | predicted gain | gain | predicted match | match |",
         "|---" * 6 + "|",
     ]
     groups = {f"after {calls:,} calls": [case for case in found if case.calls == calls] for calls in CALLS}
@@ -255,12 +255,12 @@ def table_of(found: Sequence[Case]) -> str:
     for name, own in groups.items():
         if not own:
             continue
-        came = np.array([case.gained for case in own])
-        error = came.std(ddof=1) / np.sqrt(len(came)) if len(came) > 1 else float("nan")
+        gained = np.array([case.gained for case in own])
+        error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else float("nan")
         odds = [(case.odds, case.matched) for case in own if case.odds is not None]
         cells = [
             name, f"{len(own)}", f"{np.mean([case.gain for case in own]):+.3f}",
-            f"{came.mean():+.3f} ± {error:.3f}",
+            f"{gained.mean():+.3f} ± {error:.3f}",
             f"{np.mean([given for given, _ in odds]):.2f}" if odds else "",
             f"{np.mean([matched for _, matched in odds]):.2f}" if odds else "",
         ]  # fmt: skip
@@ -269,31 +269,32 @@ def table_of(found: Sequence[Case]) -> str:
 
 
 def report(folder: Path) -> str:
-    """All that is known, for RESULTS.md."""
+    """All results, for RESULTS.md."""
     parts = [
-        "Parity's search replayed on the tables of the search race: a study of 250 calls is advised, then "
-        "given as many calls again, and so on up to 4,000. "
-        "Gains are of the best candidate of the model that the advice is about (where there are two, the "
-        "small one), in accuracy on the half of the test examples that neither search nor advice saw, mean "
-        "and standard error; replays are of the same tables, and pieces of advice of the same replay, so "
-        f"they are not independent. `match`: within {MARGIN} of the reference's best, on the same half."
+        "Parity's search replayed on the tables of the search race. A study gets advice after 250 calls, "
+        "then as many calls again, and so on up to 4,000. "
+        "Gains are in accuracy, mean and standard error, of the best candidate of the model that the advice "
+        "is about (the small one of two), on the half of the test examples that neither search nor advice "
+        "saw. Replays share tables and pieces of advice share replays, so they are not independent. "
+        f"`match`: within {MARGIN} of the reference's best, on the same half."
     ]
     for task in TASKS:
         paths = sorted(folder.glob(_path(folder, task, "*").name))
         found = [Case(**one) for path in paths for one in json.loads(path.read_text(encoding="utf-8"))]
         if found:
-            kept = ", kept out of all development" if task == KEPT_OUT else ""
-            parts += [f"### {task}, {' and '.join(built(task))}{kept}, {len(paths)} replays", table_of(found)]
+            held_out = ", held out from all development" if task == HELD_OUT else ""
+            title = f"{task}, {' and '.join(built(task))}{held_out}, {len(paths)} replays"
+            parts += [f"### {title}", table_of(found)]
     return "\n\n".join(parts)
 
 
 def main() -> None:
-    """Replay what was asked for, and write what is known."""
-    asked = replay_options(__doc__, "advice", SEEDS).parse_args()
-    tasks = [task for task in asked.task or TASKS if built(task)]
-    wanted = {_path(asked.folder, *what): what for what in product(tasks, range(asked.seeds))}
-    run_missing(wanted, _one, asked.workers)
-    write_between(asked.results, BEGIN, END, report(asked.folder))
+    """Run the missing replays, and write all results into RESULTS.md."""
+    options = replay_options(__doc__, "advice", SEEDS).parse_args()
+    tasks = [task for task in options.task or TASKS if built(task)]
+    wanted = {_path(options.folder, *what): what for what in product(tasks, range(options.seeds))}
+    run_missing(wanted, _one, options.workers)
+    write_between(options.results, BEGIN, END, report(options.folder))
 
 
 if __name__ == "__main__":

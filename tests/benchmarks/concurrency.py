@@ -1,10 +1,10 @@
-"""How close evaluation comes to what a slow server allows: calls in flight against a loopback of 200 ms.
+"""How close evaluation comes to the limit of a slow server: calls in flight on loopback with 200 ms latency.
 
     python tests/benchmarks/concurrency.py
 
-The server answers every request after 200 ms, however many there are. Ideal is then so many rollouts
-in so many rounds of 200 ms. `dspy.Evaluate` runs the same program on the same examples with as many
-threads. Prints a table for RESULTS.md.
+The server answers every request after 200 ms, however many there are. The ideal time is one round of
+200 ms for every full set of calls in flight. `dspy.Evaluate` runs the same program on the same examples
+with as many threads. Prints a table for RESULTS.md.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ SERVER = ROOT / "tests" / "faults" / "server.py"
 LATENCY = 0.2
 IN_FLIGHT = (1, 16, 64, 256)
 ROUNDS, MOST = 20, 1400
-"""Rounds of 200 ms per measurement, and examples at most."""
+"""Rounds of 200 ms per measurement, and most examples."""
 
 SECONDS = 600
-"""After which the server stops by itself."""
+"""Time after which the server stops by itself."""
 
 
 @contextmanager

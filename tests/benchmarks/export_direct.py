@@ -1,4 +1,4 @@
-"""What compiled programs of a study say when they are run directly: what exports are held against."""
+"""Direct runs of compiled programs: the outputs that exports are compared with."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StepAsked:
-    """One predictor's turn in a run.
+class PredictorRun:
+    """One predictor's call in a direct run.
 
     Attributes:
         predictor: Its name.
-        inputs: What it was given.
-        values: What was read of its reply; None where that did not keep the format.
-        body: What was sent; None where a technique sent several requests.
+        inputs: Its inputs.
+        values: Outputs parsed from its reply; None where the reply did not keep the format.
+        body: The request; None where a technique sent several.
         reply: The reply's text; None as with the body.
     """
 
@@ -43,7 +43,7 @@ class StepAsked:
 
 
 @dataclass(frozen=True)
-class RowAsked:
+class DirectRun:
     """One dev example run directly.
 
     Attributes:
@@ -51,23 +51,23 @@ class RowAsked:
         inputs: Its inputs.
         answer: The program's outputs; None where a reply did not keep the format.
         score: The metric's.
-        steps: The predictors' turns.
+        steps: The predictors' calls.
     """
 
     id: str
     inputs: Mapping[str, Any]
     answer: Mapping[str, Any] | None
     score: float
-    steps: tuple[StepAsked, ...]
+    steps: tuple[PredictorRun, ...]
 
 
 def rows_of(exported: Exported, count: int) -> list[dspy.Example]:
-    """Dev examples, those whose content hashes lowest: the ones that promptfoo's tests are made of."""
+    """The dev examples with the lowest content hashes, which promptfoo's tests are made of."""
     return sorted(exported.task.dataset.dev, key=example_id)[:count]
 
 
 def greedy(candidate: Candidate) -> bool:
-    """Whether every call takes the likeliest token: drawn replies cannot repeat."""
+    """Whether every call is greedy: sampled replies do not repeat."""
     return all(candidate.serving(name).sampling.temperature == 0 for name in candidate.predictors)
 
 
@@ -89,7 +89,7 @@ def in_order(report: FrontierReport) -> list[Point]:
 
 @contextmanager
 def bodies_sent() -> Iterator[list[tuple[dict[str, Any], str]]]:
-    """What embedded engines are sent inside the block, each request with its reply's text."""
+    """Requests to embedded engines inside the block, each with its reply's text."""
     seen: list[tuple[dict[str, Any], str]] = []
     send = llama._send
 
@@ -108,8 +108,8 @@ def text_of(reply: Mapping[str, Any]) -> str:
     return choice["text"] if "text" in choice else choice["message"].get("content") or ""
 
 
-def run_directly(exported: Exported, examples: Sequence[dspy.Example]) -> list[RowAsked]:
-    """Run a compiled program as a study does: the embedded engine, past DSPy's cache, one row at a time."""
+def run_directly(exported: Exported, examples: Sequence[dspy.Example]) -> list[DirectRun]:
+    """Run a compiled program as a study does: embedded engine, no DSPy cache, one row at a time."""
     compiled = compile_candidate(exported.task.program, exported.point.candidate, exported.manifest.models)
     names = {id(predictor): name for name, predictor in compiled.module.named_predictors()}
     outputs = list(answers_of(exported))
@@ -124,18 +124,18 @@ def run_directly(exported: Exported, examples: Sequence[dspy.Example]) -> list[R
                 prediction = None
         answer = None if prediction is None else _values(prediction, outputs)
         score = 0.0 if prediction is None else float(exported.task.metric(example, prediction))
-        asked = sent if len(sent) == len(trace) else [(None, None)] * len(trace)
+        requests = sent if len(sent) == len(trace) else [(None, None)] * len(trace)
         steps = tuple(
-            StepAsked(
+            PredictorRun(
                 predictor=names[id(predictor)],
                 inputs={name: given[name] for name in predictor.signature.input_fields if name in given},
                 values=_values(made, predictor.signature.output_fields) if made else None,
                 body=body,
                 reply=reply,
             )
-            for (predictor, given, made), (body, reply) in zip(trace, asked, strict=True)
+            for (predictor, given, made), (body, reply) in zip(trace, requests, strict=True)
         )
-        rows.append(RowAsked(example_id(example), inputs, answer, score, steps))
+        rows.append(DirectRun(example_id(example), inputs, answer, score, steps))
     return rows
 
 

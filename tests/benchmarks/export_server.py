@@ -1,8 +1,8 @@
-"""One server of OpenAI's kind on loopback with a study's embedded models, which notes what it is asked.
+"""An OpenAI-compatible server on loopback with a study's embedded models, which records the requests.
 
 llama.cpp's own HTTP server answers, loaded as :mod:`optimizers.models.llama` loads it, so that window,
-slots, prefix cache and threads are those of the direct runs. A thin server before it finds the weights by
-the request's model, as llama.cpp's has one each, and writes requests down.
+slots, prefix cache and threads are those of the direct runs. llama.cpp's server has one model each, so a
+thin server in front finds the weights by the request's model. It also records the requests.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ SECONDS = 300
 
 @dataclass
 class LocalServer:
-    """What is served.
+    """The served models and the requests for them.
 
     Attributes:
-        address: What clients are told, with ``/v1`` at its end.
+        address: Address for clients, with ``/v1`` at its end.
         models: Name as requests have it -> the model.
-        asked: The requests' bodies since it was last emptied.
+        requests: Bodies of the requests since the list was last cleared.
     """
 
     models: dict[str, Model]
     address: str = ""
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
     _loaded: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,7 +48,7 @@ class LocalServer:
         if name not in self.models:
             return 404, json.dumps({"error": {"message": f"There is no model {name}."}}).encode()
         with self._lock:
-            self.asked.append(body)
+            self.requests.append(body)
             if name not in self._loaded:
                 model = self.models[name]
                 self._loaded[name] = llama._load(llama.weights(model.name), model.context)

@@ -1,4 +1,4 @@
-"""The tools that exports are made for: each installed in an environment of its own, and given every row.
+"""The tools that exports are made for: each installed in an environment of its own and run on every row.
 
 An environment has the tool and what the tool needs; it is made at first use and kept. Programs that run in
 it are in ``export_clients/``; servers are started on a free port of loopback and ended with their children.
@@ -34,7 +34,7 @@ SECONDS_TO_START = 300
 KEY = "none"
 
 Found = dict[str, Any]
-"""What a tool gave: ``rows`` with ``answer``, ``values`` or ``replies``, and what it shows of messages."""
+"""A tool's results: ``rows`` with ``answer``, ``values`` or ``replies``, and messages if it shows them."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ class Use:
         return self.app / "export"
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Variables of this process less what would let this tree or an earlier run's answers in."""
+        """Variables of this process, without those that would let in this tree or cached answers."""
         kept = {
             name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
         }
-        told = {
+        added = {
             "OPENAI_BASE_URL": self.address,
             "OPENAI_API_KEY": KEY,
             "DSPY_CACHEDIR": str(self.app / "dspy_cache"),
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         }
-        return kept | told | more
+        return kept | added | more
 
     def ask(self, python: Path, client: str, **more: str) -> Found:
         """Run one of the programs in ``export_clients/`` in an environment."""
@@ -82,13 +82,13 @@ class Use:
 
 @dataclass(frozen=True)
 class Tool:
-    """What an export is used with.
+    """A tool that an export is made for.
 
     Attributes:
         title: As the table names it.
         version: Of the tool installed in a work folder.
         use: Gives it every row.
-        served: Whether it asks a server.
+        served: Whether it needs a server.
     """
 
     title: str
@@ -119,7 +119,7 @@ def environment(work: Path, name: str, *needs: str, bare: Sequence[str] = ()) ->
     Args:
         work: Where environments are.
         name: The environment's.
-        needs: What pip is asked for; none makes one without pip.
+        needs: Packages to install; none makes an environment without pip.
         bare: Installed without what they depend on.
     """
     folder = work / "tools" / name
@@ -127,9 +127,9 @@ def environment(work: Path, name: str, *needs: str, bare: Sequence[str] = ()) ->
     if not whole.exists():
         venv.create(folder, clear=True, with_pip=bool(needs), symlinks=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        for asked in ([*needs], ["--no-deps", *bare]):
-            if needs and asked not in ([], ["--no-deps"]):
-                run([*pip, *asked], cwd=folder)
+        for packages in ([*needs], ["--no-deps", *bare]):
+            if needs and packages not in ([], ["--no-deps"]):
+                run([*pip, *packages], cwd=folder)
         whole.touch()
     return python
 
@@ -188,7 +188,7 @@ def _answers(address: str) -> bool:
 
 
 def use_dspy(use: Use) -> Found:
-    """The wheel of this tree, and beside the export the program file."""
+    """The wheel of this tree, with the program file next to the export."""
     return use.ask(environment(use.work, "dspy", str(ROOT)), "dspy_program")
 
 
@@ -208,12 +208,12 @@ def use_prompty(use: Use) -> Found:
 
 
 def use_litellm(use: Use) -> Found:
-    """LiteLLM's proxy with the exported configuration, asked by OpenAI's client."""
+    """LiteLLM's proxy with the exported configuration, called by OpenAI's client."""
     python = environment(use.work, "litellm", "litellm[proxy]")
     client = environment(use.work, "openai", "openai")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    # The proxy starts with a key alone, which clients send.
+    # The proxy does not start without a key; clients send it.
     key = f"sk-{token_hex(32)}"
     env = use.environment(LITELLM_MASTER_KEY=key)
     command = [str(python.with_name("litellm")), "--config", "config.yaml", "--host", "127.0.0.1"]
@@ -222,7 +222,7 @@ def use_litellm(use: Use) -> Found:
 
 
 def use_mlflow(use: Use) -> Found:
-    """What the record says: `mlflow models serve`, in an environment with the model's requirements."""
+    """The recorded command, `mlflow models serve`, in an environment with the model's requirements."""
     record = json.loads((use.export / "mlflow.json").read_text(encoding="utf-8"))
     store = (use.export / record["tracking_uri"].removeprefix("sqlite:///")).resolve()
     wanted = max(store.parent.glob("artifacts/**/requirements.txt"), key=lambda path: path.stat().st_mtime)
@@ -230,10 +230,10 @@ def use_mlflow(use: Use) -> Found:
     port = free_port()
     env = use.environment(PATH=f"{python.parent}:{os.environ['PATH']}", MLFLOW_DISABLE_TELEMETRY="true")
     serve = record["serve"].replace("-p 5001", f"-p {port}")
-    asked = json.loads((use.app / "questions.json").read_text(encoding="utf-8"))
+    questions = json.loads((use.app / "questions.json").read_text(encoding="utf-8"))
     rows = []
     with started(["bash", "-c", f"exec env {serve}"], use, env, f"http://127.0.0.1:{port}/ping"):
-        for row in asked["rows"]:
+        for row in questions["rows"]:
             content = json.dumps({"dataframe_records": [row["inputs"]]}).encode()
             address = f"http://127.0.0.1:{port}/invocations"
             with urlopen(Request(address, content, {"Content-Type": "application/json"})) as reply:
@@ -246,7 +246,7 @@ def use_mlflow(use: Use) -> Found:
 
 
 def node(work: Path) -> Path:
-    """The folder of promptfoo's command and of the Node.js that it asks for, installed when missing."""
+    """The folder of promptfoo's command and of the Node.js that it needs, installed when missing."""
     folder = work / "tools" / "promptfoo"
     if not (folder / "whole").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -273,14 +273,14 @@ def use_promptfoo(use: Use) -> Found:
         PROMPTFOO_DISABLE_TELEMETRY="1",
         PROMPTFOO_DISABLE_UPDATE="1",
     )
-    asked = json.loads((use.app / "questions.json").read_text(encoding="utf-8"))["rows"]
+    questions = json.loads((use.app / "questions.json").read_text(encoding="utf-8"))["rows"]
     flags = ["--no-cache", "--no-write", "--no-table", "--no-progress-bar", "--max-concurrency", "1"]
-    flags += ["--filter-first-n", str(len(asked))]
+    flags += ["--filter-first-n", str(len(questions))]
     command = [str(folder / "promptfoo"), "eval", "-c", "promptfooconfig.yaml", "-o", str(out), *flags]
     run(command, cwd=use.export, env=env, ok=(0, 100))  # 100: a test failed
     results = json.loads(out.read_text(encoding="utf-8"))["results"]["results"]
     found = {each["testCase"]["description"]: each for each in results}
-    given = [found[row["id"]] for row in asked]
+    given = [found[row["id"]] for row in questions]
     return {
         "rows": [{"replies": [(each.get("response") or {}).get("output")]} for each in given],
         "passed": [bool(each["success"]) for each in given],
@@ -293,15 +293,16 @@ def use_inspect(use: Use) -> Found:
     (task,) = use.export.glob("*_eval.py")
     logs = use.app / "inspect"
     shutil.rmtree(logs, ignore_errors=True)
-    (model,) = re.findall(r"--model (\S+)", task.read_text(encoding="utf-8"))  # as its own words have it
+    # From the command in its docstring.
+    (model,) = re.findall(r"--model (\S+)", task.read_text(encoding="utf-8"))
     flags = ["--model", model, "--model-base-url", use.address, "--display", "none"]
     flags += ["--max-samples", "1", "--max-connections", "1", "--log-dir", str(logs), "--log-format", "json"]
     env = use.environment(PARITY_API_KEY=KEY)
     run([str(python.with_name("inspect")), "eval", task.name, *flags], cwd=use.export, env=env)
     (log,) = logs.glob("*.json")
-    asked = json.loads((use.app / "questions.json").read_text(encoding="utf-8"))["rows"]
+    questions = json.loads((use.app / "questions.json").read_text(encoding="utf-8"))["rows"]
     found = {each["id"]: each for each in json.loads(log.read_text(encoding="utf-8"))["samples"]}
-    given = [found[row["id"]] for row in asked]
+    given = [found[row["id"]] for row in questions]
     return {
         "rows": [{"replies": [each["output"]["choices"][0]["message"]["content"]]} for each in given],
         "passed": [next(iter(each["scores"].values()))["value"] == "C" for each in given],
@@ -309,7 +310,7 @@ def use_inspect(use: Use) -> Found:
 
 
 def use_finetune(use: Use) -> Found:
-    """TRL (without PyTorch, which reading files takes none of), `datasets` and mistral-common."""
+    """TRL (without PyTorch, which reading files does not need), `datasets` and mistral-common."""
     needs = ("datasets", "transformers", "jinja2", "mistral-common")
     return use.ask(environment(use.work, "finetune", *needs, bare=("trl",)), "finetune_files")
 

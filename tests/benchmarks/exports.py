@@ -3,12 +3,12 @@
     python tests/benchmarks/exports.py STUDY [STUDY ...]
     python tests/benchmarks/exports.py classify-448c10 --target prompty
 
-For each target, and for text to continue and chat apart, a greedy point that the target carries is taken:
-of the frontier if it can be, the best on test first, from the first study that has one. Drawn replies
-cannot repeat, so points with a temperature are left out. The compiled program is run directly on dev
+Each target is tried on one greedy point with text to continue and one with chat prompts: a frontier point
+if the target can carry one, the best on test first, from the first study that has one. Sampled replies do
+not repeat, so points with a temperature are left out. The compiled program is run directly on dev
 examples, with the embedded engine and past any cache; then each tool is installed in an environment of its
-own, is given the export, and answers the same examples, one at a time. Tools that need a server ask one on
-loopback with the same weights and settings, which notes the requests.
+own and answers the same examples from the export, one at a time. Tools that need a server use one on
+loopback with the same weights and settings, which records the requests.
 
 Studies are copied to the work folder first, so that nothing is registered in their own store. Outcomes are
 kept there: `--target` measures one again, and the table has all.
@@ -29,7 +29,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablations import write_between
-from benchmarks.export_direct import RowAsked, endpoint, in_order, rows_of, run_directly
+from benchmarks.export_direct import DirectRun, endpoint, in_order, rows_of, run_directly
 from benchmarks.export_server import serving
 from benchmarks.export_tools import ROOT, TOOLS, Found, Use
 
@@ -47,8 +47,8 @@ RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"
 BEGIN, END = "<!-- exports: begin -->", "<!-- exports: end -->"
 ROWS = 50
 KINDS = {"completion": "text to continue", "chat": "chat"}
-BESIDE = ("prompt", "messages", "cache_prompt", "model")
-"""What of a request is no setting."""
+NOT_SETTINGS = ("prompt", "messages", "cache_prompt", "model")
+"""Parts of a request that are no setting."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Outcome:
     Attributes:
         target: The export's.
         kind: Of :data:`KINDS`.
-        point: Which was taken; empty where the target carries none.
+        point: The point; empty where the target carries none.
         tool: Its name and version.
         rows: Examples run, or rows of files read.
-        same: Of those, with identical outputs; None where there is nothing to compare.
-        alike: Requests that are identical in every character; None where the tool shows none.
+        same: Rows with identical outputs; None where there is nothing to compare.
+        alike: Requests with identical messages; None where the tool shows none.
         requests: Requests compared.
-        notes: What else there is to say.
+        notes: Remarks.
     """
 
     target: str
@@ -80,14 +80,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a target is tried on.
+    """The point that a target is tried on.
 
     Attributes:
         target: The target.
         kind: Of :data:`KINDS`.
         exported: The point.
         app: Folder with the export.
-        notes: Why it is no better one.
+        notes: Why it is not a better point.
     """
 
     target: str
@@ -103,7 +103,7 @@ class Chosen:
 
 
 def choose(target: str, kind: str, studies: Sequence[StudyFolder], work: Path) -> Chosen | Outcome:
-    """Export the best point that a target carries, or say why there is none."""
+    """Export the best point that a target can carry, or say why there is none."""
     app, refused = work / f"{target}-{kind}", ""
     known = [(study, point) for study in studies for point in in_order(study.read_report())]
     known = [(study, point) for study, point in known if endpoint(point.candidate) == kind]
@@ -125,9 +125,9 @@ def choose(target: str, kind: str, studies: Sequence[StudyFolder], work: Path) -
     return Outcome(target, kind, notes=refused or f"no greedy point of these studies is {KINDS[kind]}")
 
 
-def prepare(chosen: Chosen, rows: Sequence[RowAsked]) -> None:
-    """Write what the tool is asked, and beside a DSPy export the program that it is of."""
-    asked = [
+def prepare(chosen: Chosen, rows: Sequence[DirectRun]) -> None:
+    """Write the questions for the tool, and next to a DSPy export its program."""
+    questions = [
         {
             "id": row.id,
             "inputs": row.inputs,
@@ -135,7 +135,7 @@ def prepare(chosen: Chosen, rows: Sequence[RowAsked]) -> None:
         }
         for row in rows
     ]
-    content = {"outputs": list(answers_of(chosen.exported)), "rows": asked}
+    content = {"outputs": list(answers_of(chosen.exported)), "rows": questions}
     (chosen.app / "questions.json").write_text(json.dumps(content), encoding="utf-8")
     if (chosen.app / "export" / MANIFEST).is_file():
         (chosen.app / "pyproject.toml").write_text(MARK, encoding="utf-8")
@@ -145,19 +145,19 @@ def prepare(chosen: Chosen, rows: Sequence[RowAsked]) -> None:
             shutil.copyfile(file, copied)
 
 
-def compared(chosen: Chosen, rows: Sequence[RowAsked], found: Found, asked: list[Any], tool: str) -> Outcome:
-    """Set what a tool gave, and what it sent, beside the direct runs."""
+def compared(chosen: Chosen, rows: Sequence[DirectRun], found: Found, sent: list[Any], tool: str) -> Outcome:
+    """Compare a tool's outputs and requests with those of the direct runs."""
     notes = [chosen.notes] if chosen.notes else []
     same = [_same(row, given) for row, given in zip(rows, found["rows"], strict=True)]
     if False in same:
         notes.append(f"the first that differs is example {rows[same.index(False)].id}")
-    asked = asked or [body for given in found["rows"] for body in given.get("bodies", ())]
+    sent = sent or [body for given in found["rows"] for body in given.get("bodies", ())]
     direct = [step.body for row in rows for step in row.steps]
     alike, requests = None, 0
-    if asked and len(asked) != len(direct):
-        notes.append(f"{len(asked)} requests rather than {len(direct)}")
-    elif asked:
-        pairs, requests = list(zip(direct, asked, strict=True)), len(asked)
+    if sent and len(sent) != len(direct):
+        notes.append(f"{len(sent)} requests rather than {len(direct)}")
+    elif sent:
+        pairs, requests = list(zip(direct, sent, strict=True)), len(sent)
         alike = sum(_prompt(one) == _prompt(other) for one, other in pairs)
         notes += _settings(pairs)
     formatted = [prompt for given in found["rows"] for prompt in given.get("prompts", ())]
@@ -180,14 +180,14 @@ def compared(chosen: Chosen, rows: Sequence[RowAsked], found: Found, asked: list
     )
 
 
-def _same(row: RowAsked, given: dict[str, Any]) -> bool:
+def _same(row: DirectRun, given: dict[str, Any]) -> bool:
     wanted = {
         "answer": row.answer,
         "values": [step.values for step in row.steps],
         "replies": [step.reply for step in row.steps],
     }
-    told = wanted.keys() & given.keys()
-    return bool(told) and all(given[name] == wanted[name] for name in told)
+    shared = wanted.keys() & given.keys()
+    return bool(shared) and all(given[name] == wanted[name] for name in shared)
 
 
 def _prompt(body: Any) -> Any:
@@ -195,11 +195,11 @@ def _prompt(body: Any) -> Any:
 
 
 def _settings(pairs: Sequence[tuple[Any, Any]]) -> Iterator[str]:
-    """Settings that differ, and such as are sent beside."""
+    """Notes on settings that differ and on additional settings."""
     differing = {
-        name for one, other in pairs for name in one.keys() - {*BESIDE} if one[name] != other.get(name)
+        name for one, other in pairs for name in one.keys() - {*NOT_SETTINGS} if one[name] != other.get(name)
     }
-    more = {name for one, other in pairs for name in other.keys() - one.keys() - {*BESIDE}}
+    more = {name for one, other in pairs for name in other.keys() - one.keys() - {*NOT_SETTINGS}}
     if differing:
         yield f"settings that differ: {', '.join(sorted(differing))}"
     if more:
@@ -210,15 +210,15 @@ def _named(chosen: Chosen) -> str:
     study, point = chosen.key
     candidate = chosen.exported.point.candidate
     serving = [candidate.serving(name) for name in candidate.predictors]
-    told = dict.fromkeys(
+    served = dict.fromkeys(
         f"{one.model.partition('/')[2]}, {one.rendering}, {one.technique}" for one in serving
     )
     steps = f", {len(serving)} predictors" if len(serving) > 1 else ""
-    return f"{study} {point}: {'; '.join(told)}{steps}"
+    return f"{study} {point}: {'; '.join(served)}{steps}"
 
 
 def leaked(exported: Exported, folder: Path) -> int:
-    """Examples of dev and test, an input of which stands in a fine-tuning file as a line of its own."""
+    """Number of dev and test examples with an input that is a line of a fine-tuning file."""
     lines = {
         line.removeprefix(f"{label(name)}: ").strip()
         for path in folder.glob("*.jsonl")
@@ -249,7 +249,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def try_files(chosen: Chosen, use: Use) -> Outcome:
-    """Have the readers of fine-tuning files read them."""
+    """Let the readers of fine-tuning files read them."""
     tool = TOOLS[chosen.target]
     (chosen.app / "questions.json").write_text("{}", encoding="utf-8")
     found = tool.use(use)
@@ -289,7 +289,7 @@ class Bench:
 
     def __init__(self, work: Path, count: int, results: Path) -> None:
         self.work, self.count, self.results = work, count, results
-        self.direct: dict[tuple[str, str], list[RowAsked]] = {}
+        self.direct: dict[tuple[str, str], list[DirectRun]] = {}
 
     def keep(self, outcome: Outcome) -> None:
         """Write an outcome down, and the table of all."""
@@ -302,18 +302,18 @@ class Bench:
         print(table([outcome]).splitlines()[-1], flush=True)
 
     def run(self, chosen: Chosen) -> None:
-        """The program directly."""
+        """Run the program directly."""
         if chosen.key not in self.direct:
             print(f"directly: {_named(chosen)}", flush=True)
             examples = rows_of(chosen.exported, self.count)
             self.direct[chosen.key] = run_directly(chosen.exported, examples)
         prepare(chosen, self.direct[chosen.key])
 
-    def measure(self, chosen: Chosen, address: str = "", asked: list[Any] | None = None) -> None:
-        """One tool; where it cannot be had or fails, the table says so."""
+    def measure(self, chosen: Chosen, address: str = "", sent: list[Any] | None = None) -> None:
+        """Measure one tool; if it cannot be installed or fails, the table says so."""
         tool, use = TOOLS[chosen.target], Use(self.work, chosen.app, address)
         if chosen.target == "mlflow":
-            # What is served is the newest export of the task: another point of it was exported since.
+            # MLflow serves the newest export of the task, and another point was exported since.
             shutil.rmtree(use.export)
             use.export.mkdir()
             TARGETS[chosen.target](chosen.exported, use.export)
@@ -323,7 +323,7 @@ class Bench:
             else:
                 found = tool.use(use)
                 label = f"{tool.title} {tool.version(self.work)}"
-                outcome = compared(chosen, self.direct[chosen.key], found, asked or [], label)
+                outcome = compared(chosen, self.direct[chosen.key], found, sent or [], label)
         except (ParityError, OSError) as error:
             said = " ".join(str(error).split())[-400:]
             outcome = Outcome(chosen.target, chosen.kind, _named(chosen), tool.title, notes=f"failed: {said}")
@@ -331,7 +331,7 @@ class Bench:
 
 
 def main() -> None:
-    """Measure what was asked for, and write all there is into RESULTS.md."""
+    """Measure the requested targets, and write all outcomes into RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("study", nargs="+", help="finished studies on embedded models, the preferred first")
     parser.add_argument("--target", action="append", choices=TOOLS, help="only this one; repeatable")
@@ -341,11 +341,11 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="file with the markers to write between"
     )
-    asked = parser.parse_args()
-    work = asked.work.resolve()
-    studies = [_copied(asked.runs, name, work / "studies") for name in asked.study]
-    bench = Bench(work, min(asked.rows, ROWS), asked.results)
-    targets = [name for name in TOOLS if name in (asked.target or TOOLS)]
+    options = parser.parse_args()
+    work = options.work.resolve()
+    studies = [_copied(options.runs, name, work / "studies") for name in options.study]
+    bench = Bench(work, min(options.rows, ROWS), options.results)
+    targets = [name for name in TOOLS if name in (options.target or TOOLS)]
     chosen = []
     for target in targets:
         for kind in KINDS:
@@ -366,12 +366,12 @@ def main() -> None:
     with serving(list(models.values())) as server:
         for one in chosen:
             if TOOLS[one.target].served:
-                server.asked.clear()
-                bench.measure(one, server.address, server.asked)
+                server.requests.clear()
+                bench.measure(one, server.address, server.requests)
 
 
 def _copied(runs: Path, name: str, to: Path) -> StudyFolder:
-    """A study in a place of its own, so that exports are registered in a store beside that."""
+    """A copy of a study, so that exports are not registered in the study's own store."""
     folder = to / name
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(StudyFolder.at(runs, name).path, folder)

@@ -1,10 +1,11 @@
-"""What everything but the model costs in a study of many trials: time per rollout and trial, memory, resume.
+"""The overhead of a study of many trials: time per rollout, trial and decision, resume time, memory.
 
     python tests/benchmarks/overhead.py
     python tests/benchmarks/overhead.py --trials 100 --trials 1000 --examples 60
 
 The engine answers at once, so all time is Parity's and DSPy's. Earlier trials are written into the
-study's records as the search would have; then the search goes on from them. Prints a table for RESULTS.md.
+study's records as the search would have done; then the search continues from them. Prints a table for
+RESULTS.md.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ EXAMPLES = 300
 """Dev examples that each earlier trial's candidate ran."""
 
 MEASURED = 12
-"""Trials that the search goes on for."""
+"""Trials that the search continues for."""
 
 AT_ONCE = 200
 """Trials written together."""
@@ -132,8 +133,8 @@ def _rollouts(candidate: Candidate, examples: list[dspy.Example], random: Random
     ]
 
 
-def went_on(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
-    """Take the study up, and let it go on for some trials: seconds of each part."""
+def continued(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
+    """Resume the study and continue it for some trials: seconds of each part."""
     start = time.perf_counter()
     manifest = folder.read_manifest()
     with (
@@ -166,7 +167,7 @@ def went_on(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
 
 
 def one_size(count: int, examples: int) -> dict[str, float]:
-    """Measure a study of some trials; ends with the memory of this process."""
+    """Measure a study after some trials: seconds of each part, and megabytes of this process."""
     task = load_task(PROGRAM)
     task = replace(task, models=tuple(model.model_copy(update={"concurrency": 1}) for model in task.models))
     task = replace(task, reference=task.models[-1])
@@ -174,8 +175,8 @@ def one_size(count: int, examples: int) -> dict[str, float]:
         folder = open_folder(task, Path(place), "s", 0, Budget(trials=count + 1000))
         with Ledger.open(folder.ledger) as ledger:
             fill(task, ledger, count, examples)
-        went_on(task, folder)  # Optuna and MLflow catch up, and the imports are done
-        found = went_on(task, folder)
+        continued(task, folder)  # once before, so that Optuna and MLflow catch up and all imports are done
+        found = continued(task, folder)
     return found | {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
@@ -185,11 +186,11 @@ def main() -> None:
     parser.add_argument("--trials", action="append", type=int)
     parser.add_argument("--examples", type=int, default=EXAMPLES)
     parser.add_argument("--alone", action="store_true", help="one size, in this process")
-    asked = parser.parse_args()
-    if asked.alone:
-        found = one_size(asked.trials[0], asked.examples)
+    options = parser.parse_args()
+    if options.alone:
+        found = one_size(options.trials[0], options.examples)
         cells = [
-            f"{asked.trials[0]:,}",
+            f"{options.trials[0]:,}",
             *(f"{1000 * found[part]:.1f}" for part in ("rollout", "trial", "decision")),
         ]
         print(f"| {' | '.join(cells)} | {found['resume']:.1f} | {found['memory']:,.0f} |", flush=True)
@@ -198,9 +199,9 @@ def main() -> None:
         "| earlier trials | a rollout, ms | writing a trial, ms | a decision, ms | resume, s | memory, MB |"
     )
     print("|---|---|---|---|---|---|", flush=True)
-    for count in asked.trials or TRIALS:
-        own = [sys.executable, __file__, "--alone", "--trials", str(count), "--examples", str(asked.examples)]
-        subprocess.run(own, check=True)
+    for count in options.trials or TRIALS:
+        sizes = ["--trials", str(count), "--examples", str(options.examples)]
+        subprocess.run([sys.executable, __file__, "--alone", *sizes], check=True)
 
 
 if __name__ == "__main__":

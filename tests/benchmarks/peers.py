@@ -3,14 +3,13 @@
     python tests/benchmarks/peers.py
     python tests/benchmarks/peers.py --task classify --model smollm2-135m-instruct --optimizer parity --seed 0
 
-Every optimizer has the same train and dev examples and the same model, which also writes whatever
-instructions it asks for. What it returns is scored on test examples that it never saw. Peers run under
-DSPy's ChatAdapter, as their users meet them, and under Parity's plainest rendering, so that the
-search is judged apart from it. Peers' settings are the ones whose schedules come to about the
-calls that Parity may use: ChatAdapter asks a second time, as JSON, where it cannot read a reply, so
-its schedules have half the rollouts. All calls are counted, in the table too; DSPy's cache is off, so
-what a peer asks again is counted again. Outcomes are kept in the folder peers beside this file: what is
-there is not run again. RESULTS.md gets tables and pictures.
+Every optimizer has the same train and dev examples and the same model, which also writes the
+instructions. The program it returns is scored on test examples that it never saw. Peers run under
+DSPy's ChatAdapter, as their users run them, and under Parity's plainest rendering, so that the
+search is judged apart from the rendering. Peers' settings give schedules of about the calls that Parity
+may use. ChatAdapter asks a second time, as JSON, where it cannot parse a reply, so its schedules have
+half the rollouts. All calls are counted, repeated ones too: DSPy's cache is off. Outcomes are kept in the
+folder peers next to this file and are not run again. RESULTS.md gets tables and pictures.
 """
 
 from __future__ import annotations
@@ -74,22 +73,22 @@ CALLS, DEV, TRAIN = 1000, 100, 200
 """Calls of a search; examples of each part."""
 
 SEALED = 20
-"""Test examples that Parity's own study ends with, in its calls: it cannot end without a test."""
+"""Test examples of Parity's own study, part of its calls: a study cannot end without a test."""
 
 WRITTEN = 300
-"""Tokens at most of what a peer has written: instructions, rules, reflections."""
+"""Most tokens of a text that a peer has written: instructions, rules, reflections."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How far a way of rendering lets the peers go.
+    """Peers' settings under one way of rendering.
 
     Attributes:
-        longest: Tokens of a reply at most. ChatAdapter's form of an answer takes under 20 of them here, but
+        longest: Most tokens of a reply. ChatAdapter's form of an answer takes under 20 of them here, but
             before small models see demos they write more around it.
         threads: Rollouts at once.
         tests: Test examples.
-        programs: Random sets of demos of BootstrapFewShotWithRandomSearch, beside its three starts.
+        programs: Random sets of demos of BootstrapFewShotWithRandomSearch, in addition to its three starts.
         trials: Minibatches of MIPROv2.
         steps: Steps of SIMBA.
         rollouts: Metric calls of GEPA.
@@ -111,19 +110,19 @@ SETTINGS = {
 """Way of rendering -> its setting. Under ChatAdapter a rollout takes seconds, so tests are fewer."""
 
 ERRORS = 100_000
-"""Unreadable replies that end an evaluation. DSPy's ten would end each search under ChatAdapter at once."""
+"""Unparsed replies that end an evaluation. DSPy's ten would end each search under ChatAdapter at once."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What an optimizer is given.
+    """The input of an optimizer.
 
     Attributes:
         task: The task with its one model.
         model: The model.
         train: Examples for demos.
         dev: Examples to select on.
-        setting: How far the way of rendering lets it go.
+        setting: Settings under the way of rendering.
         writer: The model as it writes instructions, in the same way of rendering.
         seed: Seed of the optimizer.
     """
@@ -137,7 +136,7 @@ class Job:
     seed: int
 
     def metric(self, example: dspy.Example, prediction: Any, trace: Any = None) -> float:
-        """The task's metric; what could not be read is wrong."""
+        """The task's metric; an unparsed reply is wrong."""
         return float(self.task.metric(example, prediction))
 
 
@@ -190,14 +189,14 @@ def simba(job: Job) -> dspy.Module:
 def gepa(job: Job) -> dspy.Module:
     """GEPA with as many metric calls, the model reflecting on itself."""
 
-    def told(gold: Any, pred: Any, trace: Any = None, name: Any = None, steps: Any = None) -> Any:
+    def metric(gold: Any, pred: Any, trace: Any = None, name: Any = None, steps: Any = None) -> Any:
         score = job.metric(gold, pred)
         outputs = fields_of(job.task.program)[1]
         right = ", ".join(f"{output}: {gold[output]}" for output in outputs)
         return dspy.Prediction(score=score, feedback="Right." if score == 1 else f"Wrong; right is {right}.")
 
     found = dspy.GEPA(
-        told,
+        metric,
         max_metric_calls=job.setting.rollouts,
         reflection_lm=job.writer,
         num_threads=job.setting.threads,
@@ -207,17 +206,17 @@ def gepa(job: Job) -> dspy.Module:
 
 
 def parity(job: Job) -> dspy.Module:
-    """A study of quality alone, as the peers seek it."""
+    """A study with quality as its only objective, as the peers have it."""
     return studied(job, ("quality",))
 
 
 def frontier(job: Job) -> dspy.Module:
-    """A study of quality and cost, as they are by default."""
+    """A study of quality and cost, the default objectives."""
     return studied(job, ("quality", "cost"))
 
 
 def studied(job: Job, objectives: tuple[Objective, ...]) -> dspy.Module:
-    """A study of as many calls, its short sealed test among them; the best on dev is taken."""
+    """The best on dev of a study of as many calls, its short sealed test included."""
     dataset = replace(
         job.task.dataset, train=tuple(job.train), dev=tuple(job.dev), test=job.task.dataset.test[:SEALED]
     )
@@ -243,7 +242,7 @@ OPTIMIZERS: Mapping[str, Callable[[Job], Any]] = {
 
 @contextmanager
 def counted() -> Iterator[list[LlamaEngine]]:
-    """Counts what the engine is asked, from any thread."""
+    """Count the engine's calls, from any thread."""
     calls: list[LlamaEngine] = []
     complete = LlamaEngine.complete
 
@@ -256,7 +255,7 @@ def counted() -> Iterator[list[LlamaEngine]]:
 
 
 def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Outcome:
-    """Let one optimizer run, and score what it returns."""
+    """Run one optimizer, and score the program it returns."""
     model, setting = resolve_model(f"local/{short}"), SETTINGS[how]
     task = load_task(ROOT / "programs" / f"{program}.py", models=(model,))
     outputs = list(fields_of(task.program, task.dataset.dev)[2])
@@ -277,7 +276,7 @@ def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Ou
         try:
             found = OPTIMIZERS[optimizer](job)
         except Exception as error:
-            # MIPROv2 ends so when a small model cannot write an instruction in the format it is asked for.
+            # MIPROv2 ends so when a small model cannot write an instruction in the required format.
             if not isinstance(error, AdapterParseError):
                 raise
             found, ended = plain(job), f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -289,7 +288,7 @@ def one_run(program: str, short: str, how: str, optimizer: str, seed: int) -> Ou
 def tested(program: Any, task: LoadedTask, threads: int) -> tuple[float, ...]:
     """Scores of the test examples, in their order."""
     with ThreadPoolExecutor(threads) as pool:
-        # Threads do not inherit dspy.context; a copy of it is entered by one at a time.
+        # Threads do not inherit dspy.context, and only one thread at a time can enter a copy of it.
         running = [
             pool.submit(copy_context().run, score, program, example, task) for example in task.dataset.test
         ]
@@ -297,7 +296,7 @@ def tested(program: Any, task: LoadedTask, threads: int) -> tuple[float, ...]:
 
 
 def score(program: Any, example: dspy.Example, task: LoadedTask) -> float:
-    """One test score; a reply that cannot be read is wrong."""
+    """One test score; an unparsed reply is wrong."""
     inputs = example.inputs().toDict()
     try:
         prediction = program(**inputs) if isinstance(program, dspy.Module) else program(inputs, seed=0)
@@ -311,7 +310,7 @@ def score(program: Any, example: dspy.Example, task: LoadedTask) -> float:
 
 
 def main() -> None:
-    """Run what was asked for and is missing, and write what is known."""
+    """Run what is missing, and write all results into RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", action="append", choices=TASKS)
     parser.add_argument("--model", action="append", choices=MODELS)
@@ -320,27 +319,27 @@ def main() -> None:
     parser.add_argument("--seed", action="append", type=int)
     parser.add_argument("--folder", type=Path, default=KEPT, help="where outcomes are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets the tables")
-    asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    for how in asked.rendering or reversed(TITLES):
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for how in options.rendering or reversed(TITLES):
         wanted = product(
-            asked.seed or range(SEEDS[how]),
-            asked.task or TASKS,
-            asked.model or MODELS,
-            asked.optimizer or OPTIMIZERS,
+            options.seed or range(SEEDS[how]),
+            options.task or TASKS,
+            options.model or MODELS,
+            options.optimizer or OPTIMIZERS,
         )
         for seed, task, model, optimizer in wanted:
             # Parity searches renderings itself: it runs once for both tables.
             if optimizer in OWN and how == "chat":
                 continue
-            path = asked.folder / f"{task}--{model}--{how}--{optimizer}--{seed}.json"
+            path = options.folder / f"{task}--{model}--{how}--{optimizer}--{seed}.json"
             if not path.exists():
                 outcome = one_run(task, model, how, optimizer, seed)
                 outcome.write(path)
-                said = f"{fmean(outcome.scores):.3f}, {outcome.calls} calls, {outcome.seconds:.0f} s"
-                print(f"{path.stem}: {said}", flush=True)
-    known = outcomes_of(asked.folder)
-    write_between(asked.results, BEGIN, END, report(known, list(OPTIMIZERS), asked.results.parent))
+                summary = f"{fmean(outcome.scores):.3f}, {outcome.calls} calls, {outcome.seconds:.0f} s"
+                print(f"{path.stem}: {summary}", flush=True)
+    known = outcomes_of(options.folder)
+    write_between(options.results, BEGIN, END, report(known, list(OPTIMIZERS), options.results.parent))
 
 
 if __name__ == "__main__":

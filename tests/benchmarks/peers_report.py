@@ -1,4 +1,4 @@
-"""What the optimizers came to on real models: tables, and a picture for each way of rendering."""
+"""Results of the optimizers on real models: tables, and a picture for each way of rendering."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from optimizers.results.statistics.paired import paired_difference
 
 OURS, FRONTIER, PLAIN = "parity", "parity, quality and cost", "plain default"
 OWN = (OURS, FRONTIER)
-"""Parity with quality as its one objective, as the peers have it, and as it is by default."""
+"""Parity with quality as its only objective, as the peers have it, and with its default objectives."""
 
 TITLES = {"chat": "Peers under DSPy's ChatAdapter", "ours": "Peers under Parity's plainest rendering"}
-"""Way of rendering -> what its table is called."""
+"""Way of rendering -> title of its table."""
 
 Pair = tuple[str, str]
 """A task and a model."""
@@ -25,7 +25,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an optimizer came to.
+    """The result of one run of an optimizer.
 
     Attributes:
         task: The program.
@@ -33,10 +33,10 @@ class Outcome:
         rendering: ``chat`` for DSPy's ChatAdapter, or ``ours``.
         optimizer: Its name.
         seed: Its seed.
-        scores: Test scores, in the order of the examples; where they are fewer, of the first ones.
+        scores: Test scores, in the order of the examples; of the first ones where there are fewer.
         calls: Calls of the search.
         seconds: Seconds of the search.
-        ended: What ended the search too early, if something did: who asked for it has the plain program.
+        ended: The error that ended the search, if one did; the result is then the plain program.
     """
 
     task: str
@@ -50,7 +50,7 @@ class Outcome:
     ended: str = ""
 
     def write(self, path: Path) -> None:
-        """Keep it, as JSON."""
+        """Write it as JSON."""
         path.write_text(json.dumps(asdict(self), separators=(",", ":")) + "\n", encoding="utf-8")
 
 
@@ -60,11 +60,11 @@ class Cell:
 
     Attributes:
         seeds: Mean test score of each seed.
-        calls: Calls of a search, their mean.
-        seconds: Seconds of a search, their mean.
+        calls: Mean calls of a search.
+        seconds: Mean seconds of a search.
         interval: Mean test score, and the ends of its 95% interval.
         ours: Parity's score less this one's, with its 95% interval, paired by example; None without Parity's.
-        ended: Seeds of which an error ended the search.
+        ended: Seeds whose search an error ended.
     """
 
     seeds: tuple[float, ...]
@@ -89,21 +89,17 @@ class Cell:
 
 
 Cells = dict[str, dict[Pair, Cell]]
-"""Optimizer -> task and model -> what it came to there."""
+"""Optimizer -> task and model -> result."""
 
 
 def outcomes_of(folder: Path) -> list[Outcome]:
-    """All that were kept."""
+    """All kept outcomes."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return [Outcome(**{**one, "scores": tuple(one["scores"])}) for one in kept]
 
 
 def cells(outcomes: Iterable[Outcome], how: str) -> Cells:
-    """What each optimizer came to under a way of rendering; Parity, which chooses its own, under every way.
-
-    Returns:
-        Optimizer -> task and model -> what it came to there.
-    """
+    """Results of each optimizer under a way of rendering; Parity chooses its own and is in every one."""
     runs: dict[str, dict[Pair, list[Outcome]]] = {}
     for one in outcomes:
         if one.rendering == how or one.optimizer in OWN:
@@ -131,7 +127,7 @@ def cells(outcomes: Iterable[Outcome], how: str) -> Cells:
 
 
 def table(known: Cells, order: Sequence[str]) -> str:
-    """A line per optimizer: test quality on every task and model, against Parity's on the same examples."""
+    """A line per optimizer: test quality on every task and model, compared with Parity's by example."""
     pairs = pairs_of(known)
     lines = [
         f"| optimizer | {' | '.join(', '.join(pair) for pair in pairs)} | calls | minutes |",
@@ -152,7 +148,7 @@ def pairs_of(known: Cells) -> list[Pair]:
 
 
 def reading(known: Cells) -> str:
-    """What a table says: how often Parity is above the peers, and how often clearly so."""
+    """How often Parity is above the peers, and how often clearly so."""
     against = [
         (cell.ours, name, pair)
         for name, of in known.items()
@@ -167,7 +163,7 @@ def reading(known: Cells) -> str:
     below = [f"{name} on {', '.join(pair)} ({ours[0]:+.3f})" for ours, name, pair in against if ours[0] < 0]
     text = (
         f"Of {len(against)} comparisons with a peer Parity's result is above in {len(above)}, clearly (the "
-        f"interval leaves out 0) in {len(clear)}; clearly below in {len(worse)}."
+        f"interval excludes 0) in {len(clear)}; clearly below in {len(worse)}."
     )
     if below:
         text += f" Below: {'; '.join(below)}."
@@ -175,20 +171,19 @@ def reading(known: Cells) -> str:
 
 
 def report(outcomes: Sequence[Outcome], order: Sequence[str], pictures: Path) -> str:
-    """All that is known, for RESULTS.md.
+    """All results, for RESULTS.md.
 
     Args:
-        outcomes: What is known, one at least.
-        order: The optimizers, as they are to be listed.
+        outcomes: The outcomes, at least one.
+        order: The optimizers in their order.
         pictures: Folder that gets a picture for each way of rendering.
     """
     parts = [
         "Accuracy on test examples that no optimizer saw, 95% intervals; `ours` is Parity's less "
         "the peer's, paired by example. Several seeds are averaged by example, and the lowest and highest "
-        "are given; intervals are of the examples alone, and say nothing of a search's luck. Parity's calls "
-        "include the short sealed test that ends its study; its result is the candidate that was best on "
-        "dev. It seeks quality alone, as the peers do; beside it stands what it comes to with quality and "
-        "cost."
+        "are given. Intervals cover the choice of examples, not the luck of a search. Parity's calls include "
+        "the short sealed test that ends its study; its result is the candidate that was best on dev. Its "
+        "only objective is quality, as for the peers; a second row gives its result with quality and cost."
     ]
     for how, title in TITLES.items():
         if theirs := [one for one in outcomes if one.rendering == how and one.optimizer not in OWN]:
@@ -204,7 +199,7 @@ def draw(known: Cells, order: Sequence[str], title: str, path: Path) -> None:
     """A panel per task and model: each optimizer's test quality with its interval.
 
     Args:
-        known: What each optimizer came to.
+        known: Results of each optimizer.
         order: The optimizers, the first at the top.
         title: Above all panels.
         path: PNG to write.

@@ -3,9 +3,9 @@
     python tests/benchmarks/race.py
     python tests/benchmarks/race.py --task classify --seeds 20 --searcher Parity --searcher TPE
 
-All searchers have the same candidates, examples and calls. After every purchase a searcher says
-which candidates it would hand over; they are scored on test examples that no searcher sees. One task
-is kept out of all development of the search. Runs are kept in runs/race/; RESULTS.md gets the tables.
+All searchers have the same candidates, examples and calls. After every purchase a searcher yields
+the candidates it would return; they are scored on test examples that no searcher sees. One task
+is held out from all development of the search. Runs are kept in runs/race/; RESULTS.md gets the tables.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ BEGIN, END = "<!-- race: begin -->", "<!-- race: end -->"
 
 SMALL, LARGE = "smollm2-135m-instruct", "gemma-3-270m"
 TASKS = {"classify": (SMALL, LARGE), "categorize": (SMALL, LARGE), "tweets": (SMALL,)}
-KEPT_OUT = "tweets"
-"""The task that no choice about the search was made on."""
+HELD_OUT = "tweets"
+"""The task that was used for no decision about the search."""
 
 OURS = "Parity"
 CALLS, SEEDS = 3000, 100
@@ -52,12 +52,12 @@ MARGIN = 0.02
 
 @dataclass(frozen=True)
 class Result:
-    """What one searcher did on one task with one seed.
+    """The result of one searcher on one task with one seed.
 
     Attributes:
-        curve: Share of the hypervolume within reach, after each step of calls.
-        regret: Test quality of the best candidate less that of the one that was best in the end.
-        answer: Whether it says rightly if the small model matches the large one; None for one model.
+        curve: Share of the reachable hypervolume, after each step of calls.
+        regret: Test quality of the best candidate less that of the returned one that is best on dev.
+        answer: Whether it is right about the small model matching the large one; None for one model.
     """
 
     curve: tuple[float, ...]
@@ -66,7 +66,7 @@ class Result:
 
     @classmethod
     def of(cls, run: Run, table: Table) -> Result:
-        """What a run came to."""
+        """The result of a run."""
         reach = table.covered(range(len(table.places)))
         quality = table.test.mean(axis=1)
         best = max(run.chosen, key=lambda one: table.dev[one].mean())
@@ -78,7 +78,7 @@ class Result:
 
 
 def _answer(run: Run, table: Table) -> bool | None:
-    """Whether the best of each model that was handed over compare as the best there are do."""
+    """Whether the returned bests of both models compare as the true bests do."""
     if len(table.models) < 2:
         return None
     test, dev = table.test.mean(axis=1), table.dev.mean(axis=1)
@@ -103,10 +103,10 @@ def read_table(task: str, models: Sequence[str] | None = None) -> Table:
 
 
 def all_known(table: Table) -> tuple[int, Result]:
-    """What a search could come to that knew every dev score: no search on these dev examples is to do better.
+    """The result of knowing every dev score, an upper bound for any search on these dev examples.
 
     Returns:
-        The calls that all dev scores take, and what the frontier by them came to.
+        The calls that all dev scores take, and the result of the frontier by them.
     """
     quality = dict(enumerate(table.dev.mean(axis=1).tolist()))
     chosen = frontier(table, quality)
@@ -116,17 +116,17 @@ def all_known(table: Table) -> tuple[int, Result]:
 
 
 def run_all(tasks: Sequence[str], names: Sequence[str], seeds: int, folder: Path, workers: int) -> None:
-    """Play what was not played yet."""
+    """Run the missing replays."""
     wanted = {_path(folder, *what): what for what in product(tasks, names, range(seeds))}
     run_missing(wanted, _one, workers)
 
 
 def run_missing(wanted: Mapping[Path, Any], play: Callable[[Any], Any], workers: int) -> None:
-    """Play what has no file yet, and keep each result as JSON.
+    """Run what has no file yet, and keep each result as JSON.
 
     Args:
-        wanted: File -> what to play for it.
-        play: Plays one, and gives what JSON can hold; must be importable, as it runs in other processes.
+        wanted: File -> argument for ``play``.
+        play: Runs one and returns JSON values; must be importable, as it runs in other processes.
         workers: Processes.
     """
     left = {path: what for path, what in wanted.items() if not path.exists()}
@@ -215,36 +215,36 @@ def table_of(results: dict[str, list[Result]], ceiling: tuple[int, Result]) -> s
 
 
 def report(folder: Path) -> str:
-    """All that is known, for RESULTS.md."""
+    """All results, for RESULTS.md."""
     parts = [
         "Replayed on real rollouts: every candidate of a grid on 100 dev and 100 test examples. A searcher "
-        "buys dev rollouts and hands over a frontier; given is the test hypervolume of that frontier as a "
-        "share of what all candidates cover, median over seeds (in brackets the 10th and the 90th "
-        "percentile); `area` is its mean over the calls; `regret` the test quality of the best candidate "
-        "less that of the best one handed over by dev, which is above 0 for whoever trusts 100 examples: the "
-        "last line is what choosing by all dev scores comes to; `small against large` whether the best of "
-        f"each model handed over compare, within {MARGIN}, as the best there are do."
+        "buys dev rollouts and returns a frontier. The table gives the test hypervolume of that frontier as "
+        "a share of the hypervolume of all candidates, median over seeds (in brackets the 10th and the 90th "
+        "percentile). `area` is its mean over the calls. `regret` is the test quality of the best candidate "
+        "less that of the returned one that is best on dev; with 100 examples it is above 0 even when all "
+        "dev scores are known (the last line). `small against large`: whether the returned bests of both "
+        f"models compare, within {MARGIN}, as the true bests do."
     ]
     for task, models in TASKS.items():
         results = results_of(folder, task)
         if OURS in results and len(results) > 1:
-            kept = ", kept out of all development" if task == KEPT_OUT else ""
+            held_out = ", held out from all development" if task == HELD_OUT else ""
             parts += [
-                f"### {task}, {' and '.join(models)}{kept}",
+                f"### {task}, {' and '.join(models)}{held_out}",
                 table_of(results, all_known(read_table(task))),
             ]
     return "\n\n".join(parts)
 
 
-def replay_options(said: str | None, name: str, seeds: int) -> argparse.ArgumentParser:
+def replay_options(description: str | None, name: str, seeds: int) -> argparse.ArgumentParser:
     """The options that every benchmark on the tables has.
 
     Args:
-        said: What it says of itself.
+        description: Its description.
         name: Its folder in runs/.
-        seeds: Replays of each task, if nothing else is asked for.
+        seeds: Default number of replays of each task.
     """
-    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", action="append", choices=TASKS, help="only this task; repeatable")
     parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -254,17 +254,17 @@ def replay_options(said: str | None, name: str, seeds: int) -> argparse.Argument
 
 
 def main() -> None:
-    """Play what was asked for, and write what is known."""
+    """Run the missing replays, and write all results into RESULTS.md."""
     parser = replay_options(__doc__, "race", SEEDS)
     parser.add_argument("--searcher", action="append", choices=SEARCHERS, help="only this one; repeatable")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     tasks = [
         task
-        for task in asked.task or TASKS
+        for task in options.task or TASKS
         if all((TABLES / f"{task}--{model}.parquet").exists() for model in TASKS[task])
     ]
-    run_all(tasks, asked.searcher or list(SEARCHERS), asked.seeds, asked.folder, asked.workers)
-    write_between(asked.results, BEGIN, END, report(asked.folder))
+    run_all(tasks, options.searcher or list(SEARCHERS), options.seeds, options.folder, options.workers)
+    write_between(options.results, BEGIN, END, report(options.folder))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Searches on recorded rollouts: a table in place of the models, and every call on a book."""
+"""Searches replayed on recorded rollouts: a table replaces the models, and every call is counted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,11 @@ from optimizers.errors import BudgetSpent
 from optimizers.models.sampling import Sampling
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.rows import Rollout
-from optimizers.results.statistics.pareto import hypervolume, select_frontier
+from optimizers.results.statistics.pareto import hypervolume, non_dominated
 from optimizers.search.space.search_space import Chooser
 
-DEAREST = 1.1
-"""The cost that covers nothing, as a multiple of the dearest candidate's."""
-
-Searcher = Callable[["Book", np.random.Generator], Generator[list[int], None, None]]
-"""Buys rollouts from a book, and after each purchase yields the candidates it would now hand over."""
+Searcher = Callable[["Replay", np.random.Generator], Generator[list[int], None, None]]
+"""Buys rollouts from a replay, and after each purchase yields the candidates it would return now."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +31,12 @@ class Table:
     Attributes:
         task: The task's name.
         models: Names of its models, the smallest first.
-        model: Of each candidate, which model.
-        places: Of each candidate, its choices: serving, instruction, demos, and a draw where it has demos.
-        dev: Scores, a row per candidate, a column per dev example.
-        test: The same on test.
-        cost: Mean serving cost of each candidate, US dollars.
-        calls: Calls of one rollout of each.
+        model: Number of each candidate's model, (candidates,).
+        places: The choices of each candidate: serving, instruction, demos, and a draw where it has demos.
+        dev: Dev scores, (candidates, dev examples), in [0, 1].
+        test: Test scores, (candidates, test examples), in [0, 1].
+        cost: Mean serving cost of each candidate, US dollars, (candidates,).
+        calls: Calls of one rollout of each, (candidates,).
     """
 
     task: str
@@ -86,14 +83,14 @@ class Table:
         )
 
     def covered(self, candidates: Sequence[int], split: str = "test") -> float:
-        """Hypervolume of some candidates."""
+        """Hypervolume of some candidates, in quality and log cost."""
         quality = getattr(self, split).mean(axis=1)
         chosen = list(candidates)
         return hypervolume(
             quality[chosen].tolist(),
             self.cost[chosen].tolist(),
             best_cost=float(self.cost.min()),
-            worst_cost=float(self.cost.max() * DEAREST),
+            worst_cost=float(self.cost.max() * 1.1),
         )
 
     @cached_property
@@ -103,7 +100,7 @@ class Table:
 
 
 class GridSpace:
-    """The candidates of a table as the search meets them: choices with names, some of them conditional."""
+    """The candidates of a table as a search space: named choices, some of them conditional."""
 
     mixed = False
 
@@ -120,7 +117,7 @@ class GridSpace:
             self.index[key] = candidate
 
     def prefix(self, model: Any) -> str:
-        """What a model's choices are named by."""
+        """The prefix of the names of a model's choices."""
         return str(model.name)
 
     def decided(self, chooser: Chooser) -> tuple[Any, ...]:
@@ -138,7 +135,7 @@ class GridSpace:
         return self.index[self.decided(chooser)]
 
     def choose(self, chooser: Chooser) -> Candidate:
-        """The candidate itself, its row in the name of its instruction."""
+        """The candidate; its row is the text of its instruction."""
         key = self.decided(chooser)
         prompt = PredictorPrompt(instruction=str(self.index[key]), instruction_name="")
         return Candidate(
@@ -156,7 +153,7 @@ NAMES = {
     "demos": "answer.demos",
     "draw": "answer.balanced.draw",
 }
-"""What a table's columns are called where choices are searched."""
+"""Column of a table -> name of the choice in the search space."""
 
 PARTS = tuple(NAMES)
 
@@ -167,13 +164,13 @@ def row_of(candidate: Candidate) -> int:
 
 
 @dataclass
-class Book:
-    """What a searcher has bought.
+class Replay:
+    """One search on a table, with a limit on its calls.
 
     Attributes:
-        table: Where rollouts come from.
-        budget: Calls it may use.
-        used: Calls it has used.
+        table: The recorded rollouts.
+        budget: Calls that it may use.
+        used: Calls that it has used.
     """
 
     table: Table
@@ -185,8 +182,8 @@ class Book:
         """Scores of a candidate on dev examples; those bought before are free.
 
         Args:
-            candidate: Which.
-            examples: Which.
+            candidate: Row of the candidate.
+            examples: Columns of the examples.
 
         Raises:
             BudgetSpent: They cost more calls than are left.
@@ -203,7 +200,7 @@ class Book:
     def measure(
         self, candidate: Candidate, examples: Sequence[int], split: str, *, stop: Any = None
     ) -> list[Rollout]:
-        """The same as the shipped search asks for it."""
+        """The same, in the form of a measurer."""
         row = row_of(candidate)
         scores = self.buy(row, examples)
         return [
@@ -227,20 +224,22 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def frontier(table: Table, quality: Mapping[int, float]) -> list[int]:
-    """The candidates that are not dominated, by what a searcher takes for their qualities."""
-    named = {str(candidate): value for candidate, value in quality.items()}
-    costs = {name: float(table.cost[int(name)]) for name in named}
-    return [int(name) for name in select_frontier(named, costs)]
+    """The candidates that are not dominated by a searcher's estimates of quality, cheapest first."""
+    known = list(quality)
+    kept = non_dominated([quality[one] for one in known], table.cost[known].tolist())
+    return sorted(
+        (one for one, keep in zip(known, kept, strict=True) if keep), key=lambda one: table.cost[one]
+    )
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one search.
+    """The course of one search.
 
     Attributes:
         used: Calls used at each purchase.
-        covered: Test hypervolume of what it would have handed over then.
-        chosen: What it handed over in the end.
+        covered: Test hypervolume of the candidates it would have returned then.
+        chosen: The candidates it returned in the end.
     """
 
     used: np.ndarray
@@ -248,30 +247,27 @@ class Run:
     chosen: tuple[int, ...]
 
     def at(self, calls: int) -> float:
-        """Test hypervolume of what it would have handed over after so many calls."""
+        """Test hypervolume of the candidates it would have returned after this many calls."""
         place = int(np.searchsorted(self.used, calls, side="right")) - 1
         return float(self.covered[place]) if place >= 0 else 0.0
 
 
-STUCK = 300
-"""Steps in a row that bought nothing, after which a searcher is at its end: what it has is free."""
-
-
 def play(searcher: Searcher, table: Table, budget: int, seed: int) -> Run:
     """Let a searcher spend a budget."""
-    book, idle, chosen = Book(table, budget), 0, list[int]()
+    replay, idle, chosen = Replay(table, budget), 0, list[int]()
     used: list[int] = []
     covered: list[float] = []
     known: dict[tuple[int, ...], float] = {}
     try:
-        for chosen in searcher(book, np.random.default_rng(seed)):
-            idle = idle + 1 if used and used[-1] == book.used else 0
-            if idle > STUCK:
+        for chosen in searcher(replay, np.random.default_rng(seed)):
+            idle = idle + 1 if used and used[-1] == replay.used else 0
+            # A searcher that only asks for what it has already bought has come to its end.
+            if idle > 300:
                 break
             key = tuple(sorted(chosen))
             if key not in known:
                 known[key] = table.covered(chosen) if chosen else 0.0
-            used.append(book.used)
+            used.append(replay.used)
             covered.append(known[key])
     except BudgetSpent:
         pass

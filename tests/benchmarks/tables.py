@@ -5,8 +5,8 @@
 
 Each table is of one task and one model: every combination of a few servings (rendering and technique),
 instructions and sets of demos, greedy, on the same dev and test examples. Rollouts are kept in
-runs/tables/: the same command goes on where it stopped. A finished table is written as Parquet
-beside this file; it holds scores, tokens and times, and of the examples their hashes only.
+runs/tables/: the same command continues where it stopped. A finished table is written as Parquet
+next to this file; it holds scores, tokens and times, and only hashes of the examples.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ DEV, TEST = 100, 100
 """Examples of each split."""
 
 CANDIDATES = 100
-"""Combinations of a table, at least; instructions are added until there are as many."""
+"""Fewest combinations of a table; instructions are added until there are as many."""
 
 MOST_DEMOS, SIZES, DRAWS = 24, 3, 3
-"""Demos of one prompt at most; numbers of demos beside none; draws of each number."""
+"""Most demos of one prompt; numbers of demos in addition to none; draws of each number."""
 
 INSTRUCTIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("own", {}),
@@ -65,7 +65,7 @@ INSTRUCTIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("brief", {"rule": "rule-first"}),
     ("own", {"role": "role", "audience": "audience", "principles": "principles"}),
 )
-"""Ways to say the task and the parts added to each, as unlike each other as the space allows."""
+"""Instructions and the parts added to each, as different from each other as the space allows."""
 
 
 def grid(space: SearchSpace, model: Model) -> dict[str, tuple[Choices, Choices]]:
@@ -91,7 +91,7 @@ def grid(space: SearchSpace, model: Model) -> dict[str, tuple[Choices, Choices]]
 
 
 def servings(space: SearchSpace, model: Model) -> Iterator[tuple[str, str]]:
-    """Two renderings that answer directly, the plainest ones, and label scoring where it is legal."""
+    """The two plainest renderings with direct answers, and label scoring where it is legal."""
     plainest, *others = space.renderings(model)
     for rendering in (plainest, *others[:1]):
         yield rendering, "direct"
@@ -100,7 +100,7 @@ def servings(space: SearchSpace, model: Model) -> Iterator[tuple[str, str]]:
 
 
 def _sizes(space: SearchSpace, model: Model) -> list[int]:
-    """Demos per label to choose from: the fewest, the most, and what is between."""
+    """Demos per label to choose from: the fewest, the most, and one between."""
     (predictor, *_) = space.predictors.values()
     few = [n for n in predictor.sizes[model.name] if 0 < n * predictor.labels <= MOST_DEMOS]
     return [few[round(place * (len(few) - 1) / (SIZES - 1))] for place in range(SIZES)] if few else []
@@ -128,7 +128,7 @@ def _choices(
 
 
 def chosen(task: LoadedTask) -> dict[Split, list[dspy.Example]]:
-    """The examples of a table, of every label its share."""
+    """The examples of a table, stratified by label."""
     outputs = list(fields_of(task.program, task.dataset.dev)[2])
     parts: dict[Split, tuple[Sequence[dspy.Example], int]] = {
         "dev": (task.dataset.dev, DEV),
@@ -141,7 +141,7 @@ def chosen(task: LoadedTask) -> dict[Split, list[dspy.Example]]:
 
 
 def build(program: Path, name: str, folder: Path, tables: Path) -> None:
-    """Measure what a table lacks, and write it.
+    """Measure the missing rollouts of a table, and write it.
 
     Args:
         program: The program file.
@@ -191,7 +191,7 @@ def row(place: Choices, rollout: Rollout) -> dict[str, Any]:
 
 
 def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a table, small: few values are many times the same."""
+    """Write a table, compressed: many values repeat."""
     words = ("serving", "instruction", "candidate", "example", "split")
     kinds = dict.fromkeys(words, pa.string()) | {"score": pa.float32(), "cost": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.int32())) for name in rows[0]])
@@ -199,23 +199,23 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Build what was asked for."""
+    """Build the missing tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--program", type=Path, help="a program file; the kept grid when left out")
     parser.add_argument("--model", help="its model, such as local/gemma-3-270m")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "tables", help="where the ledgers are")
     parser.add_argument("--tables", type=Path, default=TABLES, help="where the tables are written")
-    asked = parser.parse_args()
-    if (asked.program is None) != (asked.model is None):
+    options = parser.parse_args()
+    if (options.program is None) != (options.model is None):
         parser.error("--program and --model go together")
-    asked.folder.mkdir(parents=True, exist_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
     wanted = (
         [(ROOT / "programs" / f"{program}.py", f"local/{model}") for program, model in GRID]
-        if asked.program is None
-        else [(asked.program, asked.model)]
+        if options.program is None
+        else [(options.program, options.model)]
     )
     for program, model in wanted:
-        build(program, model, asked.folder, asked.tables)
+        build(program, model, options.folder, options.tables)
 
 
 if __name__ == "__main__":

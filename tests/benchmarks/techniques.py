@@ -1,18 +1,19 @@
-"""What each technique is worth: quality, serving cost, calls and unparsed replies, by model and task.
+"""Quality, serving cost, calls and unparsed replies of each technique, by model and task.
 
     python tests/benchmarks/techniques.py
     python tests/benchmarks/techniques.py --task classify --model qwen2.5-coder-0.5b-instruct
 
 Every legal technique runs under the plainest rendering of a model, with the user's own instruction,
-once without demos and once with one per label, always on the same dev examples, as many of each label,
-so that all rows of a table are paired. Rollouts are kept in runs/techniques/: the same command goes on
-where it stopped. Each run writes what was measured so far, of all tasks and models, into RESULTS.md.
+once without demos and once with one per label, always on the same dev examples, balanced over labels,
+so that all rows of a table are paired. Rollouts are kept in runs/techniques/: the same command continues
+where it stopped. Each run writes the results so far, of all tasks and models, into RESULTS.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ from itertools import product, zip_longest
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.ablations import write_between
 
 from optimizers.evaluation.measure import Measurer
 from optimizers.models.catalogue import CATALOGUE
@@ -55,7 +61,7 @@ DEMOS = (0, 1)
 NAMES = {0: "Without demos", 1: "With one demo per label"}
 
 EXAMPLES, FEWEST = 40, 8
-"""Dev examples of a row: the most, and the fewest that are worth a row."""
+"""Most dev examples of a row, and fewest: a technique that is too slow for these gets no row."""
 
 ROW_SECONDS = 30.0
 """Time a row may take before it gets fewer examples."""
@@ -64,7 +70,7 @@ READ_SECONDS, CALL_SECONDS, WRITE_SECONDS = 0.6, 0.15, 0.025
 """Rough seconds on 2 cores per billion parameters: for an example's own prompt, a call, a generated token."""
 
 TEMPERATURE = 0.7
-"""For techniques that vote; the others are greedy."""
+"""Temperature of techniques that vote; the others are greedy."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Scores of one row, or of several, against answering directly on the same examples.
+    """Scores of one or several rows compared with answering directly on the same examples.
 
     Attributes:
         mean: Ours less theirs.
@@ -132,7 +138,7 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
@@ -141,7 +147,7 @@ class Difference:
 
 
 def candidates(task: LoadedTask, model: Model) -> Iterator[tuple[Candidate, int]]:
-    """What is measured on one task with one model, and on how many examples."""
+    """The candidates of one task and one model, each with its number of examples."""
     ((predictor, space),) = search_space(task).predictors.items()
     rendering = renderings_for(model.kind)[0]
     for name in search_space(task).techniques(model, rendering):
@@ -172,7 +178,7 @@ def candidates(task: LoadedTask, model: Model) -> Iterator[tuple[Candidate, int]
 
 
 def examples_for(technique: Technique, model: Model, signature: type[dspy.Signature]) -> int:
-    """How many examples a row may have; a thought is taken to be a third as long as it may be."""
+    """Number of examples of a row; a thought is assumed to be a third of its maximum length."""
     first = next(iter(technique.transform(signature).output_fields.values()))
     thought = (most_characters(first) or 0) / 12 if technique.reasons else 0
     each = CALL_SECONDS + WRITE_SECONDS * thought
@@ -181,7 +187,7 @@ def examples_for(technique: Technique, model: Model, signature: type[dspy.Signat
 
 
 def balanced(task: LoadedTask) -> list[dspy.Example]:
-    """The dev examples in rounds of one per label: always giving one answer must not look good."""
+    """The dev examples in rounds of one per label, so that a constant answer does not score well."""
     ((_, predictor),) = task.program.named_predictors()
     output = balanced_output(predictor.signature)
     by_label: dict[str, list[dspy.Example]] = defaultdict(list)
@@ -192,7 +198,7 @@ def balanced(task: LoadedTask) -> list[dspy.Example]:
 
 
 def measure(program: str, short: str, folder: Path, *, names: Sequence[str], most: int) -> None:
-    """Measure what is not in the ledger of a task and a model yet.
+    """Measure what the ledger of a task and a model lacks.
 
     Args:
         program: The task.
@@ -219,7 +225,7 @@ def measure(program: str, short: str, folder: Path, *, names: Sequence[str], mos
 
 
 def rows_of(folder: Path) -> list[Row]:
-    """All that was measured, tasks, models and techniques in their order."""
+    """All measured rows, in the order of tasks, models and techniques."""
     rows = []
     for task, model in product(TASKS, MODELS):
         path = folder / f"{task}--{model}.db"
@@ -241,12 +247,12 @@ def rows_of(folder: Path) -> list[Row]:
 def report(rows: Sequence[Row]) -> str:
     """All tables as Markdown."""
     parts = [
-        "On 2 cores beside other work. Dev examples, as many of each label: the scores are for comparing "
-        "rows. 95% intervals. `$` is US dollars per 1,000 rollouts at the by-size price. All models have the "
-        "rendering `completion` and the user's own instruction; techniques that vote draw at temperature "
-        f"{TEMPERATURE}, the others are greedy. Dear rows got fewer examples (n), always the first ones; the "
-        "dearest were left out.",
-        "### What pays",
+        "On 2 cores shared with other work. Dev examples are balanced over labels, so scores are for "
+        "comparing rows. 95% intervals. `$` is US dollars per 1,000 rollouts at the by-size price. All "
+        "models have the rendering `completion` and the user's own instruction; techniques that vote sample "
+        f"at temperature {TEMPERATURE}, the others are greedy. Slow rows got fewer examples (n), always the "
+        "first ones; the slowest were left out.",
+        "### Gains by technique",
         *(pays(rows, demos) for demos in DEMOS),
         demos_pay(rows),
         best(rows),
@@ -268,7 +274,7 @@ def pays(rows: Sequence[Row], demos: int) -> str:
     found = {key: Difference.of(both) for key, both in pairs.items()}
     lines = [
         f"{NAMES[demos]}, all tasks together: difference to `direct` on the same examples, number of",
-        "examples, serving cost as a multiple of its. Bold where the interval leaves out 0.",
+        "examples, serving cost as a multiple of that of `direct`. Bold where the interval excludes 0.",
         "",
         "| technique | " + " | ".join(map(described, models)) + " |",
         "|---" * (len(models) + 1) + "|",
@@ -289,7 +295,7 @@ def pays(rows: Sequence[Row], demos: int) -> str:
 
 
 def demos_pay(rows: Sequence[Row]) -> str:
-    """What demos are worth to answering directly, to set the techniques beside."""
+    """The gain by demos when answering directly, for comparison with the techniques."""
     direct = {(row.task, row.model, row.demos): row for row in rows if row.technique == "direct"}
     lines = ["One demo per label against none, both `direct`, all tasks together:", ""]
     for model in MODELS:
@@ -310,9 +316,9 @@ def best(rows: Sequence[Row]) -> str:
     for row, direct in against_direct(rows):
         groups[row.task, row.model, row.demos].append((row, direct))
     lines = [
-        "Of each task and model the technique whose difference to `direct` with the same demos has the",
-        "highest lower end. To be the best of many takes luck too: these differences are too kind, and their",
-        "intervals do not say by how much.",
+        "For each task and model, the technique whose difference to `direct` with the same demos has the",
+        "highest lower end. The best of many is partly lucky: these differences are biased upwards, and",
+        "their intervals do not account for it.",
         "",
         "| task | model | demos | best technique | score | n | difference | cost |",
         "|---" * 8 + "|",
@@ -367,7 +373,7 @@ def described(model: str) -> str:
 
 
 def main() -> None:
-    """Measure what was asked for, then write all there is into RESULTS.md."""
+    """Measure what is missing, then write all results into RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", action="append", choices=TASKS, help="only this program; repeatable")
     parser.add_argument("--model", action="append", choices=MODELS, help="only this model; repeatable")
@@ -379,18 +385,13 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="file with the markers to write between"
     )
-    asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    for model in asked.model or MODELS:
-        for task in asked.task or TASKS:
-            names = asked.technique or list(TECHNIQUES)
-            measure(task, model, asked.folder, names=names, most=asked.examples)
-    before, _, rest = asked.results.read_text(encoding="utf-8").partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise SystemExit(f"{asked.results} has no {BEGIN} ... {END}")
-    text = f"{before}{BEGIN}\n\n{report(rows_of(asked.folder))}\n\n{END}{after}"
-    asked.results.write_text(text, encoding="utf-8")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for model in options.model or MODELS:
+        for task in options.task or TASKS:
+            names = options.technique or list(TECHNIQUES)
+            measure(task, model, options.folder, names=names, most=options.examples)
+    write_between(options.results, BEGIN, END, report(rows_of(options.folder)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the ablation benchmark makes of finished studies, and that its spaces lack what they say."""
+"""The ablation benchmark: results of finished studies, and spaces that lack their part."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmarks.ablations import (
     VARIANTS,
     Group,
     Outcome,
+    cached,
     groups_of,
     reading,
-    remembered,
     report,
     run,
     table,
@@ -55,7 +55,7 @@ def point(model: Model, name: str, roles: tuple[Role, ...], dev: float, test: fl
     )
 
 
-def test_a_study_counts_by_what_was_chosen_on_dev() -> None:
+def test_a_study_counts_by_the_points_chosen_on_dev() -> None:
     points = (
         point(SMALL, "a", ("default",), 0.1, 0.99, 1.0),
         point(SMALL, "b", ("frontier", "best"), 0.6, 0.5, 2.0),
@@ -81,7 +81,7 @@ def test_a_study_counts_by_what_was_chosen_on_dev() -> None:
     assert (found.best, found.smallest, found.trials) == (0.7, 0.5, 7)
 
 
-def test_all_studies_of_a_task_are_measured_in_one_corner() -> None:
+def test_hypervolumes_of_a_task_have_one_reference_point() -> None:
     group = Group(
         "t",
         900,
@@ -105,13 +105,13 @@ def test_differences_are_paired_by_seed_and_only_where_both_spaces_ran() -> None
     assert "| 2 | 0.550 (0.400 to 0.700) |" in row
 
 
-def test_the_reading_names_what_lost_in_every_seed_and_how_weak_that_is() -> None:
+def test_the_reading_names_spaces_that_lost_in_every_seed_and_the_weak_evidence() -> None:
     def spread(*qualities: float) -> dict[int, Outcome]:
         return {seed: outcome((quality, 1.0)) for seed, quality in enumerate(qualities)}
 
     spaces = {"full": spread(0.5, 0.7), "demos": spread(0.2, 0.3), "parts": spread(0.4, 0.8)}
     text = reading(Group("t", 900, spaces))
-    assert f"in every seed with: {VARIANTS['demos'].title}; more with: none" in text
+    assert f"in every seed with: {VARIANTS['demos'].title}; larger with: none" in text
     assert "about 0.5 of these 2" in text
     assert "With 2 seeds this is weak evidence" in text
     assert "0.500 to 0.700" in text
@@ -129,7 +129,7 @@ def candidates(task: LoadedTask, engines: dict[str, FakeEngine]) -> dict[str, li
     }
 
 
-def test_each_space_lacks_what_its_name_says_and_the_full_one_has_it(
+def test_each_space_lacks_its_part_and_the_full_space_has_it(
     candidates: dict[str, list[Candidate]],
 ) -> None:
     def ways(name: str) -> set[str]:
@@ -158,14 +158,14 @@ def test_each_space_lacks_what_its_name_says_and_the_full_one_has_it(
         assert not lacks(name), name
 
 
-def test_what_was_asked_before_is_answered_from_memory_unless_it_is_drawn() -> None:
+def test_repeated_requests_are_cached_unless_sampled() -> None:
     asked: list[Request] = []
 
     def complete(engine: LlamaEngine, request: Request) -> Response:
         asked.append(request)
         return FakeEngine().complete(request)
 
-    answer = remembered(complete)
+    answer = cached(complete)
     small, large = LlamaEngine("local/small", 512), LlamaEngine("local/large", 512)
     greedy = Request(model="m", messages=(Message.user("a review: good"),))
     drawn_by_chance = Request(model="m", messages=greedy.messages, config=Config(temperature=1.0))

@@ -1,4 +1,4 @@
-"""The export bench: what differs between a tool and the direct run is counted, and said."""
+"""The export benchmark: differences between a tool and the direct run are counted and named."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any, cast
 
 import pytest
 from benchmarks import exports
-from benchmarks.export_direct import RowAsked, StepAsked
+from benchmarks.export_direct import DirectRun, PredictorRun
 from benchmarks.export_tools import Use, free_port, started
 from benchmarks.exports import Chosen, compared, leaked
 
 CHOSEN = cast(Chosen, SimpleNamespace(target="openai", kind="chat", notes=""))
 
 
-def row(identity: str, reply: str) -> RowAsked:
+def row(identity: str, reply: str) -> DirectRun:
     messages = [{"role": "user", "content": identity}]
     body = {"messages": messages, "temperature": 0.0, "cache_prompt": True}
-    step = StepAsked("classify", {"review": identity}, {"sentiment": reply}, body, reply)
-    return RowAsked(identity, {"review": identity}, {"sentiment": reply}, 1.0, (step,))
+    step = PredictorRun("classify", {"review": identity}, {"sentiment": reply}, body, reply)
+    return DirectRun(identity, {"review": identity}, {"sentiment": reply}, 1.0, (step,))
 
 
 def sent(content: str, **more: Any) -> dict[str, Any]:
@@ -38,11 +38,11 @@ def _named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_replies_messages_and_settings_are_told_apart() -> None:
     rows = [row("a", "positive"), row("b", "negative")]
     found = {"rows": [{"replies": ["positive"]}, {"replies": ["negative "]}], "passed": [True, False]}
-    asked = [sent("a", temperature=0.0), sent("b ", temperature=0.5, best_of=1)]
-    outcome = compared(CHOSEN, rows, found, asked, "tool 1")
+    requests = [sent("a", temperature=0.0), sent("b ", temperature=0.5, best_of=1)]
+    outcome = compared(CHOSEN, rows, found, requests, "tool 1")
     assert (outcome.rows, outcome.same, outcome.alike, outcome.requests) == (2, 1, 1, 2)
-    for told in ("example b", "differ: temperature", "also sent: best_of", "judge 1 of 2"):
-        assert told in outcome.notes
+    for text in ("example b", "differ: temperature", "also sent: best_of", "judge 1 of 2"):
+        assert text in outcome.notes
 
 
 def test_a_tool_that_asks_another_number_of_times_is_named_and_not_compared() -> None:

@@ -1,4 +1,4 @@
-"""What the comparison with other optimizers says of outcomes."""
+"""The comparison with other optimizers: tables and readings of outcomes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_reading_names_where_parity_is_below() -> None:
     known = [outcome(OURS, 180), outcome(PLAIN, 199), outcome("MIPROv2", 184), outcome("GEPA", 100)]
     said = reading(cells(known, "ours"))
     assert said.startswith("Of 2 comparisons")
-    assert "above in 1, clearly (the interval leaves out 0) in 1; clearly below in 1." in said
+    assert "above in 1, clearly (the interval excludes 0) in 1; clearly below in 1." in said
     assert "Below: MIPROv2 on classify, smollm2 (-0.020)." in said
     assert "GEPA" not in said
 

@@ -1,11 +1,11 @@
-"""Replaying searches: every call is on the book, and on a table with structure ours needs fewer."""
+"""Replayed searches: every call is counted, and Parity needs fewer than peers on a structured table."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from benchmarks.race import STEP, calls_to
-from benchmarks.replay import Book, Table, play
+from benchmarks.replay import Replay, Table, play
 from benchmarks.searchers import SEARCHERS
 
 from optimizers.errors import BudgetSpent
@@ -51,7 +51,7 @@ def table() -> Table:
 
 
 @pytest.mark.parametrize("name", SEARCHERS)
-def test_a_searcher_keeps_its_budget_and_hands_over_what_it_measured(name: str, table: Table) -> None:
+def test_a_searcher_keeps_its_budget_and_returns_measured_candidates(name: str, table: Table) -> None:
     run = play(SEARCHERS[name], table, 400, seed=1)
     assert 300 <= run.used[-1] <= 400
     assert list(run.used) == sorted(run.used)
@@ -66,19 +66,19 @@ def test_the_same_seed_runs_the_same_search(name: str, table: Table) -> None:
     assert np.array_equal(one.covered, two.covered)
 
 
-def test_what_was_bought_is_free(table: Table) -> None:
-    book = Book(table, 25)
-    assert book.buy(3, range(10)).tolist() == table.dev[3, :10].tolist()
-    book.buy(3, range(10))
-    assert book.used == 10
-    book.buy(4, range(10))
-    assert book.used == 20
+def test_rollouts_bought_before_are_free(table: Table) -> None:
+    replay = Replay(table, 25)
+    assert replay.buy(3, range(10)).tolist() == table.dev[3, :10].tolist()
+    replay.buy(3, range(10))
+    assert replay.used == 10
+    replay.buy(4, range(10))
+    assert replay.used == 20
     with pytest.raises(BudgetSpent):
-        book.buy(5, range(10))
-    assert book.used == 20
+        replay.buy(5, range(10))
+    assert replay.used == 20
 
 
-def test_ours_covers_with_few_calls_what_peers_need_many_for() -> None:
+def test_parity_covers_with_few_calls_what_peers_need_many_for() -> None:
     tables = [made_up(seed) for seed in range(4)]
 
     def mean(name: str, calls: int) -> float:
@@ -90,7 +90,7 @@ def test_ours_covers_with_few_calls_what_peers_need_many_for() -> None:
     assert mean("Parity", 300) > max(peers)
 
 
-def test_calls_to_a_level_are_counted_to_where_it_is_first_reached() -> None:
+def test_calls_to_a_level_count_to_its_first_reach() -> None:
     curve = np.array([0.2, 0.6, 0.4, 0.6, 0.7])
     assert calls_to(curve, 0.1) == STEP
     assert calls_to(curve, 0.6) == 2 * STEP

@@ -1,8 +1,8 @@
-"""How much time goes anywhere but the model: evaluation against a bare loop over the engine, and DSPy's own.
+"""Time outside the model: evaluation against a bare loop over the engine, and against `dspy.Evaluate`.
 
-The first two run the same candidate, on alternating chunks of examples that neither has seen, so that
-no reply comes out of the prefix cache. `dspy.Evaluate` runs the same program on other examples as its
-users meet it: its ChatAdapter, its number of threads. Prints a table for RESULTS.md.
+The first two run the same candidate on alternating chunks of examples that neither has seen, so that
+no reply comes out of the prefix cache. `dspy.Evaluate` runs the same program on other examples with its
+defaults: ChatAdapter and its number of threads. Prints a table for RESULTS.md.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def requests_of(task: LoadedTask, candidate: Candidate, examples: list[object]) 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of a model.
+    """The measured speeds of a model.
 
     Attributes:
         evaluated: Rollouts per second of the evaluation.
@@ -98,7 +98,7 @@ def speed(task: LoadedTask, model: Model) -> Speed:
 
 
 def dspys(task: LoadedTask, model: Model) -> float:
-    """Rollouts per second of `dspy.Evaluate` as it is, but that it does not give up after ten errors."""
+    """Rollouts per second of `dspy.Evaluate` with its defaults, except that errors do not end it."""
     examples = list(task.dataset.test[:CHUNK])
     lm = language_model(model, Sampling(max_tokens=60), measured=False)
     evaluate = dspy.Evaluate(
@@ -125,7 +125,7 @@ def help_seconds(repeats: int = 10) -> float:
 def main() -> None:
     """Measure and print."""
     task = load_task(PROGRAM)
-    # Its answers would be those of an earlier run.
+    # A cache would return answers of an earlier run.
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     print(
         "| model | evaluation, rollouts/s | bare engine loop, calls/s | share | prompt tokens from cache "

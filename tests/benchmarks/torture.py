@@ -41,12 +41,12 @@ EARLY = 0.2
 """Share of kills that fall into a process's start, before it sends a request."""
 
 LONGEST_END = 900.0
-"""Seconds an undisturbed process may take."""
+"""Most seconds of an undisturbed process."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is run: a workspace, its program and how long to search."""
+    """The study to run: workspace, program, budget in trials, and seed."""
 
     workspace: Path
     program: str
@@ -58,7 +58,7 @@ class Setup:
         return self.workspace / run / STUDY
 
     def command(self, run: str) -> list[str]:
-        """What starts the study, and what continues it."""
+        """The command that starts or continues the study."""
         options = {"--budget": self.budget, "--study": STUDY, "--seed": self.seed, "--runs": run}
         words = [str(word) for option in options.items() for word in option]
         return [sys.executable, "-m", "optimizers.cli.app", self.program, *words]
@@ -105,7 +105,7 @@ def live(setup: Setup, run: str, delay: float | None) -> Life:
 
 @dataclass
 class Pace:
-    """How long a study's parts take, so that kills can be spread over all of its life.
+    """Seconds of a study's parts, so that kills can be spread over all of its life.
 
     Attributes:
         startups: Seconds from a process's start to the first rollout it writes, as seen so far.
@@ -135,11 +135,11 @@ class Pace:
         if random.random() < EARLY:
             return random.uniform(0, self.startup)
         left = max(0.0, 1 - done / self.rollouts) * self.work + self.finish
-        # Twice the mean share, so that the kills to come just use the life up; never past its end.
+        # Twice the mean share, so that the remaining kills just use up the life; never past its end.
         return self.startup + random.uniform(0, left * min(1.0, 2 / ((1 - EARLY) * kills)))
 
     def learn(self, life: Life, delay: float, before: int, found: Evidence) -> str:
-        """Take in where a kill fell; returns the part of the study's life it hit."""
+        """The part of the study's life that a kill hit; learns how long starting takes."""
         if len(found.written) > before:
             first = min(when for when in found.written if when >= life.began)
             self.startups.append(first - life.began)
@@ -162,7 +162,7 @@ def pace_of(life: Life, evidence: Evidence) -> Pace:
 
 @dataclass
 class Server:
-    """The fault server in a process of its own, which no kill of the study reaches."""
+    """The fault server in its own process, which no kill of the study reaches."""
 
     log: Path
     process: subprocess.Popen[str]
@@ -231,7 +231,7 @@ def write_embedded_workspace(workspace: Path) -> str:
 
 @dataclass
 class Torture:
-    """One control study, and as many killed ones as the kills take."""
+    """One control study, and killed studies until all kills are used."""
 
     setup: Setup
     kills: int
@@ -241,7 +241,7 @@ class Torture:
     parts: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> bool:
-        """Run all, print the tables; returns whether every check held."""
+        """Run all and print the tables; return whether every check passed."""
         life = live(self.setup, "control", None)
         control = self.collect("control")
         pace = pace_of(life, control)
@@ -251,21 +251,21 @@ class Torture:
             flush=True,
         )
         studies = {"control": control}
-        held: dict[str, bool] = {}
+        passed: dict[str, bool] = {}
         random = Random(self.setup.seed)
         while self.parts.total() < self.kills and time.time() < self.deadline:
             run = f"killed{len(studies)}"
             self.renew(run)
             self.suffer(run, pace, random)
             studies[run] = self.collect(run)
-            held |= {f"{run}: {what}": ok for what, ok in checks(control, studies[run]).items()}
+            passed |= {f"{run}: {what}": ok for what, ok in checks(control, studies[run]).items()}
         show(studies)
         if self.kills:
             fallen = ", ".join(f"{count} in {part}" for part, count in self.parts.most_common())
             print(f"\nkills: {self.parts.total()} of {self.kills}; {fallen}")
-        for what, ok in held.items():
+        for what, ok in passed.items():
             print(f"{'ok    ' if ok else 'FAILED'} {what}")
-        return all(held.values()) and self.parts.total() >= self.kills
+        return all(passed.values()) and self.parts.total() >= self.kills
 
     def suffer(self, run: str, pace: Pace, random: Random) -> None:
         """Kill and restart one study until it ends."""
@@ -294,7 +294,7 @@ class Torture:
             self.server = Server.start(log, self.latency, self.server.port)
 
     def collect(self, run: str) -> Evidence:
-        """Stop the study's server and read all there is."""
+        """Stop the study's server and read all evidence."""
         if self.server is not None:
             self.server.stop()
         return gather(self.setup.folder(run), self.server.log if self.server else None)
@@ -309,25 +309,25 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=50.0, help="milliseconds before every answer")
     parser.add_argument("--minutes", type=float, default=40.0, help="no kill comes later than this")
     parser.add_argument("--embedded", action="store_true", help="the real models that run in the process")
-    told = parser.parse_args()
+    options = parser.parse_args()
     workspace = Path(tempfile.mkdtemp(prefix="torture-"))
-    server = None if told.embedded else Server.start(workspace / "control.jsonl", told.latency)
+    server = None if options.embedded else Server.start(workspace / "control.jsonl", options.latency)
     if server is None:
-        setup = Setup(workspace, write_embedded_workspace(workspace), told.budget or 4, told.seed)
+        setup = Setup(workspace, write_embedded_workspace(workspace), options.budget or 4, options.seed)
     else:
         program = write_server_workspace(workspace, server.address)
-        setup = Setup(workspace, program, told.budget or 20, told.seed)
-    torture = Torture(setup, told.kills, time.time() + 60 * told.minutes, told.latency, server)
+        setup = Setup(workspace, program, options.budget or 20, options.seed)
+    torture = Torture(setup, options.kills, time.time() + 60 * options.minutes, options.latency, server)
     try:
-        held = torture.run()
+        passed = torture.run()
     finally:
         if torture.server is not None:
             torture.server.stop()
-    if held:
+    if passed:
         shutil.rmtree(workspace)
     else:
         print(f"\nEverything is kept in {workspace}")
-    sys.exit(0 if held else 1)
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Several processes on one study: how much faster they are, and whether killing them does harm.
+"""Several processes on one study: their speed-up, and whether killing them does harm.
 
     python tests/benchmarks/workers.py
     python tests/benchmarks/workers.py --kills 30
 
 Starts a PostgreSQL server and a model server on loopback that answers after 100 ms, and runs one study
-with 1, 2 and 4 workers, planned for 4 each time, so that all decide the same. With ``--kills`` three
-workers run it, and one of them, drawn at random, is killed with SIGKILL every few seconds and replaced.
+with 1, 2 and 4 workers, planned for 4 each time, so that all make the same decisions. With ``--kills``
+three workers run it; every few seconds one of them, drawn at random, is killed with SIGKILL and replaced.
 Prints tables for RESULTS.md; exits 1 when a check fails.
 """
 
@@ -36,7 +36,7 @@ LATENCY, AT_ONCE, PLANNED = 0.1, 2, 4
 """Seconds before every answer; calls that a worker has in flight; workers that each study is planned for."""
 
 SECONDS = 1800.0
-"""After which a study has failed, and the model server stops by itself."""
+"""Time after which a study has failed, and the model server stops by itself."""
 
 SERVER = Path(__file__).parents[1] / "faults" / "server.py"
 
@@ -48,7 +48,7 @@ class Place:
     Attributes:
         workspace: Folder with the program.
         storage: Address of the database.
-        log: What the model server wrote down.
+        log: The model server's log of requests.
     """
 
     workspace: Path
@@ -56,7 +56,7 @@ class Place:
     log: Path
 
     def start(self, study: str, number: int, budget: str) -> subprocess.Popen[bytes]:
-        """Start a worker; any of them would begin the study where it is not there yet."""
+        """Start a worker; the first one makes the study."""
         options = [
             "--budget",
             budget,
@@ -84,7 +84,7 @@ class Place:
             )
 
     def folder(self, study: str, number: int) -> Path:
-        """What a worker leaves behind."""
+        """A worker's study folder."""
         return self.workspace / f"{study}-{number}" / study
 
 
@@ -92,8 +92,8 @@ def wait_for(place: Place, study: str, running: Sequence[subprocess.Popen[bytes]
     """Wait until all workers have ended well."""
     for process in running:
         if process.wait(SECONDS):
-            said = "\n".join(path.read_text()[-2000:] for path in place.workspace.glob(f"{study}-*.output"))
-            raise SystemExit(f"A worker of {study} failed:\n{said}")
+            output = "\n".join(path.read_text()[-2000:] for path in place.workspace.glob(f"{study}-*.output"))
+            raise SystemExit(f"A worker of {study} failed:\n{output}")
 
 
 def requests(place: Place) -> int:
@@ -101,9 +101,9 @@ def requests(place: Place) -> int:
     return sum('"body"' in line for line in place.log.read_text().splitlines())
 
 
-def run_beside(place: Place, workers: int, budget: str) -> tuple[Evidence, float, int]:
-    """A study of so many workers: what it left, its seconds from first to last rollout, its requests."""
-    study, before = f"beside{workers}", requests(place)
+def run_workers(place: Place, workers: int, budget: str) -> tuple[Evidence, float, int]:
+    """Run a study with some workers: its evidence, seconds from first to last rollout, and requests."""
+    study, before = f"workers{workers}", requests(place)
     running = [place.start(study, 0, budget)]
     time.sleep(1.0)  # The first one makes the study.
     running += [place.start(study, number, budget) for number in range(1, workers)]
@@ -113,7 +113,7 @@ def run_beside(place: Place, workers: int, budget: str) -> tuple[Evidence, float
 
 
 def run_killed(place: Place, kills: int, budget: str, seed: int) -> tuple[Evidence, int, int]:
-    """A study of three workers of which one is killed again and again: what it left, kills, requests."""
+    """Run a study with three workers, killing one again and again: its evidence, kills and requests."""
     study, random, before = "killed", Random(seed), requests(place)
     running = {number: place.start(study, number, budget) for number in range(3)}
     killed = 0
@@ -131,12 +131,12 @@ def run_killed(place: Place, kills: int, budget: str, seed: int) -> tuple[Eviden
 
 
 def main() -> None:
-    """Run the studies and print what they show."""
+    """Run the studies and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=0, help="kill workers so many times instead")
     parser.add_argument("--budget", default="40")
     parser.add_argument("--seed", type=int, default=0)
-    told = parser.parse_args()
+    options = parser.parse_args()
     if postgres.LACKING:
         raise SystemExit(postgres.LACKING)
     with tempfile.TemporaryDirectory() as folder, postgres.server() as database:
@@ -153,7 +153,7 @@ def main() -> None:
             text = re.sub(r"(size=[\d.]+)", rf"\1, concurrency={AT_ONCE}", program.read_text())
             (workspace / "program.py").write_text(text)
             place = Place(workspace, postgres.new_database(database), log)
-            fine = report_kills(place, told) if told.kills else report_speed(place, told.budget)
+            fine = report_kills(place, options) if options.kills else report_speed(place, options.budget)
         finally:
             served.terminate()
             served.wait()
@@ -161,12 +161,12 @@ def main() -> None:
 
 
 def report_speed(place: Place, budget: str) -> bool:
-    """Print what more workers give; returns whether all found the same, and nothing ran twice."""
+    """Print the speed-ups; return whether all studies are the same and nothing ran twice."""
     print("| workers | rollouts | requests | seconds | speed-up | same frontier |\n|---|---|---|---|---|---|")
     alone: tuple[Evidence, float, int] | None = None
     fine = True
     for workers in (1, 2, 4):
-        left, seconds, sent = run_beside(place, workers, budget)
+        left, seconds, sent = run_workers(place, workers, budget)
         alone = alone or (left, seconds, sent)
         same = left.points == alone[0].points and left.rollouts == alone[0].rollouts
         fine = fine and same and sent == len(left.rollouts)
@@ -178,10 +178,10 @@ def report_speed(place: Place, budget: str) -> bool:
     return fine
 
 
-def report_kills(place: Place, told: argparse.Namespace) -> bool:
-    """Print what killing workers did; returns whether the study is whole."""
-    alone, _, _ = run_beside(place, 1, told.budget)
-    left, killed, sent = run_killed(place, told.kills, told.budget, told.seed)
+def report_kills(place: Place, options: argparse.Namespace) -> bool:
+    """Print the study with killed workers; return whether it is complete."""
+    alone, _, _ = run_workers(place, 1, options.budget)
+    left, killed, sent = run_killed(place, options.kills, options.budget, options.seed)
     calls = left.calls or {}
     found = {
         "kills": killed,

@@ -201,10 +201,14 @@ def test_an_unread_reply_is_put_down_to_the_step_that_gave_it(
     proposer = FakeProposer(lambda request: "")
     engines[PROPOSER.name] = proposer
     asked, observations = replace(notes, proposer=PROPOSER), ObservationStore()
-    stats = observations.enter(default_candidate(search_space(notes), LARGE))
+    default = default_candidate(search_space(notes), LARGE)
+    observations.register(default)
+    stats = observations.stats[default.id]
     with Ledger.open(tmp_path / "ledger.db") as ledger:
         measurer = Measurer(asked, ledger)
-        observations.add(stats, Block.of(measurer.measure(stats.candidate, notes.dataset.dev[:10], "dev")))
+        observations.add_block(
+            stats, Block.of(measurer.measure(stats.candidate, notes.dataset.dev[:10], "dev"))
+        )
         BootstrapProposals(asked, measurer, 0).grown(observations, 2)
     (request,) = proposer.requests
     assert "output note" in (request.messages[0].text or "")

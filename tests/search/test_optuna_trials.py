@@ -40,16 +40,18 @@ def rows(space: SearchSpace, observations: ObservationStore) -> list[TrialRow]:
     found = []
     for number, choices in enumerate([c for size in (1, 2, 4) for c in few_shot_starts(space, size)]):
         chooser = FixedChoices(choices)
-        stats = observations.enter(space.choose(chooser), chooser.made)
+        candidate = space.choose(chooser)
+        observations.register(candidate, chooser.made)
+        stats = observations.stats[candidate.id]
         block = Block.of(rollouts(stats.candidate, [1.0] * 7 + [0.0] * 3, cost=1e-6))
-        observations.add(stats, block)
+        observations.add_block(stats, block)
         found.append(
             TrialRow(
                 number=number,
                 round=1 if number < 3 else 2,
                 candidate=stats.candidate.id,
                 choices=chooser.made,
-                values=tuple(observations.values(stats)),
+                values=tuple(observations.objective_values(stats)),
                 ran=((stats.candidate.id, block),),
                 began=BEGAN,
                 ended=BEGAN + timedelta(seconds=number),
@@ -61,7 +63,9 @@ def rows(space: SearchSpace, observations: ObservationStore) -> list[TrialRow]:
 def opened(
     tmp_path: Path, number: int, known: list[TrialRow], space: SearchSpace, observations: ObservationStore
 ) -> optuna.Study:
-    values = {identity: observations.values(stats) for identity, stats in observations.stats.items()}
+    values = {
+        identity: observations.objective_values(stats) for identity, stats in observations.stats.items()
+    }
     return open_round(
         sqlite_address(tmp_path / "o.db"), "s", number, known, space, observations.objectives, values
     )

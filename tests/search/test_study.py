@@ -68,6 +68,7 @@ def test_a_study_finds_demos_and_reports_what_it_measured(task: LoadedTask, runs
     assert set(best) == set(default) == {"local/small", "local/large"}
     assert all(p.test is not None and p.test.n > 50 for p in report.with_role("frontier"))
     assert len(report.with_role("reference")) == 1
+    assert {one.model for one in report.importance} == {None, "local/small", "local/large"}
     page = (runs / "s" / "frontier.html").read_text(encoding="utf-8")
     assert all(point.candidate.id in page for point in report.with_role("frontier"))
     assert task.dataset.dev[0]["review"] in page

@@ -1,15 +1,22 @@
-"""Which candidate's next block is worth its calls: expected gain of hypervolume per unit of spend.
+"""The acquisition function: expected gain of hypervolume by a candidate's next block, per unit of spend.
 
-A block may change what is believed, of its own candidate and of all that are like it, and with it
-which candidates make up the frontier. The gain is the hypervolume of the frontier that is then
-believed in, in expectation, less that of today's: the knowledge gradient (Frazier, Powell & Dayanik,
-INFORMS Journal on Computing 21, 2009, for correlated beliefs) with hypervolume as its value. As one
-block often cannot change the order of two candidates that several blocks could, the gain is looked
-for several blocks ahead and taken per block (KG(*): Frazier & Powell, Decision Analysis 7, 2010).
+A block changes the posterior of its own candidate and of all that are like it, and with it the frontier.
+Its gain is the expected hypervolume of the frontier afterwards, less that of today's: the knowledge
+gradient for correlated Gaussian posteriors (Frazier, Powell & Dayanik, INFORMS Journal on Computing 21,
+2009) with hypervolume as its value. One block often cannot change the order of two candidates where several
+could, so the gain is computed 1, 2 and 4 blocks ahead and taken per block (KG(*): Frazier & Powell, Decision
+Analysis 7, 2010).
 
-Beliefs are Gaussian and know no ceiling, but no quality is above 1. So a quality counts for what is
-expected of it cut off at 1: else a candidate near 1 that little is known of would promise what
-cannot be.
+A Gaussian has no ceiling, but no quality is above 1. So the expectation of a quality cut off at 1 counts:
+otherwise a little-known candidate near 1 would promise the impossible.
+
+Symbols and shapes:
+    n: candidates; B: blocks of the dev set; k: unknowns of the posterior, n qualities first; s: candidates
+    whose next block is valued.
+    mu: (k,), mean and Sigma: (k, k), covariance of the posterior, in score units.
+    L: (s, k), the unknowns that the next blocks measure, with their weights.
+    step: (s, k), change of mu if those blocks come out one standard deviation above expectation:
+       L Sigma / sqrt(diag(L Sigma L') + noise).
 """
 
 from __future__ import annotations
@@ -24,36 +31,21 @@ from scipy.special import ndtr
 from optimizers.search.model.kernel import Floats
 from optimizers.search.model.posterior import Posterior
 
-AHEAD = (1, 2, 4)
-"""Blocks to look ahead."""
-
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
-
-EACH_MODEL = 0.2
-"""Worth of a model's own best quality, beside the frontier's hypervolume.
-
-A model that is nowhere on the frontier still has its best candidate compared with the others'.
-"""
-
-DRAWS = 400
-"""Draws from what is believed, for what choosing now is expected to lose."""
-
-DEAREST = 1.1
-"""The cost that covers nothing, as a multiple of the dearest candidate's."""
 
 
 @dataclass(frozen=True)
 class AcquisitionInputs:
-    """What is known of the candidates beside their quality.
+    """What the acquisition function needs in addition to the posterior.
 
     Attributes:
-        model: Number of each candidate's model.
-        costs: One row per objective that is a cost (money, seconds): of each candidate, above 0. No row where
-            quality alone is sought.
-        done: Blocks each has run.
-        spend: What one block of each uses of the budget, above 0.
-        sizes: Examples of each block of the dev set.
+        model: (n,), number of each candidate's model.
+        costs: (costs, n), above 0: one row per objective that is a cost (US dollars, seconds, fragility). No
+            row where quality is the only objective.
+        done: (n,), blocks that each candidate has run, in [0, B].
+        spend: (n,), what one block of each uses of the budget, above 0, in the budget's unit.
+        sizes: (B,), examples of each block.
     """
 
     model: NDArray[np.int64]
@@ -64,152 +56,169 @@ class AcquisitionInputs:
 
 
 def knowledge_gradient(
-    belief: Posterior, prospects: AcquisitionInputs, of: NDArray[np.int64] | None = None
+    posterior: Posterior, inputs: AcquisitionInputs, candidates: NDArray[np.int64] | None = None
 ) -> Floats:
-    """Expected gain of each candidate's next block per unit of spend; -1 where none is left to run.
+    """Expected gain of each candidate's next block per unit of spend.
 
     Args:
-        belief: What is believed of the candidates.
-        prospects: What else is known of them.
-        of: Candidates to look at, all when None; the others get -1.
+        posterior: The posterior of n candidates.
+        inputs: What else is known of them.
+        candidates: (s,), places of the candidates to compute it for; all when None.
+
+    Returns:
+        (n,): gain in hypervolume per unit of spend, at least 0; -1 for a candidate that has no block left,
+        and for one that was not asked for.
     """
-    found = np.full(belief.candidates, -1.0)
-    worth = _worth(prospects)
-    left = np.full(belief.candidates, -1)
-    left[of] = (belief.blocks - prospects.done)[of]
-    for ahead in AHEAD:
+    found = np.full(posterior.candidates, -1.0)
+    value = _value_function(inputs)
+    left = np.full(posterior.candidates, -1)
+    left[candidates] = (posterior.blocks - inputs.done)[candidates]
+    for ahead in (1, 2, 4):
         which = np.flatnonzero(left >= ahead)
         if len(which):
-            # Nothing is lost by knowing more, but for rounding.
-            value = np.maximum(_gained(belief, prospects, which, ahead, worth), 0.0)
-            found[which] = np.maximum(found[which], value / (ahead * prospects.spend[which]))
+            # Knowing more never loses; below 0 is rounding.
+            gain = np.maximum(_expected_gain(posterior, inputs, which, ahead, value), 0.0)
+            found[which] = np.maximum(found[which], gain / (ahead * inputs.spend[which]))
     return found
 
 
-def regret(belief: Posterior, prospects: AcquisitionInputs) -> float:
-    """What is expected to be lost by choosing now: the worth of the best, less that of what is believed best.
+def regret(posterior: Posterior, inputs: AcquisitionInputs) -> float:
+    """Expected loss of choosing now: value of the truly best, less that of the best by posterior mean.
 
-    The joint posterior is drawn from: what is common to all candidates changes no choice, and does not
-    count.
+    Estimated by 400 draws from the joint posterior, so that what all candidates share does not count.
 
     Args:
-        belief: What is believed of the candidates.
-        prospects: What else is known of them; those that ran no block cannot be chosen.
+        posterior: The posterior of n candidates.
+        inputs: What else is known of them; candidates that ran no block cannot be chosen.
+
+    Returns:
+        Loss in quality, at least 0.
     """
-    known = np.flatnonzero(prospects.done > 0)
-    mean, covariance = belief.quality[known], belief.covariance[np.ix_(known, known)]
-    # The root of a matrix that may be singular but for rounding.
+    known = np.flatnonzero(inputs.done > 0)
+    mean, covariance = posterior.quality[known], posterior.covariance[np.ix_(known, known)]
+    # A root by eigenvalues, as rounding may leave the matrix singular.
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    drawn = mean + np.random.default_rng(0).standard_normal((DRAWS, len(known))) @ root.T
+    drawn = mean + np.random.default_rng(0).standard_normal((400, len(known))) @ root.T
     drawn = np.minimum(drawn, 1.0)
-    own = replace(prospects, model=prospects.model[known], costs=prospects.costs[:, known])
-    lost = _worth(own)(drawn) - _worth(own, mean)(drawn)
+    own = replace(inputs, model=inputs.model[known], costs=inputs.costs[:, known])
+    lost = _value_function(own)(drawn) - _value_function(own, mean)(drawn)
     return float(lost.mean())
 
 
-def capped(mean: Floats, spread: Floats) -> Floats:
-    """Expectation of a Gaussian cut off at 1.
+def capped(mean: Floats, sd: Floats) -> Floats:
+    """Expectation of min(X, 1) for Gaussian X, elementwise.
 
     Args:
-        mean: Its mean.
-        spread: Its standard deviation, at least 0; of a shape that fits the mean's.
+        mean: Mean of X.
+        sd: Standard deviation of X, at least 0; broadcasts with ``mean``.
     """
-    above = (mean - 1) / np.maximum(spread, 1e-9)
+    above = (mean - 1) / np.maximum(sd, 1e-9)
     density = np.exp(-0.5 * above * above) / np.sqrt(2 * np.pi)
-    value: Floats = mean - spread * (density + above * ndtr(above))
+    value: Floats = mean - sd * (density + above * ndtr(above))
     return value
 
 
-def _gained(
-    belief: Posterior,
-    prospects: AcquisitionInputs,
-    which: NDArray[np.int64],
-    ahead: int,
-    worth: Callable[[Floats], Floats],
-) -> Floats:
-    """What is expected to be gained by some candidate's next blocks, for each of the candidates."""
-    count, rows = belief.candidates, np.arange(len(which))
-    step = _moved(belief, prospects, which, ahead)[:, :count]
-    spread = np.sqrt(np.maximum(np.diag(belief.covariance)[:count] - step * step, 0.0))
-    hidden = np.repeat((prospects.done == 0)[None, :], len(which), axis=0)
-    shown = hidden.copy()
-    shown[rows, which] = False
-    then, now = np.zeros(len(which)), np.zeros_like(step)
-    for node, weight in zip(NODES, WEIGHTS, strict=True):
-        quality = capped(belief.quality + node * step, spread)
-        now += weight * quality
-        then += weight * worth(np.where(shown, 0.0, quality))
-    # Against the mean of what may be believed then, so that no error of the nodes is taken for a gain.
-    return then - worth(np.where(hidden, 0.0, now))
-
-
-def _moved(belief: Posterior, prospects: AcquisitionInputs, which: NDArray[np.int64], ahead: int) -> Floats:
-    """How far candidates' next blocks move each belief, if they come out one standard deviation off."""
-    count, rows = belief.candidates, np.arange(len(which))
-    blocks = prospects.done[which][:, None] + np.arange(ahead)
-    sizes = prospects.sizes[blocks]
-    share = sizes / sizes.sum(axis=1, keepdims=True)
-    looked = np.zeros((len(which), len(belief.mean)))
-    looked[rows, which] = 1.0
-    looked[rows[:, None], count + blocks] = share
-    own = count + belief.blocks * (1 + prospects.model[which][:, None]) + blocks
-    looked[rows[:, None], own] = share
-    covariance = looked @ belief.covariance
-    variance = np.sum(covariance * looked, axis=1) + belief.noise[which] / sizes.sum(axis=1)
-    moved: Floats = covariance / np.sqrt(variance)[:, None]
-    return moved
-
-
 def condition_on_pending(
-    belief: Posterior, prospects: AcquisitionInputs, candidate: int
+    posterior: Posterior, inputs: AcquisitionInputs, candidate: int
 ) -> tuple[Posterior, AcquisitionInputs]:
-    """What is believed once a candidate's next block has run, before its scores are known.
+    """The posterior and inputs while a candidate's next block runs.
 
-    Nothing is expected to be other than it is believed to be, but less is left to learn: so blocks that run
-    at the same time are not all spent on the same question (Ginsbourger, Le Riche & Carraro,
-    Computational Intelligence in Expensive Optimization Problems, 2010, chapter 6, the kriging believer).
-    """
-    moved = _moved(belief, prospects, np.array([candidate]), 1)[0]
-    done = prospects.done.copy()
-    done[candidate] += 1
-    known = replace(belief, covariance=belief.covariance - np.outer(moved, moved))
-    return known, replace(prospects, done=done)
-
-
-def _worth(prospects: AcquisitionInputs, by: Floats | None = None) -> Callable[[Floats], Floats]:
-    """What a row of qualities is worth: the hypervolume of its frontier, and each model's best quality.
-
-    With several costs, the mean of the hypervolumes of quality and each of them. With none, the best
-    quality stands for it: what is covered where all cost the same.
+    Its scores are taken to come out as expected: means stay, variances fall. So blocks that run at the same
+    time do not all answer the same question (the kriging believer: Ginsbourger, Le Riche & Carraro,
+    Computational Intelligence in Expensive Optimization Problems, 2010, chapter 6).
 
     Args:
-        prospects: Costs and models of the candidates.
-        by: Qualities to choose by, at each cost and of each model; the rows' own when None.
+        posterior: The posterior of n candidates.
+        inputs: What else is known of them.
+        candidate: Place of the candidate whose next block runs.
+    """
+    step = _step(posterior, inputs, np.array([candidate]), 1)[0]
+    done = inputs.done.copy()
+    done[candidate] += 1
+    conditioned = replace(posterior, covariance=posterior.covariance - np.outer(step, step))
+    return conditioned, replace(inputs, done=done)
+
+
+def _expected_gain(
+    posterior: Posterior,
+    inputs: AcquisitionInputs,
+    which: NDArray[np.int64],
+    ahead: int,
+    value: Callable[[Floats], Floats],
+) -> Floats:
+    """(s,): expected gain in value by the next ``ahead`` blocks of each of the candidates ``which`` (s,)."""
+    count, rows = posterior.candidates, np.arange(len(which))
+    step = _step(posterior, inputs, which, ahead)[:, :count]
+    sd = np.sqrt(np.maximum(np.diag(posterior.covariance)[:count] - step * step, 0.0))
+    unmeasured = np.repeat((inputs.done == 0)[None, :], len(which), axis=0)
+    unmeasured_then = unmeasured.copy()
+    unmeasured_then[rows, which] = False
+    then, now = np.zeros(len(which)), np.zeros_like(step)
+    # The expectation over the blocks' outcome, by 5 nodes of Gauss-Hermite quadrature.
+    for node, weight in zip(NODES, WEIGHTS, strict=True):
+        quality = capped(posterior.quality + node * step, sd)
+        now += weight * quality
+        then += weight * value(np.where(unmeasured_then, 0.0, quality))
+    # Today's value by the same nodes, so that no error of the nodes is taken for a gain.
+    return then - value(np.where(unmeasured, 0.0, now))
+
+
+def _step(posterior: Posterior, inputs: AcquisitionInputs, which: NDArray[np.int64], ahead: int) -> Floats:
+    """(s, k): change of mu if the next ``ahead`` blocks come out one standard deviation above expectation."""
+    count, rows = posterior.candidates, np.arange(len(which))
+    blocks = inputs.done[which][:, None] + np.arange(ahead)
+    sizes = inputs.sizes[blocks]
+    share = sizes / sizes.sum(axis=1, keepdims=True)
+    weights = np.zeros((len(which), len(posterior.mean)))
+    weights[rows, which] = 1.0
+    weights[rows[:, None], count + blocks] = share
+    own = count + posterior.blocks * (1 + inputs.model[which][:, None]) + blocks
+    weights[rows[:, None], own] = share
+    covariance = weights @ posterior.covariance
+    variance = np.sum(covariance * weights, axis=1) + posterior.noise[which] / sizes.sum(axis=1)
+    step: Floats = covariance / np.sqrt(variance)[:, None]
+    return step
+
+
+def _value_function(inputs: AcquisitionInputs, by: Floats | None = None) -> Callable[[Floats], Floats]:
+    """Value of qualities: hypervolume of the frontier, plus 0.2 times the mean of each model's best quality.
+
+    Each model's best counts so that a model that is nowhere on the frontier still has its best candidate
+    compared with the others'. The hypervolume is over quality and the logarithm of cost, as a share of the
+    range of costs up to 1.1 times the highest. With several costs it is the mean over them; with none, the
+    best quality, as if all cost the same.
+
+    Args:
+        inputs: Costs and models of n candidates.
+        by: (n,), qualities that the frontier and each model's best are chosen by; the valued ones when None.
+
+    Returns:
+        A function from (rows, n) qualities to (rows,) values.
     """
     planes = []
-    costs = prospects.costs if len(prospects.costs) else np.ones((1, len(prospects.model)))
+    costs = inputs.costs if len(inputs.costs) else np.ones((1, len(inputs.model)))
     for cost in np.log(costs):
         order = np.argsort(cost, kind="stable")
-        ends = np.append(cost[order], cost.max() + np.log(DEAREST))
+        ends = np.append(cost[order], cost.max() + np.log(1.1))
         planes.append((order, np.diff(ends) / (ends[-1] - ends[0])))
-    models = [np.flatnonzero(prospects.model == model) for model in np.unique(prospects.model)]
+    models = [np.flatnonzero(inputs.model == model) for model in np.unique(inputs.model)]
 
-    def worth(quality: Floats) -> Floats:
+    def value(quality: Floats) -> Floats:
         if by is None:
             covered = [np.maximum.accumulate(quality[:, order], axis=1) @ widths for order, widths in planes]
             best = [quality[:, own].max(axis=1) for own in models]
         else:
-            covered = [quality[:, order[_leading(by[order])]] @ widths for order, widths in planes]
+            covered = [quality[:, order[_running_argmax(by[order])]] @ widths for order, widths in planes]
             best = [quality[:, own[np.argmax(by[own])]] for own in models]
-        value: Floats = np.mean(covered, axis=0) + EACH_MODEL * np.mean(best, axis=0)
-        return value
+        total: Floats = np.mean(covered, axis=0) + 0.2 * np.mean(best, axis=0)
+        return total
 
-    return worth
+    return value
 
 
-def _leading(quality: Floats) -> NDArray[np.int64]:
-    """Of each beginning of a row, the place of its highest."""
+def _running_argmax(quality: Floats) -> NDArray[np.int64]:
+    """(n,): place of the highest of the first i + 1 qualities (n,), for each i."""
     is_new = quality >= np.maximum.accumulate(quality)
     places: NDArray[np.int64] = np.maximum.accumulate(np.where(is_new, np.arange(len(quality)), 0))
     return places

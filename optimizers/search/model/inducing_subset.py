@@ -1,7 +1,10 @@
-"""Which candidates beliefs are formed from, and what they scored.
+"""The candidates that the posterior is computed from, and their scores.
 
-All of them while they are few. Of many, those that may lead, and a sample of the others: without
-it, what makes a candidate poor would be forgotten.
+All candidates while they are few. Of many, those that may lead and a sample of the others: without the
+sample, the posterior would forget what makes a candidate poor.
+
+Symbols and shapes:
+    n: candidates to choose from; totals: (n, 3), sum of scores, number of scores, serving cost of each.
 """
 
 from __future__ import annotations
@@ -9,56 +12,67 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from optimizers.results.statistics.pareto import non_dominated
-from optimizers.search.model.posterior import Scores
+from optimizers.search.model.posterior import BlockMeans
 
 if TYPE_CHECKING:
     from optimizers.records.rows import Block
     from optimizers.search.model.observations import CandidateStats
 
 LEADING, SAMPLED = 120, 40
-"""Candidates that may lead, and others, that beliefs are formed from at most."""
-
-OF_EACH_MODEL = 8
-"""Candidates of each model among those that may lead, at least: a model is compared by its best."""
-
-Total = tuple[float, int, float]
-"""Of some blocks: sum of the scores, how many there are, and what they cost to serve, US dollars."""
-
-DOUBT = 10
-"""Scores' worth of doubt in a candidate's own mean, when those that may lead are told from others."""
+"""Most candidates that may lead, and most others. Time grows with the cube of their sum."""
 
 
-def evidence(ran: Sequence[tuple[CandidateStats, int]]) -> tuple[list[CandidateStats], Scores]:
-    """The candidates that beliefs are formed from after some blocks, and their block means.
+class Totals(NamedTuple):
+    """Sums over some blocks of a candidate.
 
-    Args:
-        ran: Blocks in the order in which they were run: whose, and the number of the block.
+    Attributes:
+        score: Sum of the scores.
+        scored: Number of scores.
+        cost: Serving cost of the rollouts with a score, US dollars.
     """
-    counts = Counter(stats.candidate.id for stats, _ in ran)
-    stats = list({stats.candidate.id: stats for stats, _ in ran}.values())
-    known = window(stats, [total(one.blocks[: counts[one.candidate.id]]) for one in stats])
-    return known, scores_of(known, [counts[stats.candidate.id] for stats in known])
+
+    score: float = 0.0
+    scored: int = 0
+    cost: float = 0.0
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> Totals:
+        """The sums over some blocks."""
+        score = sum(sum(block.scores) for block in blocks)
+        return cls(score, sum(len(block.scores) for block in blocks), sum(block.cost for block in blocks))
 
 
-def scores_of(known: Sequence[CandidateStats], counts: Sequence[int]) -> Scores:
-    """The first blocks' means of some candidates.
+def training_data(history: Sequence[tuple[CandidateStats, int]]) -> tuple[list[CandidateStats], BlockMeans]:
+    """The inducing subset after some blocks, and the block means of its candidates.
 
     Args:
-        known: The candidates.
-        counts: Blocks to take of each.
+        history: Blocks in the order in which they ran: candidate, and number of the block.
+    """
+    counts = Counter(stats.candidate.id for stats, _ in history)
+    stats = list({stats.candidate.id: stats for stats, _ in history}.values())
+    subset = inducing_subset(stats, [Totals.of(one.blocks[: counts[one.candidate.id]]) for one in stats])
+    return subset, block_means(subset, [counts[one.candidate.id] for one in subset])
+
+
+def block_means(stats: Sequence[CandidateStats], counts: Sequence[int]) -> BlockMeans:
+    """The mean scores of candidates' first blocks; a block without a score has no entry.
+
+    Args:
+        stats: n candidates.
+        counts: Blocks to take of each, n numbers.
     """
     rows = [
         (place, number, block.scores)
-        for place, (stats, count) in enumerate(zip(known, counts, strict=True))
-        for number, block in enumerate(stats.blocks[:count])
+        for place, (one, count) in enumerate(zip(stats, counts, strict=True))
+        for number, block in enumerate(one.blocks[:count])
         if block.scores
     ]
-    return Scores(
+    return BlockMeans(
         candidate=np.array([place for place, _, _ in rows], dtype=np.int64),
         block=np.array([number for _, number, _ in rows], dtype=np.int64),
         mean=np.array([fmean(scores) for _, _, scores in rows]),
@@ -66,33 +80,31 @@ def scores_of(known: Sequence[CandidateStats], counts: Sequence[int]) -> Scores:
     )
 
 
-def total(blocks: Sequence[Block]) -> Total:
-    """The sum of some blocks."""
-    right = sum(sum(block.scores) for block in blocks)
-    return right, sum(len(block.scores) for block in blocks), sum(block.cost for block in blocks)
-
-
-def window(stats: Sequence[CandidateStats], totals: Sequence[Total]) -> list[CandidateStats]:
-    """The best of every model, the first layers of dominance, and some of the others evenly taken.
+def inducing_subset(stats: Sequence[CandidateStats], totals: Sequence[Totals]) -> list[CandidateStats]:
+    """The best 8 of every model, the first Pareto fronts, and an even sample of the others.
 
     Args:
-        stats: Measured candidates.
-        totals: What each is judged by.
+        stats: n measured candidates.
+        totals: The sums that each is judged by, n entries.
+
+    Returns:
+        At most LEADING + SAMPLED candidates.
     """
     if len(stats) <= LEADING + SAMPLED:
         return list(stats)
-    right, scored, cost = np.array(totals, dtype=float).T
+    score, scored, cost = np.array(totals, dtype=float).T
     cost = cost / np.maximum(1, scored)
-    models = [stats.candidate.model for stats in stats]
-    usual = np.zeros(len(stats))
+    models = [one.candidate.model for one in stats]
+    model_mean = np.zeros(len(stats))
     for model in set(models):
         own = np.array([other == model for other in models])
-        usual[own] = right[own].sum() / max(1, scored[own].sum())
-    quality = (right + DOUBT * usual) / (scored + DOUBT)
+        model_mean[own] = score[own].sum() / max(1, scored[own].sum())
+    # Shrunk towards the mean of the model's candidates, which counts as 10 scores.
+    quality = (score + 10 * model_mean) / (scored + 10)
     leading: list[int] = []
     for model in dict.fromkeys(models):
         own = np.flatnonzero([other == model for other in models])
-        leading += own[np.argsort(-quality[own], kind="stable")[:OF_EACH_MODEL]].tolist()
+        leading += own[np.argsort(-quality[own], kind="stable")[:8]].tolist()
     left = np.setdiff1d(np.arange(len(stats)), leading)
     while len(leading) < LEADING and len(left):
         front = non_dominated(quality[left].tolist(), cost[left].tolist())

@@ -1,4 +1,4 @@
-"""What the search knows so far: every candidate's dev scores, what they let posterior, and who leads."""
+"""All scores of a search so far, the posterior mean of each candidate's quality, and the leaders."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.records.budget import Use
 from optimizers.results.statistics.pareto import non_dominated, thin
-from optimizers.search.model.inducing_subset import Total, evidence, scores_of, total, window
+from optimizers.search.model.inducing_subset import Totals, block_means, inducing_subset, training_data
 from optimizers.search.model.kernel import features
-from optimizers.search.model.posterior import fitted, on_one_thread, posterior, prior
+from optimizers.search.model.posterior import fit_variances, posterior, prior_variances, single_thread
 
 if TYPE_CHECKING:
+    from optimizers.records.budget import Unit
     from optimizers.records.candidate import Candidate
     from optimizers.records.parameters import Parameter
     from optimizers.records.rows import Block, Objective
     from optimizers.search.model.kernel import Features
-    from optimizers.search.model.posterior import Scores, Variances
+    from optimizers.search.model.posterior import BlockMeans, Variances
 
 FIRST_FIT, FIT_GROWTH = 8, 1.5
-"""Measured blocks before variances are fitted to the scores, and by how much they grow between two fits."""
-
-REVIEWED = 25
-"""Blocks between two choices of the candidates that beliefs are formed from."""
+"""Blocks before variances are first fitted, and the factor by which they grow between two fits."""
 
 MOST_FITTED = 200
-"""Block means that variances are fitted to; more say little more, and take long."""
+"""Block means that variances are fitted to; more say little more, and time grows with their cube."""
 
-PRIOR = 10
-"""Rollouts' worth of doubt in the mean of a candidate that no belief is formed of."""
+SUBSET_EVERY = 25
+"""Blocks between two choices of the inducing subset."""
 
-LEAST_FRAGILITY = 0.01
-"""Candidates this far from perfect on perturbed examples count as equally robust."""
+SHRINKAGE = 10
+"""Scores that a prior mean counts as, where a candidate's mean is shrunk towards one."""
 
 
 @dataclass
@@ -43,15 +41,15 @@ class CandidateStats:
 
     Attributes:
         candidate: The candidate.
-        choices: What was chosen to make it; None for one that the search did not choose.
-        blocks: What each block that it ran says, in the order of the blocks.
-        total: Their sum.
+        choices: The choices that make it; None for one that the search did not choose.
+        blocks: Results of the blocks that it ran, in the order of the blocks.
+        totals: Their sums.
     """
 
     candidate: Candidate
     choices: Mapping[Parameter, Any] | None = None
     blocks: list[Block] = field(default_factory=list)
-    total: Total = (0.0, 0, 0.0)
+    totals: Totals = field(default_factory=Totals)
 
     @property
     def n(self) -> int:
@@ -60,30 +58,33 @@ class CandidateStats:
 
     @property
     def scores(self) -> list[float]:
-        """Scores of the examples that got one."""
+        """Scores of the examples that got one, each in [0, 1]."""
         return [score for block in self.blocks for score in block.scores]
 
     @property
     def scored(self) -> int:
         """Examples that got a score."""
-        return self.total[1]
+        return self.totals.scored
 
     @property
     def mean(self) -> float:
-        """Mean score of the scored rollouts; 0 when there are none."""
-        return self.total[0] / max(1, self.scored)
+        """Mean score; 0 when there is none."""
+        return self.totals.score / max(1, self.scored)
 
     @property
     def cost(self) -> float:
         """Mean serving cost of a rollout, US dollars."""
-        return self.total[2] / max(1, self.scored)
+        return self.totals.cost / max(1, self.scored)
 
     @property
     def fragility(self) -> float:
-        """1 less the mean score on perturbed examples; while they are few, that on others counts too."""
+        """1 less the mean score on perturbed examples, shrunk towards that on others; at least 0.01.
+
+        Candidates within 0.01 of perfect count as equally robust.
+        """
         scores = [score for block in self.blocks for score in block.perturbed]
-        kept = (sum(scores) + PRIOR * self.mean) / (len(scores) + PRIOR)
-        return max(LEAST_FRAGILITY, 1.0 - kept)
+        robustness = (sum(scores) + SHRINKAGE * self.mean) / (len(scores) + SHRINKAGE)
+        return max(0.01, 1.0 - robustness)
 
     @property
     def latency(self) -> float:
@@ -97,26 +98,30 @@ class CandidateStats:
 
     @property
     def use(self) -> Use:
-        """What all its blocks used; in seconds as if no two rollouts ran at once."""
+        """What all its blocks used; seconds as if no two rollouts ran at once."""
         total = Use()
         for block in self.blocks:
             total += Use(block.calls, block.tokens, block.cost, block.latency * block.tried)
         return total
 
+    def spend(self, unit: Unit) -> float:
+        """What one rollout uses of the budget, in a unit of it."""
+        return float(getattr(self.use, unit)) / max(1, self.n)
+
 
 class ObservationStore:
-    """Every candidate's stats, by candidate id.
+    """Every candidate's results, by candidate id.
 
     Args:
         objectives: What the frontier trades off.
-        min_coverage: A candidate with a smaller share of scored rollouts is on no frontier:
-            too much of it is unknown.
+        min_coverage: Share of rollouts that must have a score, in [0, 1]: a candidate with fewer is on no
+            frontier, as too much of it is unknown.
 
     Attributes:
-        stats: Candidate id -> its stats.
-        ran: Every block that was run, in order: whose, and its number.
-        tried: Model -> candidates of it that were run.
-        chosen: Choices of every candidate.
+        stats: Candidate id -> its results.
+        history: Every block that ran, in order: candidate, and number of the block.
+        tried: Model -> candidates of it that ran.
+        tried_choices: Choices of every candidate, each as its items.
     """
 
     def __init__(
@@ -126,55 +131,63 @@ class ObservationStore:
     ) -> None:
         self.objectives, self.min_coverage = tuple(objectives), min_coverage
         self.stats: dict[str, CandidateStats] = {}
-        self.ran: list[tuple[CandidateStats, int]] = []
+        self.history: list[tuple[CandidateStats, int]] = []
         self.tried: Counter[str] = Counter()
-        self.chosen: set[frozenset[tuple[Parameter, Any]]] = set()
-        self._window: tuple[int, list[CandidateStats]] = (0, [])
-        self._sums: dict[str, float] = defaultdict(float)
+        self.tried_choices: set[frozenset[tuple[Parameter, Any]]] = set()
+        # Sums of the scores of each model's candidates, and how many there are.
+        self._score: dict[str, float] = defaultdict(float)
         self._scored: dict[str, int] = defaultdict(int)
-        self._believed: tuple[int, dict[str, float]] = (0, {})
-        self._fitted: tuple[int, Variances] = (0, {})
+        # Computed from the first blocks of the history: how many blocks, and the result.
+        self._subset: tuple[int, list[CandidateStats]] = (0, [])
+        self._means: tuple[int, dict[str, float]] = (0, {})
+        self._variances: tuple[int, Variances] = (0, {})
 
-    def enter(self, candidate: Candidate, choices: Mapping[Parameter, Any] | None = None) -> CandidateStats:
-        """The candidate's stats, new or known."""
+    def register(self, candidate: Candidate, choices: Mapping[Parameter, Any] | None = None) -> None:
+        """Let a candidate be known by its id, and its choices be tried; a known one keeps its results."""
         if choices is not None:
-            self.chosen.add(frozenset(choices.items()))
-        return self.stats.setdefault(candidate.id, CandidateStats(candidate, choices))
+            self.tried_choices.add(frozenset(choices.items()))
+        self.stats.setdefault(candidate.id, CandidateStats(candidate, choices))
 
-    def add(self, stats: CandidateStats, block: Block) -> None:
-        """Count a candidate's next block."""
+    def add_block(self, stats: CandidateStats, block: Block) -> None:
+        """Add the results of a candidate's next block."""
+        model = stats.candidate.model
         if not stats.blocks:
-            self.tried[stats.candidate.model] += 1
-        self.ran.append((stats, len(stats.blocks)))
+            self.tried[model] += 1
+        self.history.append((stats, len(stats.blocks)))
         stats.blocks.append(block)
-        right, scored, cost = stats.total
-        stats.total = right + sum(block.scores), scored + len(block.scores), cost + block.cost
-        self._sums[stats.candidate.model] += sum(block.scores)
-        self._scored[stats.candidate.model] += len(block.scores)
+        score, scored, cost = stats.totals
+        stats.totals = Totals(score + sum(block.scores), scored + len(block.scores), cost + block.cost)
+        self._score[model] += sum(block.scores)
+        self._scored[model] += len(block.scores)
 
     def measured(self) -> list[CandidateStats]:
         """Candidates with at least one score."""
         return [stats for stats in self.stats.values() if stats.scored]
 
-    def considered(self) -> list[CandidateStats]:
-        """Candidates with at least one score that may lead, a sample of the others, and the latest.
+    def measured_subset(self) -> list[CandidateStats]:
+        """Candidates with a score that are in the inducing subset or were tried since it was chosen.
 
-        All of them while they are few: what is asked of these takes no longer however many there are.
+        All while they are few: what is computed from these takes no longer however many candidates there are.
         """
-        return [stats for stats in self._reviewed() if stats.scored]
+        return [stats for stats in self._current_subset() if stats.scored]
 
     def quality(self, stats: CandidateStats) -> float:
-        """What is believed to be the candidate's quality, given all scores of all candidates."""
-        if self._believed[0] != len(self.ran):
-            with on_one_thread():
-                self._believed = (len(self.ran), self._qualities())
-        found = self._believed[1].get(stats.candidate.id)
-        return self._shrunk(stats) if found is None else found
+        """Posterior mean of the candidate's quality, given all scores of all candidates.
 
-    def values(self, stats: CandidateStats) -> list[float]:
-        """The candidate's objectives: believed quality, US dollars per 1,000 rollouts, and the third if any.
+        In score units, not clipped to [0, 1]. For a candidate outside the inducing subset, its mean score
+        shrunk towards that of its model's candidates: the best of many is mostly lucky.
+        """
+        if self._means[0] != len(self.history):
+            with single_thread():
+                self._means = (len(self.history), self._posterior_means())
+        found = self._means[1].get(stats.candidate.id)
+        return self._shrunk_mean(stats) if found is None else found
 
-        Seconds of a rollout, or the mean score on perturbed examples.
+    def objective_values(self, stats: CandidateStats) -> list[float]:
+        """The candidate's objectives, in their order.
+
+        Posterior mean of quality in [0, 1]; US dollars per 1,000 rollouts; seconds of a rollout; robustness,
+        the mean score on perturbed examples in [0, 1].
         """
         bounded = min(1.0, max(0.0, self.quality(stats)))
         known = {
@@ -185,31 +198,31 @@ class ObservationStore:
         }
         return [known[objective] for objective in self.objectives]
 
-    def burdens(self, stats: CandidateStats) -> list[float]:
-        """What is to be little, beside quality: US dollars a rollout, and seconds or fragility if asked."""
+    def costs(self, stats: CandidateStats) -> list[float]:
+        """The objectives to be minimised, in their order: US dollars a rollout, seconds, fragility."""
         known = {"cost": stats.cost, "latency": stats.latency, "robustness": stats.fragility}
         return [known[objective] for objective in self.objectives if objective != "quality"]
 
     def frontier(self) -> list[CandidateStats]:
-        """Candidates not dominated in their objectives, and with enough scored."""
-        enough = [s for s in self.considered() if s.coverage >= self.min_coverage]
+        """Candidates that are not dominated in their objectives and have enough scores."""
+        enough = [stats for stats in self.measured_subset() if stats.coverage >= self.min_coverage]
         if not enough:
             return []
-        costs = zip(*[self.burdens(stats) for stats in enough], strict=True)
-        keep = non_dominated([self.quality(stats) for stats in enough], *costs)
-        return [stats for stats, kept in zip(enough, keep, strict=True) if kept]
+        costs = zip(*[self.costs(stats) for stats in enough], strict=True)
+        efficient = non_dominated([self.quality(stats) for stats in enough], *costs)
+        return [stats for stats, kept in zip(enough, efficient, strict=True) if kept]
 
     def best_of(self, model: str) -> CandidateStats | None:
-        """The candidate of highest believed quality that the model serves alone."""
-        pool = [stats for stats in self.considered() if stats.candidate.models == (model,)]
+        """The candidate of highest posterior mean that the model serves alone."""
+        pool = [stats for stats in self.measured_subset() if stats.candidate.models == (model,)]
         enough = [stats for stats in pool if stats.coverage >= self.min_coverage]
         return max(enough or pool, key=self.quality, default=None)
 
     def leaders(self, most: int | None = None) -> list[CandidateStats]:
-        """The frontier and each model's best: what deserves to be known well.
+        """The frontier and each model's best: the candidates to be measured well.
 
-        A model that is nowhere on the frontier still owes its best candidate a fair
-        measurement, the reference above all.
+        A model that is nowhere on the frontier is still compared by its best candidate, the reference above
+        all.
 
         Args:
             most: Points of the frontier to keep, those that cover it best; all when None.
@@ -218,82 +231,82 @@ class ObservationStore:
         if most is not None:
             kept = thin([self.quality(s) for s in frontier], [s.cost for s in frontier], most)
             frontier = [frontier[index] for index in kept]
-        models = dict.fromkeys(stats.candidate.model for stats in self.considered())
+        models = dict.fromkeys(stats.candidate.model for stats in self.measured_subset())
         best = [stats for model in models if (stats := self.best_of(model)) is not None]
         found = {stats.candidate.id: stats for stats in [*frontier, *best]}
         return list(found.values())
 
-    def evidence(self, count: int | None = None) -> tuple[list[CandidateStats], Scores]:
-        """The candidates that beliefs are formed from, and what they scored.
+    def training_data(self, count: int | None = None) -> tuple[list[CandidateStats], BlockMeans]:
+        """The candidates that the posterior is computed from, and their block means.
 
         Args:
-            count: Take the first blocks that were run alone, so many of them.
+            count: Take the first ``count`` blocks of the history alone.
         """
         if count is not None:
-            return evidence([one for one in self.ran[:count] if one[0].choices is not None])
-        # Of one without a score nothing is known, its cost neither: as free it would seem to promise most.
-        known = [one for one in self._reviewed() if one.choices is not None and one.scored]
-        return known, scores_of(known, [len(stats.blocks) for stats in known])
+            return training_data([one for one in self.history[:count] if one[0].choices is not None])
+        # Without a score a candidate's cost is unknown too: as free it would seem to promise most.
+        known = [one for one in self._current_subset() if one.choices is not None and one.scored]
+        return known, block_means(known, [len(stats.blocks) for stats in known])
 
     def variances(self, of: Features) -> Variances:
-        """How much each part of a score varies, as far as the scores say.
+        """The fitted variance of each part of a score.
 
-        Fitted anew at certain numbers of blocks, to the blocks up to there alone: whoever takes up
-        an interrupted study finds the same.
+        Fitted at certain lengths of the history, to the blocks up to there alone, so that a process that
+        takes up an interrupted study finds the same.
 
         Args:
-            of: What the candidates in question have in common.
+            of: Features of the candidates that the variances are for.
         """
         due = FIRST_FIT
-        while due * FIT_GROWTH <= len(self.ran):
+        while due * FIT_GROWTH <= len(self.history):
             due = int(due * FIT_GROWTH)
-        if len(self.ran) < due:
-            return prior(of)
-        if self._fitted[0] != due:
-            known, scores = self.evidence(due)
-            self._fitted = (due, fitted(self.features_of(known), scores.thinned(MOST_FITTED)))
-        return {**prior(of), **self._fitted[1]}
+        if len(self.history) < due:
+            return prior_variances(of)
+        if self._variances[0] != due:
+            known, scores = self.training_data(due)
+            self._variances = (due, fit_variances(self.features_of(known), scores.thinned(MOST_FITTED)))
+        return {**prior_variances(of), **self._variances[1]}
 
     def features_of(
         self, known: Sequence[CandidateStats], proposed: Sequence[Mapping[Parameter, Any]] = ()
     ) -> Features:
-        """What measured and proposed candidates have in common."""
+        """Features of measured candidates, then of proposed ones."""
         return features([*(stats.choices or {} for stats in known), *proposed])
 
-    def _reviewed(self) -> list[CandidateStats]:
-        """Those that may lead and a sample of the others, as chosen last, and those tried since.
+    def _current_subset(self) -> list[CandidateStats]:
+        """The inducing subset as chosen last, and the candidates tried since.
 
-        Chosen when asked for, from what was known when it was due: going through earlier trials asks once.
+        Chosen on demand from the history up to when it was due, so that a replay of earlier trials chooses
+        once.
         """
-        due = len(self.ran) // REVIEWED * REVIEWED
-        since = self.ran[due:]
-        if self._window[0] != due:
+        due = len(self.history) // SUBSET_EVERY * SUBSET_EVERY
+        since = self.history[due:]
+        if self._subset[0] != due:
             later = Counter(stats.candidate.id for stats, _ in since)
             ran = [
                 (one, len(one.blocks) - later[one.candidate.id])
                 for one in self.stats.values()
                 if len(one.blocks) > later[one.candidate.id]
             ]
-            known = [one for one, _ in ran]
             totals = [
-                one.total if count == len(one.blocks) else total(one.blocks[:count]) for one, count in ran
+                one.totals if count == len(one.blocks) else Totals.of(one.blocks[:count])
+                for one, count in ran
             ]
-            self._window = due, window(known, totals)
-        return [*self._window[1], *(stats for stats, number in since if number == 0)]
+            self._subset = due, inducing_subset([one for one, _ in ran], totals)
+        return [*self._subset[1], *(stats for stats, number in since if number == 0)]
 
-    def _qualities(self) -> dict[str, float]:
-        """Candidate id -> believed quality."""
-        known, scores = self.evidence()
+    def _posterior_means(self) -> dict[str, float]:
+        """Candidate id -> posterior mean of its quality."""
+        known, scores = self.training_data()
         if not known:
             return {}
-        alike = self.features_of(known)
-        belief = posterior(alike, scores, self.variances(alike), int(scores.block.max(initial=0)) + 1)
+        of = self.features_of(known)
+        found = posterior(of, scores, self.variances(of), int(scores.block.max(initial=0)) + 1)
         return {
-            stats.candidate.id: float(quality) for stats, quality in zip(known, belief.quality, strict=True)
+            stats.candidate.id: float(quality) for stats, quality in zip(known, found.quality, strict=True)
         }
 
-    def _shrunk(self, stats: CandidateStats) -> float:
-        """A mean, shrunk towards that of its model's candidates: the best of many is mostly lucky."""
+    def _shrunk_mean(self, stats: CandidateStats) -> float:
         model = stats.candidate.model
-        known = self._sums[model] / max(1, self._scored[model])
-        return (sum(stats.scores) + PRIOR * known) / (stats.scored + PRIOR)
+        model_mean = self._score[model] / max(1, self._scored[model])
+        return (sum(stats.scores) + SHRINKAGE * model_mean) / (stats.scored + SHRINKAGE)

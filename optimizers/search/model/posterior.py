@@ -1,15 +1,24 @@
-"""What is believed of every candidate's quality, from the few blocks that some of them ran.
+"""The posterior of every candidate's quality, given the blocks that some of them ran.
 
-Scores form a table of candidates and blocks of examples, most of it empty. A linear mixed model
-fills it: the mean score of candidate c on block b is
+Scores form a table of candidates and blocks of examples, most of it empty. A linear mixed model fills it.
+The mean score of candidate c with model v on block b is
 
-    quality[c] + ease[b] + ease[model of c, b] + noise,
+    y = q[c] + h[b] + w[v, b] + noise.
 
-and qualities are correlated by what candidates have in common (:mod:`optimizers.search.model.kernel`):
-the model, each choice, and all choices together. So a candidate is known in part before it ran, and
-one that met hard blocks is not held to be bad. All is Gaussian: the posterior is exact (Rasmussen &
-Williams, Gaussian Processes for Machine Learning, 2006, chapter 2), and the variances of the parts
-are those that are likeliest given the scores and a prior (chapter 5).
+Qualities q are correlated by what candidates have in common (:mod:`optimizers.search.model.kernel`): the
+model, each choice, and all choices together. So a candidate is known in part before it runs, and one that
+ran on hard blocks is not taken for a poor one. All is Gaussian and the posterior exact (Rasmussen &
+Williams, Gaussian Processes for Machine Learning, 2006, chapter 2). The variances of the parts are the most
+likely ones given the scores and a prior on them (chapter 5).
+
+Symbols and shapes:
+    n: candidates; B: blocks; M: models; m: entries, one per measured candidate and block.
+    u: (k,), the unknowns: n qualities q, B block effects h, M x B effects w of a block on a model.
+       k = n + B (1 + M). Scores and all effects are in score units, where a score lies in [0, 1].
+    K: (n, n), the prior covariance of q: a sum of kernels, each times its variance.
+    mu: (k,), mean of u; Sigma: (k, k), covariance of u; prior or posterior.
+    y: (m,), mean score of each entry; N: (m,), variance of its noise.
+    A: (3, m), the three unknowns whose sum each entry measures.
 """
 
 from __future__ import annotations
@@ -29,9 +38,9 @@ from threadpoolctl import ThreadpoolController
 from optimizers.search.model.kernel import Features, Floats
 
 Variances = Mapping[str, float]
-"""Part of a score -> the variance it adds; ``part NAME`` for a choice."""
+"""Part of a score -> the variance it adds, in squared score units; ``part NAME`` for a choice."""
 
-PRIOR: Variances = {
+PRIOR_VARIANCES: Variances = {
     "all": 0.06,
     "model": 0.03,
     "near": 0.006,
@@ -40,36 +49,27 @@ PRIOR: Variances = {
     "model's block": 0.002,
     "noise": 1.0,
 }
-"""Variances before anything is known; ``noise`` is a multiple of what chance gives 0/1 scores."""
+"""Variances before any score; ``noise`` is a multiple of the variance of 0/1 scores."""
 
-PARTS, MOST_PART = 0.05, 0.006
-"""Prior variance of all choices together, and of one at most."""
+LOG_VARIANCE_SD = {"all": 0.5, "noise": 0.3, "part": 1.5}
+"""Prior standard deviation of the logarithm of a variance; 1 where none is given."""
 
-DOUBT = {"all": 0.5, "noise": 0.3, "part": 1.5}
-"""Standard deviation of the logarithm of a variance in the prior; 1 where none is given."""
+LOG_COST_VARIANCES: Variances = {"all": 4.0, "model": 4.0, "near": 0.1, "own": 0.01, "part": 1.0}
+"""Variances of the parts of the logarithm of a cost."""
 
-COSTS: Variances = {"all": 4.0, "model": 4.0, "near": 0.1, "own": 0.01, "part": 1.0}
-"""Variances of the logarithm of a cost."""
-
-CENTRE = 0.5
-"""Quality expected of a candidate that nothing is known of."""
-
-ODDS = 0.03
-"""Qualities nearer to 0 or 1 than this have the noise of this one: all right so far is not always right."""
-
-FIT_STEPS = 25
-"""Steps of the search for the likeliest variances; more change little."""
+PRIOR_MEAN = 0.5
+"""Expected quality of a candidate before any score."""
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Measured block means, one entry each.
+class BlockMeans:
+    """Measured mean scores: m entries, one per candidate and block.
 
     Attributes:
-        candidate: Which candidate.
-        block: Which block.
-        mean: Mean score, in [0, 1].
-        n: Scores in it, at least 1.
+        candidate: (m,), place of the candidate, in [0, n).
+        block: (m,), number of the block, in [0, B).
+        mean: (m,), mean score, in [0, 1].
+        n: (m,), scores in the mean, at least 1.
     """
 
     candidate: NDArray[np.int64]
@@ -77,30 +77,30 @@ class Scores:
     mean: Floats
     n: Floats
 
-    def thinned(self, most: int) -> Scores:
-        """At most so many entries, evenly taken."""
+    def thinned(self, most: int) -> BlockMeans:
+        """At most this many entries, evenly taken."""
         take = np.unique(np.linspace(0, len(self.mean) - 1, min(most, len(self.mean))).round().astype(int))
-        return Scores(self.candidate[take], self.block[take], self.mean[take], self.n[take])
+        return BlockMeans(self.candidate[take], self.block[take], self.mean[take], self.n[take])
 
-    def chance(self) -> Floats:
-        """Variance that chance gives each entry if scores are 0 or 1."""
+    def sampling_variance(self) -> Floats:
+        """(m,): variance of each entry if its scores are draws of 0 or 1 at the candidate's rate."""
         size = int(self.candidate.max(initial=-1)) + 1
         right = np.bincount(self.candidate, weights=self.mean * self.n, minlength=size)
         tried = np.bincount(self.candidate, weights=self.n, minlength=size)
         rate = ((right + 1) / (tried + 2))[self.candidate]
-        return chance(rate) / self.n
+        return bernoulli_variance(rate) / self.n
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """The joint posterior of qualities and of what blocks are like.
+    """The joint Gaussian distribution of qualities and block effects.
 
     Attributes:
-        mean: Of each candidate's quality, then of each block's ease, then of each model's at each block.
-        covariance: Of the same.
-        candidates: Number of candidates.
-        blocks: Number of blocks.
-        noise: Variance of one score of each candidate that neither of them explains.
+        mean: (k,), mu: qualities, then block effects, then each model's block effects.
+        covariance: (k, k), Sigma, in the same order.
+        candidates: n.
+        blocks: B.
+        noise: (n,), variance of one score of each candidate around the sum of its unknowns.
     """
 
     mean: Floats
@@ -111,144 +111,168 @@ class Posterior:
 
     @property
     def quality(self) -> Floats:
-        """Expected quality of each candidate."""
+        """(n,): mean of each candidate's quality, in score units; not clipped to [0, 1]."""
         return self.mean[: self.candidates]
 
 
-def on_one_thread() -> AbstractContextManager[Any]:
-    """For matrices of this size: one thread is many times faster than several."""
-    limited: AbstractContextManager[Any] = _pools().limit(limits=1)
+def single_thread() -> AbstractContextManager[Any]:
+    """Limit linear algebra to one thread: for matrices of this size, many times faster than several."""
+    limited: AbstractContextManager[Any] = _controller().limit(limits=1)
     return limited
 
 
 @cache
-def _pools() -> ThreadpoolController:
+def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def chance(rate: Floats) -> Floats:
-    """Variance of one 0/1 score at a rate."""
-    bounded = np.clip(rate, ODDS, 1 - ODDS)
+def bernoulli_variance(rate: Floats) -> Floats:
+    """Variance of one 0/1 score at each rate, elementwise.
+
+    Rates nearer to 0 or 1 than 0.03 count as that: all right so far does not mean always right.
+    """
+    bounded = np.clip(rate, 0.03, 1 - 0.03)
     variance: Floats = bounded * (1 - bounded)
     return variance
 
 
-def prior(features: Features) -> dict[str, float]:
-    """Variances before anything is known."""
-    each = min(MOST_PART, PARTS / max(1, len(features.parts)))
-    return {**PRIOR, **{f"part {name}": each for name in features.parts}}
+def prior_variances(features: Features) -> dict[str, float]:
+    """Variances before any score; all choices share 0.05, and no choice has more than 0.006."""
+    each = min(0.006, 0.05 / max(1, len(features.parts)))
+    return {**PRIOR_VARIANCES, **{f"part {name}": each for name in features.parts}}
 
 
-def posterior(features: Features, scores: Scores, variances: Variances, blocks: int) -> Posterior:
-    """What scores say of every candidate.
+def posterior(features: Features, scores: BlockMeans, variances: Variances, blocks: int) -> Posterior:
+    """The posterior of all unknowns given the scores.
 
     Args:
-        features: What the candidates have in common.
-        scores: What was measured.
-        variances: Of every part, from :func:`prior` or :func:`fitted`.
-        blocks: Blocks of the dev set.
+        features: Features of the n candidates.
+        scores: The m entries; none gives the prior.
+        variances: Variance of every part, from :func:`prior_variances` or :func:`fit_variances`.
+        blocks: Blocks of the dev set, B.
     """
     count, models = len(features.model), int(features.model.max(initial=0)) + 1
     size = count + blocks * (1 + models)
     covariance = np.zeros((size, size))
-    covariance[:count, :count] = sum(variances[name] * alike for name, alike in _of_quality(features).items())
-    ease = [variances["block"]] * blocks + [variances["model's block"]] * (blocks * models)
-    covariance[range(count, size), range(count, size)] = ease
+    covariance[:count, :count] = sum(
+        variances[name] * kernel for name, kernel in _quality_kernels(features).items()
+    )
+    effects = [variances["block"]] * blocks + [variances["model's block"]] * (blocks * models)
+    covariance[range(count, size), range(count, size)] = effects
     mean = np.zeros(size)
-    mean[:count] = CENTRE
+    mean[:count] = PRIOR_MEAN
     if len(scores.mean):
         of, block = scores.candidate, scores.block
-        # A score is the sum of three unknowns: adding their columns is faster than a product with zeros.
+        # A: indices rather than a matrix of zeros and ones, as adding three columns is faster.
         summed = np.stack([of, count + block, count + blocks * (1 + features.model[of]) + block])
-        noise, off = variances["noise"] * scores.chance(), scores.mean - mean[summed].sum(axis=0)
-        moved, covariance = _given(covariance, summed, noise, off)
-        mean = mean + moved
-    noise = variances["noise"] * chance(mean[:count])
+        noise, residual = (
+            variances["noise"] * scores.sampling_variance(),
+            scores.mean - mean[summed].sum(axis=0),
+        )
+        shift, covariance = _condition(covariance, summed, noise, residual)
+        mean = mean + shift
+    noise = variances["noise"] * bernoulli_variance(mean[:count])
     return Posterior(mean, covariance, count, blocks, noise)
 
 
-def _given(
-    covariance: Floats, summed: NDArray[np.int64], noise: Floats, off: Floats
+def _condition(
+    covariance: Floats, summed: NDArray[np.int64], noise: Floats, residual: Floats
 ) -> tuple[Floats, Floats]:
-    """How far scores move the mean of the unknowns, and the covariance they leave.
+    """Condition the unknowns on the entries.
 
-    By as many equations as there are scores, or as there are unknowns that scores say something of (the
-    matrix inversion lemma), whichever are fewer: so long measurements make no decision slow.
+    Solves m equations, or as many as there are unknowns in the entries (the matrix inversion lemma),
+    whichever are fewer. So a decision takes no longer after long measurements.
 
     Args:
-        covariance: Of the unknowns.
-        summed: Three unknowns, whose sum each score is: a column per score.
-        noise: Variance of what else is in each score, above 0.
-        off: By how much each score is off what was expected.
+        covariance: (k, k), prior Sigma.
+        summed: (3, m), A: places of the unknowns whose sum each entry measures.
+        noise: (m,), N, above 0.
+        residual: (m,), y less its prior mean.
+
+    Returns:
+        (k,): the change of mu, and (k, k): the posterior Sigma.
     """
     seen, place = np.unique(summed, return_inverse=True)
-    if off.size <= seen.size:
+    if residual.size <= seen.size:
         across = covariance[:, summed].sum(axis=1)
         factor = cho_factor(across[summed].sum(axis=0) + np.diag(noise))
-        return across @ cho_solve(factor, off), covariance - across @ cho_solve(factor, across.T)
-    known, pull = np.zeros((seen.size, seen.size)), np.zeros(seen.size)
+        return across @ cho_solve(factor, residual), covariance - across @ cho_solve(factor, across.T)
+    # precision = A N^-1 A' and weighted = A N^-1 residual, over the unknowns in the entries alone.
+    precision, weighted = np.zeros((seen.size, seen.size)), np.zeros(seen.size)
     places = place.reshape(summed.shape)
     for one in places:
-        np.add.at(pull, one, off / noise)
+        np.add.at(weighted, one, residual / noise)
         for other in places:
-            np.add.at(known, (one, other), 1 / noise)
+            np.add.at(precision, (one, other), 1 / noise)
     across = covariance[:, seen]
-    system = np.eye(seen.size) + known @ across[seen]
-    solved = np.linalg.solve(system, np.column_stack([pull, known]))
+    system = np.eye(seen.size) + precision @ across[seen]
+    solved = np.linalg.solve(system, np.column_stack([weighted, precision]))
     return across @ solved[:, 0], covariance - across @ solved[:, 1:] @ across.T
 
 
-def fitted(features: Features, scores: Scores) -> dict[str, float]:
-    """The variances that are likeliest, given the scores and the prior.
+def fit_variances(features: Features, scores: BlockMeans) -> dict[str, float]:
+    """The most likely variances of all parts, given the scores and the prior.
 
     Args:
-        features: What the candidates have in common.
-        scores: What was measured, at least one entry.
+        features: Features of the candidates.
+        scores: The m entries, at least one.
     """
-    start = prior(features)
-    parts = _of_scores(features, scores)
-    names, stacked = list(parts), np.stack(list(parts.values()))
+    return most_likely(_score_kernels(features, scores), prior_variances(features), scores.mean - PRIOR_MEAN)
+
+
+def most_likely(kernels: Mapping[str, Floats], start: Variances, residual: Floats) -> dict[str, float]:
+    """The variances that maximise marginal likelihood times prior, by their logarithms.
+
+    Args:
+        kernels: Part -> (m, m), the covariance of the entries per unit of the part's variance.
+        start: Part -> the prior's median, above 0; :data:`LOG_VARIANCE_SD` gives its width.
+        residual: (m,), y less its prior mean.
+    """
+    names, stacked = list(kernels), np.stack(list(kernels.values()))
     expected = np.log([start[name] for name in names])
-    doubt = np.array([DOUBT.get(name.partition(" ")[0], 1.0) for name in names])
-    off = scores.mean - CENTRE
+    sd = np.array([LOG_VARIANCE_SD.get(name.partition(" ")[0], 1.0) for name in names])
 
-    def unlikelihood(logs: Floats) -> tuple[float, Floats]:
+    def negative_log_posterior(logs: Floats) -> tuple[float, Floats]:
         weights = np.exp(logs)
-        factor = cho_factor(np.tensordot(weights, stacked, 1) + 1e-9 * np.eye(len(off)))
-        inverse = cho_solve(factor, np.eye(len(off)))
-        pull = inverse @ off
-        slope = 0.5 * weights * np.tensordot(stacked, inverse - np.outer(pull, pull), 2)
-        strain = (logs - expected) / doubt
-        value = 0.5 * off @ pull + np.log(np.diag(factor[0])).sum() + 0.5 * strain @ strain
-        return float(value), slope + strain / doubt
+        factor = cho_factor(np.tensordot(weights, stacked, 1) + 1e-9 * np.eye(len(residual)))
+        inverse = cho_solve(factor, np.eye(len(residual)))
+        alpha = inverse @ residual
+        slope = 0.5 * weights * np.tensordot(stacked, inverse - np.outer(alpha, alpha), 2)
+        z = (logs - expected) / sd
+        value = 0.5 * residual @ alpha + np.log(np.diag(factor[0])).sum() + 0.5 * z @ z
+        return float(value), slope + z / sd
 
-    found = minimize(unlikelihood, expected, jac=True, method="L-BFGS-B", options={"maxiter": FIT_STEPS})
+    # More than 25 steps change little.
+    found = minimize(negative_log_posterior, expected, jac=True, method="L-BFGS-B", options={"maxiter": 25})
     return {name: float(np.exp(log)) for name, log in zip(names, found.x, strict=True)}
 
 
 def predict_log_costs(features: Features, logs: Floats) -> Floats:
-    """What the first candidates' costs let expect of the others: additive in their choices on a log scale.
+    """Predict the costs of candidates that did not run: additive in their choices on a log scale.
 
     Args:
-        features: What the candidates have in common.
-        logs: Logarithms of costs: a row per measured candidate, at least one; a column per cost.
+        features: Features of n candidates, the measured ones first.
+        logs: (measured, costs), natural logarithms of the measured costs, at least one row.
 
     Returns:
-        A row per candidate, the first ones as they were measured.
+        (n, costs): posterior means; the first rows as they were measured.
     """
     known = len(logs)
-    parts = [COSTS.get(name, COSTS["part"]) * share for name, share in _of_quality(features).items()]
-    alike = np.sum(parts, axis=0)
+    parts = [
+        LOG_COST_VARIANCES.get(name, LOG_COST_VARIANCES["part"]) * kernel
+        for name, kernel in _quality_kernels(features).items()
+    ]
+    kernel = np.sum(parts, axis=0)
     centre = logs.mean(axis=0)
-    factor = cho_factor(alike[:known, :known])
-    others: Floats = centre + alike[known:, :known] @ cho_solve(factor, logs - centre)
+    factor = cho_factor(kernel[:known, :known])
+    others: Floats = centre + kernel[known:, :known] @ cho_solve(factor, logs - centre)
     return np.vstack([logs, others])
 
 
-def _of_quality(features: Features) -> dict[str, Floats]:
-    """What correlates qualities: part -> of each two candidates, how much of it they share."""
+def _quality_kernels(features: Features) -> dict[str, Floats]:
+    """Part -> (n, n), the kernel of the part of qualities, in [0, 1]."""
     count = len(features.model)
-    parts = {f"part {name}": alike for name, alike in features.alike.items()}
+    parts = {f"part {name}": kernel for name, kernel in features.alike.items()}
     return {
         "all": np.ones((count, count)),
         "model": features.same_model,
@@ -258,10 +282,11 @@ def _of_quality(features: Features) -> dict[str, Floats]:
     }
 
 
-def _of_scores(features: Features, scores: Scores) -> dict[str, Floats]:
-    """What correlates measured block means: part -> of each two entries, how much of it they share."""
+def _score_kernels(features: Features, scores: BlockMeans) -> dict[str, Floats]:
+    """Part -> (m, m), the kernel of the part of the entries; ``noise`` is diagonal, the others in [0, 1]."""
     of, model = scores.candidate, features.model[scores.candidate]
     block = (scores.block[:, None] == scores.block[None, :]).astype(float)
-    found = {name: alike[np.ix_(of, of)] for name, alike in _of_quality(features).items()}
+    found = {name: kernel[np.ix_(of, of)] for name, kernel in _quality_kernels(features).items()}
     own_block = block * (model[:, None] == model[None, :])
-    return found | {"block": block, "model's block": own_block, "noise": np.diag(scores.chance())}
+    noise = np.diag(scores.sampling_variance())
+    return found | {"block": block, "model's block": own_block, "noise": noise}

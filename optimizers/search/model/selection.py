@@ -1,4 +1,9 @@
-"""What to do next: which candidate runs its next block, one of those known or a new one."""
+"""What to run next: the next block of a known candidate, or the first block of a new one.
+
+Symbols and shapes:
+    n: candidates, the measured ones first, then the proposed ones; a place is an index into them.
+    kg: (n,), knowledge gradient: expected gain of the next block per unit of spend.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from optimizers.search.model.acquisition import (
     knowledge_gradient,
     regret,
 )
-from optimizers.search.model.posterior import Posterior, on_one_thread, posterior, predict_log_costs
+from optimizers.search.model.posterior import Posterior, posterior, predict_log_costs, single_thread
 from optimizers.search.space.parameters import MODEL
 
 if TYPE_CHECKING:
@@ -22,64 +27,58 @@ if TYPE_CHECKING:
     from optimizers.search.model.kernel import Choices, Floats
     from optimizers.search.model.observations import CandidateStats, ObservationStore
 
-FREE, LEAST = 1e-6, 1e-12
-"""Stand for a cost of nothing, which has no logarithm: a share of the dearest, and where all are free."""
-
-ANEW = 16
-"""Gains that are counted anew when one more block is to run at the same time."""
-
 
 @dataclass(frozen=True)
 class AcquisitionState:
-    """What the next block of each candidate is expected to be worth.
+    """The expected gain of the next block of each candidate.
 
     Attributes:
-        known: Candidates that were measured.
+        known: Measured candidates.
         proposed: Choices of new ones.
-        knowledge_gradient: Expected gain per unit of spend of the known ones, then of the new.
-        belief: What is believed of them, in this order.
-        prospects: What else is known of them.
+        knowledge_gradient: (n,), kg; -1 where no block is left.
+        posterior: Posterior of the n candidates.
+        inputs: What else is known of them.
     """
 
     known: Sequence[CandidateStats]
     proposed: Sequence[Choices]
     knowledge_gradient: Floats
-    belief: Posterior
-    prospects: AcquisitionInputs
+    posterior: Posterior
+    inputs: AcquisitionInputs
 
     def best_new(self, model: str | None = None) -> int | None:
-        """The place of the new candidate that promises most; None when there is none.
+        """The place of the new candidate with the highest expected gain; None when there is none.
 
         Args:
             model: Take one of this model, where one was proposed.
         """
         first = len(self.known)
         untried = [
-            place for place in range(first, len(self.knowledge_gradient)) if not self.prospects.done[place]
+            place for place in range(first, len(self.knowledge_gradient)) if not self.inputs.done[place]
         ]
         wanted = [place for place in untried if self.choices(place).get(MODEL) == model]
         return max(wanted or untried, key=lambda place: self.knowledge_gradient[place], default=None)
 
     @property
     def best_known(self) -> int | None:
-        """The place of the known candidate whose next block promises most; None when all blocks are run."""
+        """The place of the known candidate with the highest expected gain; None when all blocks have run."""
         own = self.knowledge_gradient[: len(self.known)]
         return int(np.argmax(own)) if len(own) and own.max() >= 0 else None
 
     @property
     def ucb_candidates(self) -> list[int]:
-        """Of each model, the place of the known candidate that most may be its best, if it has blocks left.
+        """Of each model, the place of the known candidate with the highest upper confidence bound.
 
-        Its quality is taken for one standard deviation more than is expected (the upper confidence bound of
-        Auer, Cesa-Bianchi & Fischer, Machine Learning 47, 2002, for correlated Gaussian beliefs). A model
-        has none when that is no more than what is expected of its best.
+        Only if it has blocks left and its bound exceeds the posterior mean of the model's best candidate. The
+        bound is one standard deviation above the mean (Auer, Cesa-Bianchi & Fischer, Machine Learning 47,
+        2002, for a correlated Gaussian posterior).
         """
-        count, quality = len(self.known), self.belief.quality
-        spread = np.sqrt(np.maximum(np.diag(self.belief.covariance)[: len(quality)], 0.0))
-        bound = np.where(self.prospects.done < self.belief.blocks, quality + spread, -np.inf)
+        count, quality = len(self.known), self.posterior.quality
+        sd = np.sqrt(np.maximum(np.diag(self.posterior.covariance)[: len(quality)], 0.0))
+        bound = np.where(self.inputs.done < self.posterior.blocks, quality + sd, -np.inf)
         found = []
-        for model in np.unique(self.prospects.model[:count]):
-            own = np.flatnonzero(self.prospects.model[:count] == model)
+        for model in np.unique(self.inputs.model[:count]):
+            own = np.flatnonzero(self.inputs.model[:count] == model)
             place = int(own[np.argmax(bound[own])])
             if bound[place] > quality[own].max():
                 found.append(place)
@@ -87,7 +86,7 @@ class AcquisitionState:
 
     @property
     def is_new_better(self) -> bool:
-        """Whether a new candidate promises at least what any known one does."""
+        """Whether a new candidate's expected gain is at least that of every known one."""
         new, known = self.best_new(), self.best_known
         return new is not None and (
             known is None or bool(self.knowledge_gradient[new] >= self.knowledge_gradient[known])
@@ -95,77 +94,68 @@ class AcquisitionState:
 
     @property
     def regret(self) -> float:
-        """What choosing among the known candidates now is expected to lose, in quality."""
-        with on_one_thread():
-            return regret(self.belief, self.prospects)
+        """Expected loss, in quality, of choosing among the known candidates now."""
+        with single_thread():
+            return regret(self.posterior, self.inputs)
 
     def choices(self, place: int) -> Choices:
         """The choices of a new candidate."""
         return self.proposed[place - len(self.known)]
 
     def without(self, place: int) -> AcquisitionState:
-        """The same with one candidate left out."""
-        found, done = self.knowledge_gradient.copy(), self.prospects.done.copy()
-        found[place], done[place] = -1.0, self.belief.blocks
-        return replace(self, knowledge_gradient=found, prospects=replace(self.prospects, done=done))
+        """The state with one candidate left out."""
+        gains, done = self.knowledge_gradient.copy(), self.inputs.done.copy()
+        gains[place], done[place] = -1.0, self.posterior.blocks
+        return replace(self, knowledge_gradient=gains, inputs=replace(self.inputs, done=done))
 
-    def beside(self, place: int) -> AcquisitionState:
-        """What is worth running beside a candidate's next block.
+    def with_pending(self, place: int) -> AcquisitionState:
+        """The state while a candidate's next block runs.
 
-        Less of what others may say remains unknown then, so their gains fall. The largest are counted
-        anew; the others stand for no more than what they are at most.
+        The block will answer part of what others' blocks would, so their gains fall. Only the 16 largest
+        gains are computed again; the others keep their former values, which are upper bounds.
         """
-        with on_one_thread():
-            belief, prospects = condition_on_pending(self.belief, self.prospects, place)
-            found = self.knowledge_gradient.copy()
-            found[place] = -1.0
-            anew = np.unique(np.append(np.argsort(found)[-ANEW:], place))
-            found[anew] = knowledge_gradient(belief, prospects, anew)[anew]
-        return replace(self, knowledge_gradient=found, belief=belief, prospects=prospects)
+        with single_thread():
+            conditioned, inputs = condition_on_pending(self.posterior, self.inputs, place)
+            gains = self.knowledge_gradient.copy()
+            gains[place] = -1.0
+            again = np.unique(np.append(np.argsort(gains)[-16:], place))
+            gains[again] = knowledge_gradient(conditioned, inputs, again)[again]
+        return replace(self, knowledge_gradient=gains, posterior=conditioned, inputs=inputs)
 
 
 def acquisition_state(
     observations: ObservationStore, sizes: Sequence[int], unit: Unit, proposed: Sequence[Choices] = ()
 ) -> AcquisitionState:
-    """What the next block of each candidate is expected to be worth.
+    """The expected gain of the next block of each candidate.
 
     Args:
-        observations: What is known.
-        sizes: Examples of each block of the dev set.
-        unit: What the budget is short of.
+        observations: The candidates' scores so far.
+        sizes: Examples of each block of the dev set, B numbers.
+        unit: The unit of spend, from :func:`scarcest_unit`.
         proposed: Choices of candidates that were not measured yet.
     """
-    with on_one_thread():
-        return _outlook(observations, sizes, unit, proposed)
+    with single_thread():
+        known, scores = observations.training_data()
+        features = observations.features_of(known, proposed)
+        found = posterior(features, scores, observations.variances(features), len(sizes))
+        # (n, costs + 1): objectives that are costs, then spend, of one rollout.
+        costs = np.ones((len(proposed), 2))
+        if known:
+            measured = np.array([[*observations.costs(one), one.spend(unit)] for one in known])
+            # 0 has no logarithm: a millionth of the highest takes its place, or 1e-12 where all are free.
+            floor = np.maximum(1e-6 * measured.max(axis=0), 1e-12)
+            costs = np.exp(predict_log_costs(features, np.log(np.maximum(measured, floor))))
+        inputs = AcquisitionInputs(
+            model=features.model,
+            costs=costs[:, :-1].T,
+            done=np.array([*(len(stats.blocks) for stats in known), *([0] * len(proposed))]),
+            spend=costs[:, -1] * sizes[0],
+            sizes=np.asarray(sizes),
+        )
+        return AcquisitionState(known, proposed, knowledge_gradient(found, inputs), found, inputs)
 
 
-def _outlook(
-    observations: ObservationStore, sizes: Sequence[int], unit: Unit, proposed: Sequence[Choices]
-) -> AcquisitionState:
-    known, scores = observations.evidence()
-    alike = observations.features_of(known, proposed)
-    belief = posterior(alike, scores, observations.variances(alike), len(sizes))
-    every = np.ones((len(proposed), 2))
-    if known:
-        measured = np.array([[*observations.burdens(one), _spends(one, unit)] for one in known])
-        floor = np.maximum(FREE * measured.max(axis=0), LEAST)
-        every = np.exp(predict_log_costs(alike, np.log(np.maximum(measured, floor))))
-    prospects = AcquisitionInputs(
-        model=alike.model,
-        costs=every[:, :-1].T,
-        done=np.array([*(len(stats.blocks) for stats in known), *([0] * len(proposed))]),
-        spend=every[:, -1] * sizes[0],
-        sizes=np.asarray(sizes),
-    )
-    return AcquisitionState(known, proposed, knowledge_gradient(belief, prospects), belief, prospects)
-
-
-def _spends(stats: CandidateStats, unit: Unit) -> float:
-    """What a candidate's rollout uses of the budget."""
-    return float(getattr(stats.use, unit)) / max(1, stats.n)
-
-
-def scarce(budget: Budget) -> Unit:
-    """What the worth of a block is counted against: what the budget limits, calls if trials alone."""
+def scarcest_unit(budget: Budget) -> Unit:
+    """The unit that gains are divided by: what the budget limits; calls if it limits trials alone."""
     units: tuple[Unit, ...] = ("dollars", "tokens", "calls", "seconds")
     return next((unit for unit in units if getattr(budget, unit) is not None), "calls")

@@ -1,4 +1,4 @@
-"""What a few scores let posterior of all candidates."""
+"""The posterior of all candidates, given the scores of some."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from optimizers.records.parameters import Parameter
 from optimizers.search.model.kernel import Features, features
 from optimizers.search.model.posterior import (
-    CENTRE,
-    Scores,
-    _given,
-    fitted,
+    PRIOR_MEAN,
+    BlockMeans,
+    _condition,
+    fit_variances,
     posterior,
     predict_log_costs,
-    prior,
+    prior_variances,
 )
 from optimizers.search.space.parameters import MODEL
 
@@ -32,45 +32,47 @@ PARTS: list[dict[Parameter, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def alike() -> Features:
+def grid() -> Features:
     return features(PARTS)
 
 
-def scores(*rows: tuple[int, int, float]) -> Scores:
+def scores(*rows: tuple[int, int, float]) -> BlockMeans:
     """Blocks of ten: candidate, block, mean."""
     candidate, block, mean = zip(*rows, strict=True)
-    return Scores(np.array(candidate), np.array(block), np.array(mean), np.full(len(rows), 10.0))
+    return BlockMeans(np.array(candidate), np.array(block), np.array(mean), np.full(len(rows), 10.0))
 
 
-def test_nothing_measured_is_nothing_known(alike: Features) -> None:
-    nothing = Scores(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
-    belief = posterior(alike, nothing, prior(alike), blocks=3)
-    assert belief.quality.tolist() == [CENTRE] * len(PARTS)
+def test_without_scores_the_posterior_is_the_prior(grid: Features) -> None:
+    nothing = BlockMeans(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
+    found = posterior(grid, nothing, prior_variances(grid), blocks=3)
+    assert found.quality.tolist() == [PRIOR_MEAN] * len(PARTS)
 
 
-def test_many_blocks_are_believed_and_one_is_not_quite(alike: Features) -> None:
-    many = posterior(alike, scores(*((0, block, 0.9) for block in range(30))), prior(alike), blocks=30)
-    one = posterior(alike, scores((0, 0, 0.9)), prior(alike), blocks=30)
+def test_one_block_is_shrunk_and_many_are_not(grid: Features) -> None:
+    many = posterior(
+        grid, scores(*((0, block, 0.9) for block in range(30))), prior_variances(grid), blocks=30
+    )
+    one = posterior(grid, scores((0, 0, 0.9)), prior_variances(grid), blocks=30)
     assert many.quality[0] == pytest.approx(0.9, abs=0.03)
-    assert CENTRE < one.quality[0] < many.quality[0]
+    assert PRIOR_MEAN < one.quality[0] < many.quality[0]
 
 
-def test_a_candidate_is_known_by_what_others_have_in_common_with_it(alike: Features) -> None:
-    belief = posterior(alike, scores((1, 0, 1.0), (2, 0, 1.0), (0, 0, 0.0)), prior(alike), blocks=3)
-    # 3 to 5 say the same in other words; 3 has no demos, as the poor one.
-    assert belief.quality[4] > belief.quality[3]
-    # So it is with the other model, though less is known of it.
-    assert belief.quality[7] > belief.quality[6]
-    assert belief.covariance[7, 7] > belief.covariance[4, 4]
+def test_scores_of_similar_candidates_count(grid: Features) -> None:
+    found = posterior(grid, scores((1, 0, 1.0), (2, 0, 1.0), (0, 0, 0.0)), prior_variances(grid), blocks=3)
+    # 3 to 5 are the same with another instruction; 3 has no demos, as the poor one.
+    assert found.quality[4] > found.quality[3]
+    # The same holds for the other model, with more variance.
+    assert found.quality[7] > found.quality[6]
+    assert found.covariance[7, 7] > found.covariance[4, 4]
 
 
-def test_who_met_a_hard_block_is_not_held_to_be_bad(alike: Features) -> None:
+def test_a_hard_block_does_not_lower_quality(grid: Features) -> None:
     easy = [(place, 0, 0.9) for place in range(3)]
     hard = [(place, 1, 0.3) for place in range(3)]
-    variances = {**prior(alike), "block": 0.05}
-    belief = posterior(alike, scores(*easy, *hard, (3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
-    alone = posterior(alike, scores((3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
-    assert belief.quality[3] - belief.quality[4] < alone.quality[3] - alone.quality[4]
+    variances = {**prior_variances(grid), "block": 0.05}
+    found = posterior(grid, scores(*easy, *hard, (3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
+    alone = posterior(grid, scores((3, 0, 0.9), (4, 1, 0.3)), variances, blocks=2)
+    assert found.quality[3] - found.quality[4] < alone.quality[3] - alone.quality[4]
 
 
 @given(
@@ -82,23 +84,23 @@ def test_who_met_a_hard_block_is_not_held_to_be_bad(alike: Features) -> None:
     ),
     order=st.randoms(use_true_random=False),
 )
-def test_the_order_of_the_scores_is_no_matter_and_doubt_never_grows(
+def test_order_does_not_matter_and_variance_never_grows(
     rows: list[tuple[int, int, float]], order: object
 ) -> None:
-    alike = features(PARTS)
+    grid = features(PARTS)
     shuffled = list(rows)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    one = posterior(alike, scores(*rows), prior(alike), blocks=5)
-    two = posterior(alike, scores(*shuffled), prior(alike), blocks=5)
+    one = posterior(grid, scores(*rows), prior_variances(grid), blocks=5)
+    two = posterior(grid, scores(*shuffled), prior_variances(grid), blocks=5)
     assert one.quality == pytest.approx(two.quality, abs=1e-8)
-    nothing = Scores(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
-    before = posterior(alike, nothing, prior(alike), blocks=5)
+    nothing = BlockMeans(*(np.zeros(0, dtype=int),) * 2, *(np.zeros(0),) * 2)
+    before = posterior(grid, nothing, prior_variances(grid), blocks=5)
     assert np.all(np.linalg.eigvalsh(one.covariance) > -1e-9)
     assert np.all(np.diag(one.covariance) <= np.diag(before.covariance) + 1e-9)
 
 
 @given(entries=st.integers(1, 120), seed=st.integers(0, 1000))
-def test_many_scores_say_the_same_by_the_equations_of_their_unknowns(entries: int, seed: int) -> None:
+def test_both_ways_to_condition_agree(entries: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     root = random.normal(size=(18, 18))
     covariance = 0.01 * root @ root.T + 0.002 * np.eye(18)
@@ -106,12 +108,12 @@ def test_many_scores_say_the_same_by_the_equations_of_their_unknowns(entries: in
     noise, off = random.uniform(0.003, 0.05, entries), random.normal(0, 0.3, entries)
     across = covariance[:, summed].sum(axis=1)
     inverse = np.linalg.inv(across[summed].sum(axis=0) + np.diag(noise))
-    moved, left = _given(covariance, summed, noise, off)
-    assert moved == pytest.approx(across @ inverse @ off, abs=1e-8)
+    shift, left = _condition(covariance, summed, noise, off)
+    assert shift == pytest.approx(across @ inverse @ off, abs=1e-8)
     assert left == pytest.approx(covariance - across @ inverse @ across.T, abs=1e-9)
 
 
-def test_variances_follow_the_scores(alike: Features) -> None:
+def test_variances_follow_the_scores(grid: Features) -> None:
     random = np.random.default_rng(0)
     shown = [place % 3 for place in range(12)]
     rows = [
@@ -119,13 +121,13 @@ def test_variances_follow_the_scores(alike: Features) -> None:
         for place in range(12)
         for block in range(4)
     ]
-    found = fitted(alike, scores(*rows))
+    found = fit_variances(grid, scores(*rows))
     demos = found["part p.demos"] + found["part p.shows"]
     assert demos > 10 * found["part p.instruction"]
-    assert demos > 2 * (prior(alike)["part p.demos"] + prior(alike)["part p.shows"])
+    assert demos > 2 * (prior_variances(grid)["part p.demos"] + prior_variances(grid)["part p.shows"])
 
 
-def test_costs_are_foretold_from_choices() -> None:
+def test_costs_are_predicted_from_choices() -> None:
     tokens = {0: 50.0, 1: 80.0, 4: 170.0}
     rows = [row for row in PARTS if row[MODEL] == "small"]
     known, new = rows[:5], rows[5]

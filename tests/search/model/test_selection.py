@@ -1,4 +1,4 @@
-"""What to do next, on a observations as the search has it."""
+"""What to run next, on observations as the search has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optimizers.records.parameters import Choices
 from optimizers.records.rows import Block
 from optimizers.search.model.observations import CandidateStats, ObservationStore
 from optimizers.search.model.proposed import proposals
-from optimizers.search.model.selection import AcquisitionState, acquisition_state, scarce
+from optimizers.search.model.selection import AcquisitionState, acquisition_state, scarcest_unit
 from optimizers.search.space.initial_design import few_shot_starts
 from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import SearchSpace, search_space
@@ -36,9 +36,12 @@ def measured(
     observations: ObservationStore, choices: Choices, right: int, *, blocks: int = 1, cost: float = 1e-6
 ) -> CandidateStats:
     entered = candidate(str(choices["model"]), str(sorted(choices.items())))
-    stats = observations.enter(entered, choices)
+    observations.register(entered, choices)
+    stats = observations.stats[entered.id]
     for _ in range(blocks):
-        observations.add(stats, Block.of(rollouts(entered, [1.0] * right + [0.0] * (10 - right), cost=cost)))
+        observations.add_block(
+            stats, Block.of(rollouts(entered, [1.0] * right + [0.0] * (10 - right), cost=cost))
+        )
     return stats
 
 
@@ -68,7 +71,7 @@ def test_a_known_candidate_is_run_again_where_that_decides_more(
     assert found.knowledge_gradient[found.best_known] > 0
     stats = found.known[found.best_known]
     for _ in range(7):
-        observations.add(stats, stats.blocks[0])
+        observations.add_block(stats, stats.blocks[0])
     after = acquisition_state(observations, SIZES, "calls")
     assert after.best_known is not None
     other = after.known[after.best_known]
@@ -83,43 +86,43 @@ def test_a_candidate_with_blocks_left_can_always_run_one(
     assert acquisition_state(observations, SIZES, "calls").best_known == 0
 
 
-def test_what_is_like_the_best_is_proposed_before_what_is_like_the_worst(
+def test_a_candidate_like_the_best_is_proposed_before_one_like_the_worst(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
     none, few, many = (few_shot_starts(space, size)[0] for size in (0, 1, 4))
     measured(observations, none, 1, blocks=3)
     measured(observations, few, 6, blocks=3)
     leader = measured(observations, many, 9, blocks=3)
-    new = proposals(space, [leader.choices or {}], observations.chosen, Random(0))
+    new = proposals(space, [leader.choices or {}], observations.tried_choices, Random(0))
     found = acquisition_state(observations, SIZES, "calls", new)
     name = next(one for one in many if one.part == "demos")
     assert best_new(found).get(name, 1) > 0
     assert best_new(found, LARGE.name)[MODEL] == LARGE.name
 
 
-def test_what_runs_at_the_same_time_is_not_all_one_question(
+def test_pending_blocks_lower_the_gain_of_similar_ones(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
     few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
     measured(observations, few, 7, blocks=2)
     measured(observations, more, 7, blocks=2)
-    new = proposals(space, [few, more], observations.chosen, Random(0))
+    new = proposals(space, [few, more], observations.tried_choices, Random(0))
     found = acquisition_state(observations, SIZES, "calls", new)
     first = found.best_new()
     assert first is not None
-    beside = found.beside(first)
-    second = beside.best_new()
+    pending = found.with_pending(first)
+    second = pending.best_new()
     assert second is not None
     assert second != first
-    assert beside.prospects.done[first] == 1
-    assert beside.belief.quality == pytest.approx(found.belief.quality)
-    spreads = [np.diag(acquisition_state.belief.covariance) for acquisition_state in (found, beside)]
-    assert np.all(spreads[1] <= spreads[0] + 1e-12)
-    assert spreads[1][first] < spreads[0][first]
-    assert beside.knowledge_gradient[second] <= found.knowledge_gradient[first]
+    assert pending.inputs.done[first] == 1
+    assert pending.posterior.quality == pytest.approx(found.posterior.quality)
+    variances = [np.diag(state.posterior.covariance) for state in (found, pending)]
+    assert np.all(variances[1] <= variances[0] + 1e-12)
+    assert variances[1][first] < variances[0][first]
+    assert pending.knowledge_gradient[second] <= found.knowledge_gradient[first]
 
 
-def test_quality_leans_on_what_is_known_of_others_and_a_long_measurement_stands(
+def test_quality_is_shrunk_towards_others_and_a_long_measurement_is_not(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
     for model in (SMALL, LARGE):
@@ -129,35 +132,35 @@ def test_quality_leans_on_what_is_known_of_others_and_a_long_measurement_stands(
     lucky = measured(observations, {**few_shot_starts(space, 8)[0]}, 10)
     assert 0.5 < observations.quality(lucky) < 0.95
     for _ in range(30):
-        observations.add(lucky, lucky.blocks[0])
+        observations.add_block(lucky, lucky.blocks[0])
     assert observations.quality(lucky) == pytest.approx(1.0, abs=0.03)
 
 
-def test_variances_are_those_of_the_scores_up_to_a_certain_number(
+def test_variances_are_fitted_at_certain_lengths_of_the_history(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
-    """So that whoever takes up a study believes the same."""
+    """So that a process that takes up a study computes the same posterior."""
     choices = [c for size in (0, 1, 2, 4, 8) for c in few_shot_starts(space, size)]
-    measured_stats = [measured(observations, one, 3 + place % 5) for place, one in enumerate(choices)]
-    alike = observations.features_of(measured_stats)
-    first = dict(observations.variances(alike))
+    registered = [measured(observations, one, 3 + place % 5) for place, one in enumerate(choices)]
+    found = observations.features_of(registered)
+    first = dict(observations.variances(found))
     again = ObservationStore()
-    for stats in measured_stats:
-        again.enter(stats.candidate, stats.choices)
-    for stats, number in observations.ran:
-        again.add(again.stats[stats.candidate.id], stats.blocks[number])
-    assert dict(again.variances(alike)) == first
+    for stats in registered:
+        again.register(stats.candidate, stats.choices)
+    for stats, number in observations.history:
+        again.add_block(again.stats[stats.candidate.id], stats.blocks[number])
+    assert dict(again.variances(found)) == first
 
 
 @pytest.mark.parametrize("costs", [(0.0, 0.0), (0.0, 1e-6)])
-def test_what_is_free_can_be_searched(
+def test_free_candidates_can_be_searched(
     observations: ObservationStore, space: SearchSpace, costs: tuple[float, float]
 ) -> None:
     few, more = (few_shot_starts(space, size)[0] for size in (1, 4))
     for choices, cost in zip((few, more), costs, strict=True):
         measured(observations, choices, 7, cost=cost)
     found = acquisition_state(
-        observations, SIZES, "dollars", proposals(space, [few], observations.chosen, Random(0))
+        observations, SIZES, "dollars", proposals(space, [few], observations.tried_choices, Random(0))
     )
     assert np.isfinite(found.knowledge_gradient).all()
     assert found.knowledge_gradient.max() > 0
@@ -172,11 +175,11 @@ def test_what_is_free_can_be_searched(
         (Budget(calls=100, seconds=60), "calls"),
     ],
 )
-def test_what_the_budget_limits_is_what_a_block_costs(budget: Budget, unit: str) -> None:
-    assert scarce(budget) == unit
+def test_the_unit_of_spend_is_what_the_budget_limits(budget: Budget, unit: str) -> None:
+    assert scarcest_unit(budget) == unit
 
 
-def test_of_each_model_the_candidate_that_may_be_its_best_is_hopeful(
+def test_the_ucb_candidate_of_each_model_may_be_its_best(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
     (small, large), (small_more, large_more) = (few_shot_starts(space, size)[:2] for size in (1, 4))
@@ -192,7 +195,7 @@ def test_of_each_model_the_candidate_that_may_be_its_best_is_hopeful(
     assert done not in ucb_candidates
 
 
-def test_nobody_is_hopeful_where_all_blocks_are_run(
+def test_no_ucb_candidate_where_all_blocks_have_run(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
     for choices in few_shot_starts(space, 1):

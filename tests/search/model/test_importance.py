@@ -1,4 +1,4 @@
-"""What each choice did: planted effects are found, and a search's own doing is not taken for one."""
+"""Importance: planted effects are found, intervals cover, the search itself is not taken for an effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.report import Importance
 from optimizers.records.rows import Rollout
-from optimizers.results.importance import importances
+from optimizers.search.model.importance import importances
 
 Chosen = dict[str, dict[str, str]]
 Study = tuple[dict[str, Candidate], list[Rollout], Chosen]
@@ -80,10 +80,19 @@ def study(
     return known, rows, chosen
 
 
-def found(made: Study, **options: Mapping[str, str]) -> dict[str, Importance]:
+def found(
+    made: Study, *, blocks: Mapping[str, int] | None = None, groups: Mapping[str, str] | None = None
+) -> dict[str, Importance]:
     known, rows, chosen = made
     describe = lambda of: {identity: chosen[identity] for identity in of}  # noqa: E731
-    return {one.dimension: one for one in importances(known, rows, seed=0, describe=describe, **options)}
+    blocks = blocks or tens(rows)
+    result = importances(known, rows, blocks=blocks, seed=0, groups=groups, describe=describe)
+    return {one.dimension: one for one in result}
+
+
+def tens(rows: Sequence[Rollout]) -> dict[str, int]:
+    """Blocks of ten examples, in their order."""
+    return {row.example: int(row.example[1:]) // 10 for row in rows}
 
 
 def measured(table: Sequence[tuple[dict[str, str], Sequence[float]]], cost: Sequence[float] = ()) -> Study:
@@ -99,7 +108,7 @@ def measured(table: Sequence[tuple[dict[str, str], Sequence[float]]], cost: Sequ
     return known, rows, chosen
 
 
-def test_a_strong_choice_comes_first_and_its_effects_are_near_the_truth() -> None:
+def test_a_strong_choice_comes_first_and_its_intervals_cover() -> None:
     first = clear = covered = 0
     for seed in range(12):
         result = found(study(seed, effect=0.2, count=60, examples=150))
@@ -115,7 +124,7 @@ def test_a_strong_choice_comes_first_and_its_effects_are_near_the_truth() -> Non
 
 
 @pytest.mark.parametrize(("suits", "examples"), [(0.0, 100), (0.3, 20)])
-def test_a_search_that_chases_luck_does_not_make_effects_up(suits: float, examples: int) -> None:
+def test_a_search_that_chases_luck_invents_no_effects(suits: float, examples: int) -> None:
     """Means per value with a bootstrap over candidates exclude no effect in 20% and 55% of such cases."""
     results = [found(study(seed, suits=suits, examples=examples)) for seed in range(100, 125)]
     choices = [one for result in results for one in result.values()]
@@ -124,16 +133,16 @@ def test_a_search_that_chases_luck_does_not_make_effects_up(suits: float, exampl
     assert sum(not e.low <= 0 <= e.high for e in effects) / len(effects) <= 0.1
 
 
-def test_a_dropped_candidates_easy_or_hard_examples_are_not_its_doing() -> None:
+def test_hard_examples_of_a_stopped_candidate_are_no_effect() -> None:
     # The first ten examples are hard for all; candidates with b stopped there.
     hard, easy = [0.0, 0.0, 0.0, 1.0] * 3, [1.0, 1.0, 1.0, 0.0] * 20
     table = [({"way": "a"}, hard + easy)] * 8 + [({"way": "b"}, hard)] * 8
-    [one] = found(measured(table)).values()
+    [one] = found(measured(table), blocks={f"e{place}": place // 12 for place in range(96)}).values()
     assert abs(one.effects[1].effect) < 0.05
     assert not one.distinguishable
 
 
-def test_little_knowledge_is_a_wide_interval() -> None:
+def test_few_candidates_give_a_wide_interval() -> None:
     few = found(study(3, effect=0.2, count=5))["planted"]
     many = found(study(3, effect=0.2, count=80))["planted"]
     assert not few.distinguishable
@@ -146,7 +155,7 @@ def test_little_knowledge_is_a_wide_interval() -> None:
     assert width(few) > 2 * width(many)
 
 
-def test_a_value_of_one_candidate_is_less_certain_than_one_of_many() -> None:
+def test_a_value_of_one_candidate_has_a_wider_interval() -> None:
     draw = np.random.default_rng(1)
     table = [
         ({"way": way}, (draw.random(60) < draw.normal(0.5, 0.1)).astype(float).tolist())
@@ -157,7 +166,7 @@ def test_a_value_of_one_candidate_is_less_certain_than_one_of_many() -> None:
     assert widths["c"] > 1.5 * max(widths["a"], widths["b"])
 
 
-def test_choices_that_always_go_together_say_so_and_share_one_importance() -> None:
+def test_choices_that_coincide_name_each_other_and_share_one_importance() -> None:
     known, rows, chosen = study(5, effect=0.25, count=60)
     alone = found((known, rows, chosen))["planted"]
     twins = {i: {**values, "twin": values["planted"].replace("planted", "t")} for i, values in chosen.items()}
@@ -170,7 +179,7 @@ def test_choices_that_always_go_together_say_so_and_share_one_importance() -> No
     assert result["planted"].high > 0.5 * alone.share
 
 
-def test_a_choice_that_does_not_vary_is_left_out_and_one_that_does_not_apply_is_no_value() -> None:
+def test_a_constant_choice_is_left_out_and_not_applicable_is_no_value() -> None:
     table = [({"way": "a", "same": "x", "how": "p"}, [1.0] * 20), ({"way": "b", "same": "x"}, [0.0] * 20)]
     table += [({"way": "a", "same": "x", "how": "q"}, [1.0] * 19 + [0.0])]
     result = found(measured(table))
@@ -188,7 +197,7 @@ def test_a_choice_that_does_not_vary_is_left_out_and_one_that_does_not_apply_is_
     ],
     ids=["one rollout each", "nothing but right answers", "five candidates that share nothing"],
 )
-def test_hardly_any_data_is_no_error_and_shows_nothing(
+def test_hardly_any_data_is_no_error_and_nothing_is_distinguishable(
     table: list[tuple[dict[str, str], list[float]]],
 ) -> None:
     for one in found(measured(table)).values():
@@ -196,7 +205,7 @@ def test_hardly_any_data_is_no_error_and_shows_nothing(
         assert 0 <= one.low <= one.share <= one.high <= 1
 
 
-def test_nothing_measured_and_one_candidate_have_no_importance() -> None:
+def test_no_candidate_and_one_candidate_give_no_importance() -> None:
     assert found(({}, [], {})) == {}
     assert found(measured([({"way": "a"}, [1.0, 0.0])])) == {}
 
@@ -225,7 +234,7 @@ def test_cost_ratios_multiply_over_choices() -> None:
     assert all(e.cost_ratio is None for one in free.values() for e in one.effects)
 
 
-def test_each_model_is_looked_at_by_itself_and_all_together() -> None:
+def test_each_model_has_its_own_importances() -> None:
     known, rows = {}, []
     for number in range(24):
         model, many = ("local/small", "local/large")[number % 2], number // 2 % 2
@@ -239,7 +248,7 @@ def test_each_model_is_looked_at_by_itself_and_all_together() -> None:
         # Demos help the small model only.
         right = 16 if model == "local/large" or many else 6
         rows += [rollout(made, f"e{place}", float(place < right)) for place in range(20)]
-    result = {(one.model, one.dimension): one for one in importances(known, rows, seed=0)}
+    result = {(one.model, one.dimension): one for one in importances(known, rows, blocks=tens(rows), seed=0)}
     assert {model for model, _ in result} == {None, "local/small", "local/large"}
     assert result["local/small", "demos"].distinguishable
     assert not result["local/large", "demos"].distinguishable
@@ -248,20 +257,23 @@ def test_each_model_is_looked_at_by_itself_and_all_together() -> None:
     assert (None, "model") in result
 
 
-def test_examples_in_groups_tell_less() -> None:
+def test_grouped_examples_widen_the_interval() -> None:
     # A value suits whole groups of examples, so ten examples of a group are hardly more than one.
     draw = np.random.default_rng(2)
     suited = {way: np.repeat(draw.random(6) < 0.5, 10) for way in "ab"}
     table = [({"way": way}, [float(draw.random() < 0.2 + 0.6 * s) for s in suited[way]]) for way in "ab" * 15]
-    alone = found(measured(table))["way"]
-    grouped = found(measured(table), groups={f"e{place}": f"g{place // 10}" for place in range(60)})["way"]
+    # Blocks mix the groups.
+    blocks = {f"e{place}": place % 6 for place in range(60)}
+    groups = {f"e{place}": f"g{place // 10}" for place in range(60)}
+    alone = found(measured(table), blocks=blocks)["way"]
+    grouped = found(measured(table), blocks=blocks, groups=groups)["way"]
     widths = [max(e.high - e.low for e in one.effects) for one in (alone, grouped)]
     assert widths[1] > 1.5 * widths[0]
 
 
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), order=st.randoms(use_true_random=False))
-def test_the_order_of_rollouts_and_candidates_does_not_matter(seed: int, order: random.Random) -> None:
+def test_order_of_rollouts_and_candidates_does_not_matter(seed: int, order: random.Random) -> None:
     known, rows, chosen = study(seed, effect=0.1, count=12, examples=30)
     mixed, items = order.sample(rows, len(rows)), order.sample(list(known.items()), len(known))
     assert found((dict(items), mixed, chosen)) == found((known, rows, chosen))
