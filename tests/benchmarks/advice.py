@@ -26,7 +26,7 @@ if __name__ == "__main__":
 
 from benchmarks.ablations import write_between
 from benchmarks.race import HELD_OUT, MARGIN, TABLES, TASKS, read_table, replay_options, run_missing
-from benchmarks.replay import Replay, Table
+from benchmarks.replay import PARTS, Replay, Table, parameter
 from benchmarks.searchers import continue_search, start_search
 
 from optimizers.errors import BudgetSpent
@@ -36,6 +36,7 @@ from optimizers.results.statistics.forecast import DOUBT, Scored, forecast
 from optimizers.results.statistics.intervals import estimate
 from optimizers.results.verdict import Contender, compare
 from optimizers.search.space.initial_design import FixedChoices
+from optimizers.search.space.parameters import MODEL
 
 if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate
@@ -206,13 +207,11 @@ def _report(
 
 
 def _candidate(table: Table, one: int) -> Candidate:
-    names = {"model": table.models[table.model[one]]}
-    prefix, place = names["model"], table.places[one]
-    choices = {"rendering": "serving", "answer.instruction": "instruction", "answer.demos": "demos"}
-    chosen = {f"{prefix}.{name}": place[part] for name, part in choices.items()}
-    if "draw" in place:
-        chosen[f"{prefix}.answer.balanced.draw"] = place["draw"]
-    return table.space.choose(FixedChoices(names | chosen))
+    model = table.models[table.model[one]]
+    chosen = {
+        parameter(model, column): value for column, value in table.places[one].items() if column in PARTS
+    }
+    return table.space.choose(FixedChoices({MODEL: model, **chosen}))
 
 
 def _estimate(scores: Sequence[float]) -> Estimate:

@@ -11,13 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optuna
 import pyarrow.parquet as pq
 
 from optimizers.errors import BudgetSpent
 from optimizers.models.sampling import Sampling
 from optimizers.records.candidate import Candidate, PredictorPrompt
+from optimizers.records.parameters import Parameter
 from optimizers.records.rows import Rollout
 from optimizers.results.statistics.pareto import hypervolume, non_dominated
+from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import Chooser
 
 Searcher = Callable[["Replay", np.random.Generator], Generator[list[int], None, None]]
@@ -116,18 +119,18 @@ class GridSpace:
             key = (table.models[table.model[candidate]], *(place.get(part) for part in PARTS))
             self.index[key] = candidate
 
-    def prefix(self, model: Any) -> str:
-        """The prefix of the names of a model's choices."""
+    def label(self, model: Any) -> str:
+        """What a model's parameters name it by."""
         return str(model.name)
 
     def decided(self, chooser: Chooser) -> tuple[Any, ...]:
         """The choices that make a candidate."""
         names = [model.name for model in self.models]
-        name = chooser.suggest_categorical("model", names) if len(names) > 1 else names[0]
+        name = chooser.choose(MODEL, names) if len(names) > 1 else names[0]
         chosen: dict[str, Any] = {}
         for part, values in self._values[name].items():
             if part != "draw" or chosen["demos"]:
-                chosen[part] = chooser.suggest_categorical(f"{name}.{NAMES[part]}", values)
+                chosen[part] = chooser.choose(parameter(name, part), values)
         return (name, *(chosen.get(part) for part in PARTS))
 
     def number(self, chooser: Chooser) -> int:
@@ -147,15 +150,31 @@ class GridSpace:
         )
 
 
-NAMES = {
-    "serving": "rendering",
-    "instruction": "answer.instruction",
-    "demos": "answer.demos",
-    "draw": "answer.balanced.draw",
+PARAMETERS = {
+    "serving": Parameter(None, None, "rendering"),
+    "instruction": Parameter(None, "answer", "instruction"),
+    "demos": Parameter(None, "answer", "demos"),
+    "draw": Parameter(None, "answer", "draw", ("balanced",)),
 }
-"""Column of a table -> name of the choice in the search space."""
+"""Column of a table -> its parameter in the search space, for no model in particular."""
 
-PARTS = tuple(NAMES)
+PARTS = tuple(PARAMETERS)
+
+
+def parameter(model: str, column: str) -> Parameter:
+    """The parameter of a model for a column of a table."""
+    return PARAMETERS[column].for_model(model)
+
+
+class OptunaChooser:
+    """A chooser that asks an Optuna trial."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+
+    def choose(self, parameter: Parameter, choices: Sequence[Any]) -> Any:
+        """What the trial's sampler suggests."""
+        return self.trial.suggest_categorical(str(parameter), tuple(choices))
 
 
 def row_of(candidate: Candidate) -> int:

@@ -7,12 +7,23 @@ from typing import Any, cast
 
 import numpy as np
 import optuna
-from benchmarks.replay import PARTS, Replay, Searcher, Table, frontier, row_of
+from benchmarks.replay import (
+    PARTS,
+    OptunaChooser,
+    Replay,
+    Searcher,
+    Table,
+    frontier,
+    parameter,
+    row_of,
+)
 from scipy import stats
 
+from optimizers.records.parameters import Choices
 from optimizers.search.loop import SEARCH_SHARE, Search
 from optimizers.search.model.observations import ObservationStore
-from optimizers.search.space.initial_design import Choices, FixedChoices
+from optimizers.search.space.initial_design import FixedChoices
+from optimizers.search.space.parameters import MODEL
 
 BLOCK = 10
 
@@ -25,7 +36,7 @@ def parity(replay: Replay, random: np.random.Generator) -> Generator[list[int], 
 def start_search(replay: Replay, random: np.random.Generator) -> Search:
     """The shipped search, before its first trial."""
     table = replay.table
-    observations = ObservationStore(prefixes=table.models)
+    observations = ObservationStore()
     order = random.permutation(table.dev.shape[1])
     blocks = [tuple(order[start : start + BLOCK].tolist()) for start in range(0, len(order), BLOCK)]
     seed = int(random.integers(2**31))
@@ -58,7 +69,7 @@ def _starts(replay: Replay) -> list[Choices]:
     for model, values in replay.table.space._values.items():
         few = [n for n in values["demos"] if n]
         for demos in (*few[:1], few[len(few) // 2], 0):
-            chooser = FixedChoices({"model": model, f"{model}.answer.demos": demos})
+            chooser = FixedChoices({MODEL: model, parameter(model, "demos"): demos})
             replay.table.space.decided(chooser)
             found.append(chooser.made)
     return found
@@ -92,7 +103,7 @@ def _optuna(replay: Replay, sampler: optuna.samplers.BaseSampler) -> Generator[l
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     while True:
         trial = study.ask()
-        candidate = table.space.number(trial)
+        candidate = table.space.number(OptunaChooser(trial))
         if candidate not in known:
             known[candidate] = float(replay.buy(candidate, range(table.dev.shape[1])).mean())
         study.tell(trial, [known[candidate], float(np.log(table.cost[candidate]))])
@@ -109,15 +120,15 @@ def mipro(replay: Replay, random: np.random.Generator) -> Generator[list[int], N
     sampler = optuna.samplers.TPESampler(seed=int(random.integers(2**31)), multivariate=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     reference = table.models[-1]
-    default = FixedChoices({"model": reference, f"{reference}.answer.demos": 0})
+    default = FixedChoices({MODEL: reference, parameter(reference, "demos"): 0})
     table.space.decided(default)
-    study.enqueue_trial(default.made)
+    study.enqueue_trial({str(one): value for one, value in default.made.items()})
     small: dict[int, list[float]] = {}
     full: dict[int, float] = {}
     trials: dict[int, optuna.trial.FrozenTrial] = {}
     for number in range(100_000):
         trial = study.ask()
-        candidate = table.space.number(trial)
+        candidate = table.space.number(OptunaChooser(trial))
         batch = every if number == 0 else random.choice(len(every), min(35, len(every)), replace=False)
         score = float(replay.buy(candidate, list(batch)).mean())
         trials[candidate] = study.tell(trial, score)

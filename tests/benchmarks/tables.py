@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -24,8 +25,9 @@ import pyarrow.parquet as pq
 from optimizers.evaluation.measure import Measurer
 from optimizers.models.resolve import model as resolve_model
 from optimizers.records.ledger import Ledger
+from optimizers.records.parameters import Choices
 from optimizers.search.blocks import blocks
-from optimizers.search.space.initial_design import Choices, FixedChoices, completed
+from optimizers.search.space.initial_design import FixedChoices, completed
 from optimizers.search.space.search_space import ELABORATE, SEVERAL_CALLS, SearchSpace, search_space
 from optimizers.task.fields import fields_of
 from optimizers.task.task import LoadedTask, load_task
@@ -57,6 +59,9 @@ CANDIDATES = 100
 MOST_DEMOS, SIZES, DRAWS = 24, 3, 3
 """Most demos of one prompt; numbers of demos in addition to none; draws of each number."""
 
+Place = dict[str, Any]
+"""Column of a table -> a candidate's place in it."""
+
 INSTRUCTIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("own", {}),
     ("own", {"labels": "criteria", "rule": "rule"}),
@@ -68,7 +73,7 @@ INSTRUCTIONS: tuple[tuple[str, dict[str, str]], ...] = (
 """Instructions and the parts added to each, as different from each other as the space allows."""
 
 
-def grid(space: SearchSpace, model: Model) -> dict[str, tuple[Choices, Choices]]:
+def grid(space: SearchSpace, model: Model) -> dict[str, tuple[Place, Choices]]:
     """The combinations of a table.
 
     Args:
@@ -110,20 +115,19 @@ def _choices(
     space: SearchSpace, model: Model, serving: tuple[str, str], instruction: int, size: int, draw: int
 ) -> Choices:
     (rendering, technique), (way, parts) = serving, INSTRUCTIONS[instruction]
-    label = space.prefix(model)
-    values: dict[str, Any] = {f"{label}.rendering": rendering}
+    values: Choices = {space.parameter(model, None, "rendering"): rendering}
     for name, predictor in space.predictors.items():
-        prefix = f"{label}.{name}"
+        parameter = partial(space.parameter, model, name)
         if technique != "direct":
             values |= {
-                f"{prefix}.technique": ELABORATE,
-                f"{prefix}.elaborate": SEVERAL_CALLS,
-                f"{prefix}.{rendering}.calls": technique,
+                parameter("technique"): ELABORATE,
+                parameter("elaborate"): SEVERAL_CALLS,
+                parameter("calls", rendering): technique,
             }
         known = {part: form for part, form in parts.items() if form in predictor.parts.get(part, ())}
-        values[f"{prefix}.instruction"] = way
-        values |= {f"{prefix}.part.{part}": form for part, form in known.items()}
-        values |= {f"{prefix}.demos": size, f"{prefix}.balanced.draw": draw}
+        values[parameter("instruction")] = way
+        values |= {parameter(f"part.{part}"): form for part, form in known.items()}
+        values |= {parameter("demos"): size, parameter("draw", "balanced"): draw}
     return completed(space, values)
 
 
@@ -174,7 +178,7 @@ def build(program: Path, name: str, folder: Path, tables: Path) -> None:
     write(rows, tables / f"{title}.parquet")
 
 
-def row(place: Choices, rollout: Rollout) -> dict[str, Any]:
+def row(place: Place, rollout: Rollout) -> dict[str, Any]:
     """One line of a table."""
     return place | {
         "candidate": rollout.candidate,

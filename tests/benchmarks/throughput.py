@@ -29,6 +29,7 @@ from optimizers.records.budget import Budget
 from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
 from optimizers.search.space.initial_design import FixedChoices, starts
+from optimizers.search.space.parameters import MODEL
 from optimizers.search.space.search_space import search_space
 from optimizers.task.task import LoadedTask, load_task
 
@@ -71,7 +72,7 @@ class Speed:
 def speed(task: LoadedTask, model: Model) -> Speed:
     """Measure one model."""
     space = search_space(task)
-    (_, start, *_) = [choices for choices in starts(space, 0) if choices["model"] == model.name]
+    (_, start, *_) = [choices for choices in starts(space, 0) if choices[MODEL] == model.name]
     candidate = space.choose(FixedChoices(start))
     engine = llama_engine(model)
     engine.warm_up()
