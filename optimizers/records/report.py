@@ -76,6 +76,24 @@ class Comparison(BaseModel):
     more: int | None = Field(default=None, ge=1)
 
 
+class Gain(BaseModel):
+    """What the search added to a model's plain default, paired on the test examples that both ran.
+
+    Attributes:
+        difference: Mean of (best - plain default), in score units.
+        low: Lower end of its 95% interval.
+        high: Upper end of it.
+        n: Pairs compared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    difference: float
+    low: float
+    high: float
+    n: int
+
+
 class NoiseFloor(BaseModel):
     """How far a candidate is from itself, over two rollouts of the same examples.
 
@@ -110,8 +128,12 @@ class Point(BaseModel):
         concurrency: Rollouts that ran at once.
         prompt_tokens: Mean prompt tokens per rollout.
         completion_tokens: Mean generated tokens per rollout.
+        unread: Replies that did not keep the output format, of the rollouts behind ``test``, or behind
+            ``dev`` where there is no test; 0 in records that do not say.
         comparison: Against the reference's best candidate, when tested and not itself it.
         against_default: Against the reference's plain default, likewise.
+        gain: Of a model's best over the plain default of the same model; None where they are one, or one
+            was not tested, and in records that do not say.
         noise: Between two rollouts of the test examples, where it ran any twice.
     """
 
@@ -129,8 +151,10 @@ class Point(BaseModel):
     concurrency: int = Field(default=1, ge=1)
     prompt_tokens: float = Field(ge=0)
     completion_tokens: float = Field(ge=0)
+    unread: int = Field(default=0, ge=0)
     comparison: Comparison | None = None
     against_default: Comparison | None = None
+    gain: Gain | None = None
     noise: NoiseFloor | None = None
 
 
@@ -382,6 +406,8 @@ class FrontierReport(BaseModel):
         rollouts: Rollouts recorded, test included.
         seconds: Wall-clock seconds, over all the processes that worked on the study.
         answer: The result in one sentence.
+        binary: Whether every score is 0 or 1, so that a mean is a share of examples right; None in
+            records that do not say.
         budget: The study's limits, in words.
         spend: What the study used.
         prediction: What it was predicted to use.
@@ -406,6 +432,7 @@ class FrontierReport(BaseModel):
     rollouts: int
     seconds: float
     answer: str
+    binary: bool | None = None
     budget: str = ""
     spend: Spend | None = None
     prediction: Prediction | None = None
@@ -422,14 +449,20 @@ class FrontierReport(BaseModel):
     def eligible(self) -> tuple[Point, ...]:
         """The frontier and each model's best, in order of cost: what a verdict may choose.
 
-        Where quality alone is sought the frontier is one point, and cheaper models are beside it.
+        Where quality alone is sought the frontier is one point, and cheaper models are not on it.
         """
         return tuple(point for point in self.points if {"frontier", "best"} & set(point.roles))
 
+    def matches(self) -> tuple[Point, ...]:
+        """Eligible points of models other than the reference that are shown to match it, cheapest first."""
+        return tuple(
+            point
+            for point in self.eligible()
+            if point.comparison is not None
+            and point.comparison.verdict == "match"
+            and point.candidate.models != (self.reference,)
+        )
+
     def matched(self) -> bool:
         """Whether an eligible point of a model other than the reference is shown to match its best."""
-        return any(
-            point.comparison is not None and point.comparison.verdict == "match"
-            for point in self.eligible()
-            if point.candidate.models != (self.reference,)
-        )
+        return bool(self.matches())

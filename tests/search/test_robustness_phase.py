@@ -14,7 +14,7 @@ from optimizers.evaluation.perturbations.text import RULES
 from optimizers.records.budget import Budget
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import FrontierReport
-from optimizers.results.render.report_sections import to_markdown
+from optimizers.results.render.markdown import to_markdown
 from optimizers.results.study_report import study_report
 from optimizers.search.manifest import open_folder
 from optimizers.search.robustness_phase import ROWS
