@@ -131,7 +131,7 @@ class Point(BaseModel):
         unread: Replies that did not keep the output format, of the rollouts behind ``test``, or behind
             ``dev`` where there is no test; 0 in records that do not say.
         comparison: Against the reference's best candidate, when tested and not itself it.
-        against_default: Against the reference's plain default, likewise.
+        against_default: Against the reference's plain default, when tested and not itself it.
         gain: Of a model's best over the plain default of the same model; None where they are one, or one
             was not tested, and in records that do not say.
         noise: Between two rollouts of the test examples, where it ran any twice.
@@ -181,7 +181,7 @@ class Shortage(BaseModel):
 
     Attributes:
         unit: What it limits.
-        left: What is left of it for searching beside the sealed test, about.
+        left: About what is left of it for searching, after the sealed test.
         enough: The least limit that would be enough, about.
     """
 
@@ -219,7 +219,7 @@ class Prediction(BaseModel):
 
 
 class Spend(BaseModel):
-    """What a study really used: the second book, beside the serving cost of its points.
+    """What a study really used, which is not the serving cost of its points.
 
     Attributes:
         total: Everything, over all processes that worked on it.
@@ -284,7 +284,8 @@ class Effect(BaseModel):
         effect: Mean difference in score, other choices being equal; 0 for the most common value.
         low: Lower end of its 90% interval.
         high: Upper end of it.
-        cost_ratio: Serving cost over that of the most common value, likewise; None when free.
+        cost_ratio: Serving cost over that of the most common value, other choices being equal; None when
+            free.
         candidates: Measured candidates that have the value.
     """
 
@@ -358,7 +359,7 @@ class Attack(BaseModel):
     """How often an injection gets what it wants, of the examples that do not give it anyway.
 
     Attributes:
-        rule: The injection, and the input field it stands in; "" for all together.
+        rule: The injection, and the input field it is put in; "" for all together.
         success: Share of the examples that gave what it wants.
         drop: What it costs the score, wanted answer or not.
     """
@@ -371,7 +372,7 @@ class Attack(BaseModel):
 
 
 class Robustness(BaseModel):
-    """What a candidate stands, on test examples that were perturbed.
+    """Robustness of a candidate, on perturbed test examples.
 
     Attributes:
         candidate: Its id.
@@ -415,7 +416,7 @@ class FrontierReport(BaseModel):
         optimism: How much the best dev score overstates itself for having been chosen.
         suspects: Examples whose label to look at again, the strongest suspicion first.
         importance: What each choice did to quality, over all models and for each.
-        robustness: What the tested points stand, in order of cost; empty where it was not asked.
+        robustness: Robustness of the tested points, in order of cost; empty where it was not asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from optimizers.records.report import FrontierReport, Importance, Optimism, Point, Robustness
-from optimizers.results.headline import is_binary, label_of
+from optimizers.results.headline import is_binary, label_of, names_of
 from optimizers.results.view import Section, Table
 from optimizers.results.wording import (
     change,
-    labels_of,
     money,
     number,
     score,
@@ -24,8 +23,7 @@ MOST_CHOICES = 3
 
 def details(report: FrontierReport) -> tuple[Section, ...]:
     """Every further section that has something to show."""
-    every = dict.fromkeys([report.reference, *(m for p in report.points for m in p.candidate.models)])
-    names = labels_of(every)
+    names = names_of(report)
     sections = (
         prompts(report, names),
         contributions(report, names),

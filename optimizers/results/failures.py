@@ -1,6 +1,6 @@
 """What candidates got wrong on dev: which labels, what they said instead, and what models share.
 
-Errors on the sealed test are never shown: who tunes by them has no sealed test any more.
+Errors on the sealed test are never shown: tuning by them would unseal the test.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Shared(Record):
     Attributes:
         n: Dev examples that every model's best has a score for.
         by_all: Of them wrong with every model.
-        versus: Each other model beside the reference.
+        versus: Each other model compared with the reference.
         samples: Some that every model got wrong: the label, or the task, may be at its limit.
         alone: Some that another model got wrong and the reference right.
     """

@@ -1,4 +1,4 @@
-"""From the ledger's rows to the report: nothing here runs a model."""
+"""From the ledger's rows to the report: no model runs here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build_report(
         roles: Candidate id -> its roles, decided before the test was opened.
         trials: Trials run.
         seconds: Wall-clock seconds.
-        groups: Example id -> group, for examples that come in groups; others stand alone.
+        groups: Example id -> group, for examples that come in groups; others are independent.
     """
     grouped = groups or {}
     every = list(rollouts)

@@ -20,6 +20,8 @@ Answer = Literal["YES", "NO", "NOT SETTLED"]
 
 ANSWERS: dict[Verdict, Answer] = {"match": "YES", "no match": "NO", "indecisive": "NOT SETTLED"}
 
+NOT_TESTED = "Nothing has been measured on the sealed test."
+
 WHOLE = 1e-6
 """How far a sum of 0/1 scores may be from a whole number, for rounding."""
 
@@ -30,13 +32,15 @@ class Headline(Record):
     Attributes:
         question: What was asked, with the names of the models.
         answer: The answer; None where nothing is compared with the reference.
-        sentence: Question and answer with their numbers, in one sentence for notes and lists.
+        short: The answer with its numbers: ``No: 343 of 400 right against 381 ...``.
+        sentence: Question and answer with their numbers, for notes and lists.
         point: Candidate id of the point that the answer is about; None where nothing was tested.
         reference: Candidate id of the reference's best, where it was tested.
     """
 
     question: str
     answer: Answer | None
+    short: str
     sentence: str
     point: str | None = None
     reference: str | None = None
@@ -49,9 +53,10 @@ def headline(report: FrontierReport) -> Headline:
         return Headline(
             question=f"{report.task}: nothing was measured on the sealed test",
             answer=None,
-            sentence="Nothing has been measured on the sealed test.",
+            short=NOT_TESTED,
+            sentence=NOT_TESTED,
         )
-    names = labels_of(dict.fromkeys([report.reference, *(m for p in tested for m in p.candidate.models)]))
+    names = names_of(report)
     reference = next((point for point in tested if "reference" in point.roles), None)
     about = _decisive(report, answering(tested, report.reference))
     small, large = label_of(about, names), names[report.reference]
@@ -60,10 +65,12 @@ def headline(report: FrontierReport) -> Headline:
     if about is reference or found is None or reference is None:
         said = f"{score(about.test, binary=binary)}{' right' if binary else ''} on the sealed test"
         lacking = "" if about is reference else f"; {large} was not tested, so nothing is compared"
+        said = f"The best prompt of {small}: {said}{lacking}."
         return Headline(
             question=f"{report.task}: how good is {small} with the best prompt?",
             answer=None,
-            sentence=f"The best prompt of {small}: {said}{lacking}.",
+            short=said,
+            sentence=said,
             point=ids[0],
             reference=ids[1],
         )
@@ -77,14 +84,23 @@ def headline(report: FrontierReport) -> Headline:
         counted = f"{own} of {found.n} right against {other}"
     else:
         counted = f"{own} right against {other}"
+    short = (
+        f"{answer.capitalize()}: {counted}, {share_of_cost(found)}; "
+        f"gap {loss(found)}, {allowed(found.margin)} allowed."
+    )
     return Headline(
         question=f"{report.task}: can {small} replace {large}?",
         answer=answer,
-        sentence=f"Can {small} replace {large}? {answer.capitalize()}: {counted}, {share_of_cost(found)}; "
-        f"gap {loss(found)}, {allowed(found.margin)} allowed.",
+        short=short,
+        sentence=f"Can {small} replace {large}? {short}",
         point=ids[0],
         reference=ids[1],
     )
+
+
+def names_of(report: FrontierReport) -> dict[str, str]:
+    """Model name -> its name for people, of every model of a report."""
+    return labels_of([report.reference, *(name for p in report.points for name in p.candidate.models)])
 
 
 def label_of(point: Point, names: dict[str, str]) -> str:

@@ -96,7 +96,7 @@ def _dev_scores(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
 def _suspects(
     rollouts: Sequence[Rollout], examples: Mapping[str, ExampleRow], candidates: Mapping[str, Candidate]
 ) -> list[Suspect]:
-    # Those of the test stay unread: who looks at them has no sealed test any more.
+    # Those of the test stay unread: looking at them would unseal it.
     found = label_noise_suspects(
         [row for row in rollouts if row.split == "dev"],
         {row.id: row.gold for row in examples.values()},

@@ -12,7 +12,7 @@ from shlex import quote
 from optimizers.models.pricing import is_assumed
 from optimizers.records.report import Amount, FrontierReport, Point
 from optimizers.records.rows import StudyManifest
-from optimizers.results.headline import Headline, headline, is_binary, label_of
+from optimizers.results.headline import Headline, headline, is_binary, label_of, names_of
 from optimizers.results.record import Record
 from optimizers.results.wording import (
     PHASES,
@@ -21,7 +21,6 @@ from optimizers.results.wording import (
     clock,
     examples_in,
     interval,
-    labels_of,
     level,
     level_range,
     loss,
@@ -109,8 +108,7 @@ class _View:
         self.report, self.manifest = report, manifest
         self.runs = f" --runs {quote(runs)}" if runs else ""
         self.binary = is_binary(report)
-        every = dict.fromkeys([report.reference, *(m for p in report.points for m in p.candidate.models)])
-        self.names = labels_of(every)
+        self.names = names_of(report)
         self.briefs = briefs_of(self.names)
         self.headline = headline(report)
         priced = manifest.models if manifest else ()
@@ -149,7 +147,7 @@ class _View:
             if others
             else f"On {self.rows:,} sealed rows",
             table=Table(
-                columns=("model", "sealed test", "$ per 1,000", "of the reference's"),
+                columns=("model", "sealed test", "cost", "of the reference's cost"),
                 rows=tuple(rows),
                 ids=tuple(p.candidate.id for p in ordered),
                 bare=True,

@@ -29,7 +29,7 @@ MANY_MORE = 10
 
 def labels_of(models: Iterable[str]) -> dict[str, str]:
     """Model name -> the part after the last slash, or the whole name where two models share that part."""
-    names = list(models)
+    names = list(dict.fromkeys(models))
     last = {name: name.rsplit("/", 1)[-1] for name in names}
     count = Counter(last.values())
     return {name: label if count[label] == 1 else name for name, label in last.items()}
@@ -158,7 +158,7 @@ def to_settle(found: Comparison) -> str:
 
 
 def share_of_cost(found: Comparison) -> str:
-    """The cost of a point beside its reference's: ``at 45% of the cost``."""
+    """The cost of a point relative to its reference's: ``at 45% of the cost``."""
     if found.cost_ratio is None:
         return "which costs nothing"
     return f"at {found.cost_ratio:.0%} of the cost"

@@ -17,7 +17,7 @@ from optimizers.errors import BudgetSpent
 from optimizers.models.sampling import Sampling
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.rows import Rollout
-from optimizers.results.statistics.pareto import hypervolume, select_frontier
+from optimizers.results.statistics.pareto import hypervolume, non_dominated
 from optimizers.search.space.search_space import Chooser
 
 DEAREST = 1.1
@@ -228,9 +228,11 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def frontier(table: Table, quality: Mapping[int, float]) -> list[int]:
     """The candidates that are not dominated, by what a searcher takes for their qualities."""
-    named = {str(candidate): value for candidate, value in quality.items()}
-    costs = {name: float(table.cost[int(name)]) for name in named}
-    return [int(name) for name in select_frontier(named, costs)]
+    known = list(quality)
+    kept = non_dominated([quality[one] for one in known], [float(table.cost[one]) for one in known])
+    return sorted(
+        (one for one, keep in zip(known, kept, strict=True) if keep), key=lambda one: table.cost[one]
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A study in MLflow: a run for the study, a nested run for each trial.
 
-One thread writes behind the search, which never waits for it. What that thread could not
-write is raised when the study's record is closed.
+One thread writes in the background, and the search never waits for it. An error of that thread is
+raised when the study's record is closed.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class StudyRun:
 
         Args:
             report: The result.
-            files: The frontier as a picture and a page; the report itself goes beside them.
+            files: The frontier as a picture and a page; the report itself is logged with them.
         """
         metrics = {
             "hypervolume": report.hypervolume,
@@ -164,13 +164,13 @@ class StudyRun:
         self._status = "FINISHED"
 
     def _drop_half_recorded(self) -> None:
-        """Delete what a process that died left of the trial it was recording."""
+        """Delete the trial that a process was recording when it died."""
         left = f"tags.`{PARENT}` = '{self.run_id}' AND tags.`{TRIAL}` = '{self.recorded}'"
         for run in self._client.search_runs([self._experiment], filter_string=left):
             self._client.delete_run(run.info.run_id)
 
     def _bring_up_to_date(self, report: FrontierReport) -> None:
-        """Log anew what trials' candidates scored, where more is known of them than when the trial ended."""
+        """Log the scores of trials' candidates again, where more is known than when the trial ended."""
         known = {point.candidate.id: point for point in report.points}
         token: str | None = None
         while True:

@@ -1,4 +1,4 @@
-"""Markdown from text that nobody vouches for: replies of models, rows and names of users.
+"""Markdown from untrusted text: replies of models, rows and names of users.
 
 Whatever a text holds, it stays text: it cannot end a table cell, begin a heading, a link or a tag,
 nor tell a terminal anything.
@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 EMPTY = "(empty)"
-"""What stands where a text has nothing to show."""
+"""Shown for an empty text."""
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -47,7 +47,7 @@ def plain(value: object, most: int | None = None) -> str:
 
 
 def escape(value: object, most: int | None = None) -> str:
-    """A value as Markdown that shows :func:`plain` of it and is no structure, wherever it stands.
+    """A value as Markdown that shows :func:`plain` of it and is no structure, wherever it is put.
 
     Args:
         value: Any JSON value.

@@ -74,7 +74,7 @@ def _head(report: StudyReport) -> Iterable[str]:
     view = report.view
     answer = f" **{view.headline.answer}**" if view.headline.answer else ""
     yield f"> {escape(view.headline.question)}{answer}"
-    yield escape(view.headline.sentence)
+    yield escape(view.headline.short)
     for section in (view.bests, view.gains, view.prices):
         yield from _section(section)
     yield bullets(f"{escape(name)}: {escape(said)}" for name, said in view.closing if name != "Next")

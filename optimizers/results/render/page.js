@@ -110,7 +110,7 @@ function sectionTable(section) {
     const point = byIdentity.get(ids[index]);
     return h("tr", {}, row.map((text, place) => {
       if (place === name) return said("th", null, { scope: "row", class: "wide" }, point ? [swatch(point), opener(point, text)] : text);
-      const found = point && point.comparison, last = found && place === row.length - 1;
+      const found = point && point.comparison, last = found && !section.table.bare && place === row.length - 1;
       const content = last ? h("span", { class: `verdict ${VERDICTS[found.verdict]}` }, text) : text;
       return said("td", null, { class: right.includes(place) ? "num" : "small", "data-name": columns[place] || null }, content);
     }));
@@ -286,7 +286,7 @@ function showTip(point) {
   const scale = width / byId("chart").querySelector("svg").viewBox.baseVal.width;
   const left = x * scale + 18 + tip.offsetWidth > width ? x * scale - 18 - tip.offsetWidth : x * scale + 18;
   tip.style.left = `${Math.max(0, Math.min(left, width - tip.offsetWidth))}px`;
-  // Below the point, where there are fewer others than beside it; above where it would leave the chart.
+  // Below the point, where fewer other points are; above where it would leave the chart.
   const below = (y + 20) * scale, above = (y - 20) * scale - tip.offsetHeight;
   tip.style.top = `${below + tip.offsetHeight > byId("chart").clientHeight && above > 0 ? above : below}px`;
 }
@@ -565,17 +565,17 @@ function drawHead() {
   document.title = `${report.task}: frontier`;
   byId("about").textContent = `Study ${report.study}, metric ${report.metric}`;
   byId("task").textContent = report.task;
-  const { question, answer, sentence } = view.headline;
+  const { question, answer, short: reached } = view.headline;
   byId("answer").append(question, ...(answer ? [h("span", { class: `word ${answer.toLowerCase().replace(" ", "-")}` }, answer)] : []));
   byId("h-frontier").textContent = view.prices.title;
-  byId("tested").textContent = most ? `${sentence} 95% intervals, on rows that no prompt was chosen on.` : "The sealed test has not been measured.";
+  byId("tested").textContent = most ? `${reached} 95% intervals, on rows that no prompt was chosen on.` : "The sealed test has not been measured.";
   byId("reading").textContent = "Solid and numbered: the frontier, with 95% intervals, and the line is the best quality for each cost. Hollow: plain defaults. Faint: only searched, at the dev score. "
     + "Colour is the model, area its size; squares are base models, circles instruct, triangles chat.";
 }
 
 drawHead();
 byId("result").append(...[view.bests, view.gains].flatMap((section) => sectionOf(section)));
-byId("frontier").append(...sectionOf(view.prices, false));
+byId("frontier").append(...sectionOf(view.prices, false), pairs(view.closing.filter(([name]) => ["Do", "Trust", "*"].includes(name))));
 drawFilters();
 drawChoices();
 drawRobustness();

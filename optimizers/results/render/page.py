@@ -16,11 +16,11 @@ from optimizers.records.report import FrontierReport, Point
 from optimizers.records.rows import StudyManifest
 from optimizers.results import details as further
 from optimizers.results.failures import CandidateErrors, errors_of
-from optimizers.results.headline import is_binary
+from optimizers.results.headline import is_binary, names_of
 from optimizers.results.record import Record
 from optimizers.results.render.html import render
 from optimizers.results.view import result_view
-from optimizers.results.wording import labels_of, loss, score, share_of_cost, to_settle, verdict
+from optimizers.results.wording import loss, score, share_of_cost, to_settle, verdict
 
 if TYPE_CHECKING:
     from optimizers.records.folder import StudyFolder
@@ -147,8 +147,7 @@ def _content(
     binary = is_binary(report)
     points = [_point(point, binary=binary) for point in report.points]
     known = {point.candidate.id for point in report.points}
-    every = dict.fromkeys([report.reference, *(m for p in report.points for m in p.candidate.models)])
-    stress = further.robustness(report, labels_of(every))
+    stress = further.robustness(report, names_of(report))
     return {
         "report": {**_plain(report), "points": points},
         "view": {

@@ -32,7 +32,7 @@ def show_result(view: ResultView, console: Console, further: Sequence[Section] =
         Text.assemble(asked, "   ", (answer, COLOURS[answer])) if answer else Text(asked), soft_wrap=True
     )
     if answer is None:
-        console.print(Text(plain(view.headline.sentence)), soft_wrap=True)
+        console.print(Text(plain(view.headline.short)), soft_wrap=True)
     for section in (view.bests, view.gains, view.prices, *further):
         for part in _section(section):
             console.print(part)
