@@ -129,7 +129,7 @@ class StudyRun:
 
         self._behind(write)
 
-    def finish(self, report: FrontierReport, files: Sequence[Path]) -> None:
+    def finish(self, report: FrontierReport, files: Sequence[Path], note: str = "") -> None:
         """Put the result on the study's run: the answer as its note, the frontier as files.
 
         Trials get what is known of their candidates in the end, and what they scored on the test.
@@ -137,6 +137,7 @@ class StudyRun:
         Args:
             report: The result.
             files: The frontier as a picture and a page; the report itself is logged with them.
+            note: The result in Markdown; the answer alone if left out.
         """
         metrics = {
             "hypervolume": report.hypervolume,
@@ -155,7 +156,7 @@ class StudyRun:
         def write() -> None:
             self._bring_up_to_date(report)
             self._batch(self.run_id, metrics, {})
-            self._client.set_tag(self.run_id, NOTE, report.answer[:TAG_LIMIT])
+            self._client.set_tag(self.run_id, NOTE, (note or report.answer)[:TAG_LIMIT])
             for file in files:
                 self._client.log_artifact(self.run_id, str(file))
             self._client.log_text(self.run_id, record_text(report), REPORT_FILE)

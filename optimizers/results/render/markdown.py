@@ -15,7 +15,7 @@ from optimizers.results.finished_study import Gap, Measured
 from optimizers.results.render.escaping import bullets, code, escape, table
 from optimizers.results.render.failure_sections import failures, shown_error
 from optimizers.results.study_report import ModelResult, Shrinkage, StudyReport
-from optimizers.results.view import Section
+from optimizers.results.view import ResultView, Section
 from optimizers.results.wording import (
     PHASES,
     allowed,
@@ -45,6 +45,11 @@ def to_markdown(report: StudyReport) -> str:
     return "\n\n".join(part for section in sections for part in section if part) + "\n"
 
 
+def result_to_markdown(view: ResultView) -> str:
+    """The result alone, as the end of the run shows it."""
+    return "\n\n".join(part for part in _result(view) if part) + "\n"
+
+
 def advice_to_markdown(advice: Advice, study: str) -> str:
     """The advice alone.
 
@@ -71,7 +76,11 @@ def _section(section: Section, depth: int = 3) -> Iterable[str]:
 
 def _head(report: StudyReport) -> Iterable[str]:
     yield f"# {escape(report.manifest.task)}: report of the study {escape(report.manifest.name)}"
-    view = report.view
+    yield from _result(report.view)
+
+
+def _result(view: ResultView) -> Iterable[str]:
+    """What the end of the run shows."""
     answer = f" **{view.headline.answer}**" if view.headline.answer else ""
     yield f"> {escape(view.headline.question)}{answer}"
     yield escape(view.headline.short)
