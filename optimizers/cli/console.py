@@ -19,7 +19,8 @@ from optimizers.results.wording import allowed, clock, money, points
 
 if TYPE_CHECKING:
     from optimizers.models.model import Model
-    from optimizers.records.report import FrontierReport, Prediction
+    from optimizers.records.prediction import Prediction
+    from optimizers.records.report import FrontierReport
 
 SHORT = {"billions": "B", "megabytes": "MB"}
 """Headings that leave room for the names in 80 columns."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from optimizers.models.model import Kind
-from optimizers.records.budget import Unit
 from optimizers.records.candidate import Candidate
+from optimizers.records.prediction import Prediction, Spend
+from optimizers.records.record import Record
 
 Verdict = Literal["match", "no match", "indecisive"]
 Role = Literal["frontier", "best", "default", "reference", "searched"]
@@ -16,7 +17,7 @@ Role = Literal["frontier", "best", "default", "reference", "searched"]
 ``reference`` is the best of the reference model."""
 
 
-class Estimate(BaseModel):
+class Estimate(Record):
     """A mean with its uncertainty.
 
     Attributes:
@@ -26,8 +27,6 @@ class Estimate(BaseModel):
         n: Examples scored.
         failures: Examples left without a score by infrastructure.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mean: float = Field(allow_inf_nan=False)
     low: float = Field(allow_inf_nan=False)
@@ -42,7 +41,7 @@ class Estimate(BaseModel):
         return self.n / tried if tried else 1.0
 
 
-class Comparison(BaseModel):
+class Comparison(Record):
     """A tested point against a reference point, paired on the same test examples.
 
     Attributes:
@@ -62,8 +61,6 @@ class Comparison(BaseModel):
             difference as measured; None when decided, or when examples would not settle it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     against: str
     difference: float
     low: float
@@ -76,7 +73,7 @@ class Comparison(BaseModel):
     more: int | None = Field(default=None, ge=1)
 
 
-class Gain(BaseModel):
+class Gain(Record):
     """What the search added to a model's plain default, paired on the test examples that both ran.
 
     Attributes:
@@ -86,15 +83,13 @@ class Gain(BaseModel):
         n: Pairs compared.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     difference: float
     low: float
     high: float
     n: int
 
 
-class NoiseFloor(BaseModel):
+class NoiseFloor(Record):
     """How far a candidate is from itself, over two rollouts of the same examples.
 
     Attributes:
@@ -104,15 +99,13 @@ class NoiseFloor(BaseModel):
         n: Examples with two scores.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     difference: float = Field(ge=0, le=1)
     changed: float = Field(ge=0, le=1)
     error: float = Field(ge=0, allow_inf_nan=False)
     n: int = Field(ge=2)
 
 
-class Point(BaseModel):
+class Point(Record):
     """One candidate as measured.
 
     Attributes:
@@ -137,8 +130,6 @@ class Point(BaseModel):
         noise: Between two rollouts of the test examples, where it ran any twice.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     candidate: Candidate
     kind: Kind
     size: float | None = None
@@ -158,84 +149,7 @@ class Point(BaseModel):
     noise: NoiseFloor | None = None
 
 
-class Amount(BaseModel):
-    """What a study used, or will use.
-
-    Attributes:
-        calls: Requests sent to models, retries included.
-        tokens: Tokens read and generated.
-        dollars: US dollars billed.
-        seconds: Wall-clock seconds, over all its processes.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    calls: float = Field(ge=0)
-    tokens: float = Field(ge=0)
-    dollars: float = Field(ge=0)
-    seconds: float = Field(ge=0)
-
-
-class Shortage(BaseModel):
-    """A limit of a budget that leaves too little for searching.
-
-    Attributes:
-        unit: What it limits.
-        left: About what is left of it for searching, after the sealed test.
-        enough: The least limit that would be enough, about.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    unit: Unit
-    left: float = Field(ge=0)
-    enough: float = Field(gt=0)
-
-
-class Prediction(BaseModel):
-    """What a study was predicted to use before it began (``estimate.json``).
-
-    Attributes:
-        trials: Trials that fit the budget.
-        total: What the whole study uses, its test included.
-        test: Of that, what the sealed test uses.
-        robustness: Of that, what perturbed examples use; None where none are run.
-        test_rows: Test examples there are.
-        tested: Test examples that the budget leaves room for; None in records that do not say.
-        detectable: The smallest difference in quality that the tested examples show.
-        shortage: The limit that leaves too little for searching, if one does.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    trials: int
-    total: Amount
-    test: Amount
-    robustness: Amount | None = None
-    test_rows: int
-    tested: int | None = None
-    detectable: float
-    shortage: Shortage | None = None
-
-
-class Spend(BaseModel):
-    """What a study really used, which is not the serving cost of its points.
-
-    Attributes:
-        total: Everything, over all processes that worked on it.
-        by_phase: Phase -> calls.
-        by_state: State -> calls; ``failed`` ones got no answer, ``lost`` ones were under way when
-            their process died. Both count at the most they may have used.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    total: Amount
-    by_phase: dict[str, int]
-    by_state: dict[str, int]
-
-
-class Optimism(BaseModel):
+class Optimism(Record):
     """The selection bias of the best candidate's dev mean.
 
     Attributes:
@@ -245,14 +159,12 @@ class Optimism(BaseModel):
         examples: Dev examples that took part.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     optimism: float = Field(ge=-1, le=1, allow_inf_nan=False)
     candidates: int = Field(ge=0)
     examples: int = Field(ge=0)
 
 
-class Suspect(BaseModel):
+class Suspect(Record):
     """An example whose declared answer may be wrong, or which is hard: a reason to look.
 
     Attributes:
@@ -265,8 +177,6 @@ class Suspect(BaseModel):
         models: Their models; one alone is weak evidence.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     example: str
     inputs: dict[str, Any]
     gold: dict[str, Any]
@@ -276,7 +186,7 @@ class Suspect(BaseModel):
     models: tuple[str, ...]
 
 
-class Effect(BaseModel):
+class Effect(Record):
     """What one value of a choice does, against the choice's most common value.
 
     Attributes:
@@ -289,8 +199,6 @@ class Effect(BaseModel):
         candidates: Measured candidates that have the value.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     value: str
     effect: float = Field(allow_inf_nan=False)
     low: float = Field(allow_inf_nan=False)
@@ -299,7 +207,7 @@ class Effect(BaseModel):
     candidates: int = Field(ge=1)
 
 
-class Importance(BaseModel):
+class Importance(Record):
     """How much a choice mattered to quality on dev.
 
     Attributes:
@@ -316,8 +224,6 @@ class Importance(BaseModel):
             apart, and they share one importance.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     model: str | None
     dimension: str
     share: float = Field(ge=0, le=1)
@@ -333,7 +239,7 @@ class Importance(BaseModel):
         return self.low > 0
 
 
-class Drop(BaseModel):
+class Drop(Record):
     """What a perturbation costs a candidate, paired with the same test examples as they were.
 
     Attributes:
@@ -345,8 +251,6 @@ class Drop(BaseModel):
         n: Perturbed examples scored. One that no longer fits the model's context counts as wrong.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     rule: str
     clean: float = Field(ge=0, le=1)
     drop: float = Field(ge=-1, le=1)
@@ -355,7 +259,7 @@ class Drop(BaseModel):
     n: int = Field(ge=1)
 
 
-class Attack(BaseModel):
+class Attack(Record):
     """How often an injection gets what it wants, of the examples that do not give it anyway.
 
     Attributes:
@@ -364,14 +268,12 @@ class Attack(BaseModel):
         drop: What it costs the score, wanted answer or not.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     rule: str
     success: Estimate
     drop: Drop
 
 
-class Robustness(BaseModel):
+class Robustness(Record):
     """Robustness of a candidate, on perturbed test examples.
 
     Attributes:
@@ -382,8 +284,6 @@ class Robustness(BaseModel):
         injections: Each of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     candidate: str
     perturbed: Drop | None = None
     rules: tuple[Drop, ...] = ()
@@ -391,7 +291,7 @@ class Robustness(BaseModel):
     injections: tuple[Attack, ...] = ()
 
 
-class FrontierReport(BaseModel):
+class FrontierReport(Record):
     """Everything a study found, from cheapest to dearest.
 
     Attributes:
@@ -418,8 +318,6 @@ class FrontierReport(BaseModel):
         importance: What each choice did to quality, over all models and for each.
         robustness: Robustness of the tested points, in order of cost; empty where it was not asked.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     study: str

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from optimizers.errors import StudyError
+from optimizers.records.record import Record
 from optimizers.records.report import FrontierReport, Point
-from optimizers.results.record import Record
 from optimizers.results.statistics.forecast import NOTHING, Forecast, Scored, forecast
 from optimizers.results.wording import allowed, interval, loss, money, points, to_settle
 

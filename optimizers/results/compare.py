@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from optimizers.errors import StudyError
 from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
-from optimizers.records.report import Amount, Comparison, Point
+from optimizers.records.prediction import Amount
+from optimizers.records.record import Record
+from optimizers.records.report import Comparison, Point
 from optimizers.records.rows import StudyManifest
 from optimizers.results.finished_study import Gap, Measured, Study, open_study
 from optimizers.results.headline import is_binary
-from optimizers.results.record import Record
 from optimizers.results.statistics.intervals import unpaired_difference
 from optimizers.results.statistics.pareto import hypervolume
 from optimizers.results.verdict import Contender, compare_pairs

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from optimizers.records.record import Record
 from optimizers.records.rows import ExampleRow, Rollout
 from optimizers.results.label_noise import RIGHT
-from optimizers.results.record import Record
 from optimizers.results.render.escaping import plain
 
 MOST_WRONG = 8

@@ -10,9 +10,9 @@ from optimizers.errors import StudyError
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.read_only import reading
+from optimizers.records.record import Record
 from optimizers.records.report import Estimate, FrontierReport, Point, Role
 from optimizers.records.rows import ExampleRow, Rollout, Split, StudyManifest
-from optimizers.results.record import Record
 from optimizers.results.wording import labels_of
 
 

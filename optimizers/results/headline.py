@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from optimizers.records.record import Record
 from optimizers.records.report import FrontierReport, Point, Verdict
-from optimizers.results.record import Record
 from optimizers.results.wording import (
     allowed,
     labels_of,

@@ -16,15 +16,9 @@ from pydantic import Field
 from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
-from optimizers.records.report import (
-    Comparison,
-    NoiseFloor,
-    Optimism,
-    Point,
-    Prediction,
-    Robustness,
-    Spend,
-)
+from optimizers.records.prediction import Prediction, Spend
+from optimizers.records.record import Record
+from optimizers.records.report import Comparison, NoiseFloor, Optimism, Point, Robustness
 from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow, round_key
 from optimizers.results import details
 from optimizers.results.advice import Advice, advice_of
@@ -39,7 +33,6 @@ from optimizers.results.failures import (
 )
 from optimizers.results.finished_study import Gap, Measured, Study, open_study
 from optimizers.results.headline import is_binary
-from optimizers.results.record import Record
 from optimizers.results.statistics.intervals import unpaired_difference
 from optimizers.results.statistics.paired import paired_difference
 from optimizers.results.view import ResultView, Section, result_view

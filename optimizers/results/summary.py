@@ -12,7 +12,8 @@ from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.perturbed_rows import PERTURBED_TEST, perturbed_of
-from optimizers.records.report import Amount, FrontierReport, Role, Spend, Suspect
+from optimizers.records.prediction import Amount, Spend
+from optimizers.records.report import FrontierReport, Role, Suspect
 from optimizers.records.rows import ExampleRow, Rollout
 from optimizers.results.frontier import build_report
 from optimizers.results.importance import importances

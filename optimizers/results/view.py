@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from shlex import quote
 
 from optimizers.models.pricing import is_assumed
-from optimizers.records.report import Amount, FrontierReport, Point
+from optimizers.records.prediction import Amount
+from optimizers.records.record import Record
+from optimizers.records.report import FrontierReport, Point
 from optimizers.records.rows import StudyManifest
 from optimizers.results.headline import Headline, headline, is_binary, label_of, names_of
-from optimizers.results.record import Record
 from optimizers.results.wording import (
     PHASES,
     allowed,

@@ -12,7 +12,8 @@ from optimizers.cli import console
 from optimizers.cli import live as live_view
 from optimizers.export.point import choose
 from optimizers.records.budget import Budget, Use
-from optimizers.records.report import Amount, Effect, FrontierReport, Importance, Prediction
+from optimizers.records.prediction import Amount, Prediction
+from optimizers.records.report import Effect, FrontierReport, Importance
 from optimizers.records.rows import Phase
 from optimizers.results.frontier import build_report
 from optimizers.search.progress import Progress

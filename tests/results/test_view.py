@@ -11,7 +11,8 @@ from rich.console import Console
 
 from optimizers.models.model import Price
 from optimizers.records.candidate import Candidate, PredictorPrompt
-from optimizers.records.report import Amount, Estimate, FrontierReport, Point, Role, Spend
+from optimizers.records.prediction import Amount, Spend
+from optimizers.records.report import Estimate, FrontierReport, Point, Role
 from optimizers.results.frontier import build_report
 from optimizers.results.headline import headline
 from optimizers.results.render.terminal import show_result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizers.records.report import Amount
+from optimizers.records.prediction import Amount
 from optimizers.results.compare import Contest, Difference, StudyComparison
 from optimizers.results.render.escaping import bullets, code, escape, table
 from optimizers.results.wording import allowed, clock, interval, money, score, signed, to_settle, verdict

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from optimizers.models.model import Model
-from optimizers.records.report import Amount
+from optimizers.records.prediction import Amount
 from optimizers.results.advice import Advice, ModelForecast
 from optimizers.results.details import luck
 from optimizers.results.finished_study import Gap, Measured

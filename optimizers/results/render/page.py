@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 from pydantic import BaseModel
 
+from optimizers.records.record import Record
 from optimizers.records.report import FrontierReport, Point
 from optimizers.records.rows import StudyManifest
 from optimizers.results import details as further
 from optimizers.results.failures import CandidateErrors, errors_of
 from optimizers.results.headline import is_binary, names_of
-from optimizers.results.record import Record
 from optimizers.results.render.html import render
 from optimizers.results.view import result_view
 from optimizers.results.wording import loss, score, share_of_cost, to_settle, verdict
