@@ -12,8 +12,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from optimizers.cli.console import clock, say, stderr
+from optimizers.cli.console import say, stderr
 from optimizers.results.render.text_chart import terminal_chart
+from optimizers.results.wording import clock
 
 if TYPE_CHECKING:
     from optimizers.records.folder import StudyFolder
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 PHASES = {
     "prepare": "loading models",
-    "propose": "gathering demos and instructions to try",
+    "propose": "collecting demos and instructions",
     "search": "searching (step 1 of 3)",
-    "refine": "measuring the leaders further on dev (step 2 of 3)",
-    "test": "measuring the frontier on the sealed test set (step 3 of 3)",
-    "robustness": "running the frontier on perturbed inputs",
+    "refine": "refining the leaders on dev (step 2 of 3)",
+    "test": "testing on the sealed rows (step 3 of 3)",
+    "robustness": "testing on perturbed inputs",
     "done": "done",
 }
 
@@ -39,16 +40,16 @@ PLAIN_EVERY = 15.0
 def run_in_view(
     task: LoadedTask, folder: StudyFolder, storage: str | None = None, *, interrupted: str
 ) -> FrontierReport:
-    """Run a study, or what is left of it, in the person's sight: the notes on its data, then its progress.
+    """Run a study, or the rest of it, and show the notes on its data and its progress.
 
     Args:
         task: The task.
         folder: The study's folder.
         storage: Address of the database that several processes share; None for a study of this one.
-        interrupted: What the person is told when they interrupt it.
+        interrupted: The message after an interrupt.
 
     Raises:
-        KeyboardInterrupt: They did.
+        KeyboardInterrupt: The person interrupted it.
     """
     from optimizers.search.distributed.shared_study import run_shared
     from optimizers.search.estimate import predict, shortage_note
@@ -76,20 +77,20 @@ def run_in_view(
 
 
 def _helping() -> Callable[[int, list[str]], None]:
-    """Says now and then what this process does while another one leads."""
+    """Says from time to time what this process does while another one leads."""
     last = {"at": -PLAIN_EVERY}
 
     def tell(rollouts: int, members: list[str]) -> None:
         if time.monotonic() - last["at"] >= PLAIN_EVERY:
             last["at"] = time.monotonic()
-            say(f"working beside {len(members) - 1} other(s): {rollouts:,} rollouts run here")
+            say(f"working with {len(members) - 1} other process(es): {rollouts:,} rollouts run here")
 
     return tell
 
 
 @contextmanager
 def watching(study: str) -> Iterator[Watcher]:
-    """A watcher that draws the study as it runs, or prints a line now and then where there is no terminal."""
+    """A watcher that draws the study as it runs, or prints a line from time to time without a terminal."""
     if not stderr.is_terminal:
         yield _plain_watcher()
         return
@@ -129,7 +130,7 @@ def _left(progress: StudyProgress) -> str:
     if progress.phase == "done":
         return f"{clock(progress.used.seconds)} in all"
     so_far = f"{clock(progress.seconds)} so far"
-    # How long the leaders are measured depends on what is found: no time is predicted for that.
+    # How long refining takes depends on what is found: no time is predicted for it.
     if progress.phase not in ("search", "test", "robustness") or progress.share < 0.05:
         return so_far
     spent = progress.used.seconds if progress.phase == "search" else progress.phase_seconds

@@ -77,7 +77,7 @@ def report(
     if as_json:
         _write(found.model_dump_json(indent=2) + "\n", out)
         return
-    from optimizers.results.render.report_sections import to_markdown
+    from optimizers.results.render.markdown import to_markdown
 
     markdown = to_markdown(found)
     chosen = form or (BY_SUFFIX.get(out.suffix.lower(), "terminal") if out else "terminal")
@@ -119,8 +119,8 @@ def advise(
     as_json: JsonOption = False,
 ) -> None:
     """Say what to do after a finished study. Search on, ship a point, or fine-tune a small model?"""
-    from optimizers.results.study_advice import advice_of
-    from optimizers.results.study_report import open_study
+    from optimizers.results.advice import advice_of
+    from optimizers.results.finished_study import open_study
 
     folder = study_folder(study, runs, finished=True)
     with open_study(folder) as known:
@@ -128,9 +128,9 @@ def advise(
     if as_json:
         _write(found.model_dump_json(indent=2) + "\n", None)
         return
-    from optimizers.results.render.advice_sections import to_markdown
+    from optimizers.results.render.markdown import advice_to_markdown
 
-    _print(to_markdown(found, folder.path.name))
+    _print(advice_to_markdown(found, folder.path.name))
 
 
 def runs_folder(runs: Path | None) -> Path:

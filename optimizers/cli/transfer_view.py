@@ -13,6 +13,7 @@ from rich.table import Table
 
 from optimizers.cli.console import say, stderr, stdout
 from optimizers.cli.live import PLAIN_EVERY
+from optimizers.results.wording import clock, interval, labels_of, money, signed
 
 if TYPE_CHECKING:
     from optimizers.records.report import Estimate
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watching(study: str) -> Iterator[Watch]:
-    """A progress bar for a transfer, or a line now and then where there is no terminal."""
+    """A progress bar for a transfer, or a line from time to time without a terminal."""
     if not stderr.is_terminal:
         yield _plain_watch()
         return
@@ -45,10 +46,10 @@ def _plain_watch() -> Watch:
 
 
 def show_transfer(report: TransferReport) -> None:
-    """Print the matrix, what the prompts are, the answer and what qualifies it."""
+    """Print the matrix, the prompts, the answer, its caveats and the spend."""
     _print(
         f"{report.task}: the prompts of {report.study} on {len(report.models)} models, n = {report.examples} "
-        "dev examples. Each cell: score (95%), difference to the prompt on its own model (95%), "
+        "dev examples. Each cell: score (95%), difference in points to the prompt on its own model (95%), "
         "US dollars per 1,000"
     )
     stdout.print(_matrix(report))
@@ -56,17 +57,16 @@ def show_transfer(report: TransferReport) -> None:
         _print(f" {prompt.number} {prompt.candidate.id}: {prompt.candidate.summary}")
     _print(f"\n{report.answer}\n")
     for note in report.notes:
-        _print(f"Note:    {note}")
+        _print(f"Note:  {note}")
     spend = report.spend
-    minutes, seconds = divmod(int(spend.seconds), 60)
     _print(
-        f"Spent:   {spend.calls:,.0f} calls, {spend.tokens:,.0f} tokens, ${spend.dollars:.4f}, "
-        f"{minutes}m{seconds:02d}s in all transfers of this study"
+        f"Spent: {spend.calls:,.0f} calls, {spend.tokens:,.0f} tokens, ${money(spend.dollars)}, "
+        f"{clock(spend.seconds)} in all transfers of this study"
     )
 
 
 def _matrix(report: TransferReport) -> Table:
-    names = _names(report)
+    names = labels_of(model.name for model in report.models)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("prompt of \\ run on", overflow="fold")
     for model in report.models:
@@ -91,7 +91,7 @@ def _cell(cell: Cell, own: str) -> str:
     difference = "its own model" if cell.model == own else ""
     if cell.to_own is not None:
         gap = cell.to_own
-        difference = f"{gap.mean:+.3f} ({gap.low:+.2f}..{gap.high:+.2f})"
+        difference = f"{signed(gap.mean)} ({interval(gap.low, gap.high)})"
     said = _lines(cell.quality, difference, cell.cost)
     return f"{said}\n{cell.changed}" if cell.changed else said
 
@@ -101,13 +101,7 @@ def _lines(quality: Estimate, difference: str, cost: float) -> str:
     if quality.n == 0:
         score = "no score"
     failed = f"{quality.failures} failed" if quality.failures else ""
-    return "\n".join(part for part in (score, failed, difference, f"${1000 * cost:.5f}") if part)
-
-
-def _names(report: TransferReport) -> dict[str, str]:
-    """Model name -> short name, the whole one where two share that."""
-    labels = [model.label for model in report.models]
-    return {m.name: m.label if labels.count(m.label) == 1 else m.name for m in report.models}
+    return "\n".join(part for part in (score, failed, difference, f"${money(1000 * cost)}") if part)
 
 
 def _print(line: str) -> None:

@@ -20,6 +20,9 @@ INPUT_PER_BILLION = 0.01
 OUTPUT_PER_BILLION = 0.04
 """US dollars per million generated tokens and billion parameters: four times a prompt token, as is common."""
 
+SIZE_SOURCE = "by size"
+"""How the source of a price that is assumed from a model's size begins."""
+
 DeclaredPrice = Price | tuple[float, float] | str | None
 
 
@@ -66,6 +69,11 @@ def _declared(name: str, price: Any) -> Price:
     return Price(input=float(price[0]), output=float(price[1]), source="declared")
 
 
+def is_assumed(price: Price) -> bool:
+    """Whether a price is assumed from the model's size: nobody charges it."""
+    return price.source.startswith(SIZE_SOURCE)
+
+
 def _by_size(name: str, size: float | None, share: float) -> Price:
     if size is None:
         raise PriceError(
@@ -76,7 +84,7 @@ def _by_size(name: str, size: float | None, share: float) -> Price:
     return Price(
         input=round(INPUT_PER_BILLION * size * share, 9),
         output=round(OUTPUT_PER_BILLION * size * share, 9),
-        source=f"by size: {INPUT_PER_BILLION:g} in, {OUTPUT_PER_BILLION:g} out per billion parameters"
+        source=f"{SIZE_SOURCE}: {INPUT_PER_BILLION:g} in, {OUTPUT_PER_BILLION:g} out per billion parameters"
         + (f", times {share:.2f} for its quantization" if share != 1 else ""),
     )
 

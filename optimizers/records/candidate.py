@@ -157,10 +157,14 @@ class Candidate(BaseModel):
 
     @property
     def summary(self) -> str:
-        """The candidate in a few words, without its model, for tables and charts."""
-        instructions = "+".join(dict.fromkeys(p.instruction_name for p in self.predictors.values()))
-        demos = "+".join(dict.fromkeys(p.demos_name for p in self.predictors.values()))
-        parts = [self.rendering, self.technique, f"instruction {instructions}", f"demos {demos}"]
+        """The candidate in a few words, without its model; a clause per predictor where there are several."""
+        parts = [self.rendering, self.technique]
         if self.sampling.summary:
             parts.append(self.sampling.summary)
-        return ", ".join(parts)
+        prompts = [
+            f"instruction {p.instruction_name}, demos {p.demos_name}" for p in self.predictors.values()
+        ]
+        if len(prompts) == 1:
+            return ", ".join([*parts[:2], *prompts, *parts[2:]])
+        clauses = [f"{name}: {said}" for name, said in zip(self.predictors, prompts, strict=True)]
+        return "; ".join([", ".join(parts), *clauses])

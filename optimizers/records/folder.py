@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from optimizers.errors import StudyError
-from optimizers.records.report import FrontierReport, Prediction
+from optimizers.records.prediction import Prediction
+from optimizers.records.report import FrontierReport
 from optimizers.records.rows import StudyManifest
 
 Record = TypeVar("Record", bound=BaseModel)

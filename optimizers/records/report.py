@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from optimizers.models.model import Kind
-from optimizers.records.budget import Unit
 from optimizers.records.candidate import Candidate
+from optimizers.records.prediction import Prediction, Spend
+from optimizers.records.record import Record
 
 Verdict = Literal["match", "no match", "indecisive"]
 Role = Literal["frontier", "best", "default", "reference", "searched"]
@@ -16,7 +17,7 @@ Role = Literal["frontier", "best", "default", "reference", "searched"]
 ``reference`` is the best of the reference model."""
 
 
-class Estimate(BaseModel):
+class Estimate(Record):
     """A mean with its uncertainty.
 
     Attributes:
@@ -26,8 +27,6 @@ class Estimate(BaseModel):
         n: Examples scored.
         failures: Examples left without a score by infrastructure.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mean: float = Field(allow_inf_nan=False)
     low: float = Field(allow_inf_nan=False)
@@ -42,7 +41,7 @@ class Estimate(BaseModel):
         return self.n / tried if tried else 1.0
 
 
-class Comparison(BaseModel):
+class Comparison(Record):
     """A tested point against a reference point, paired on the same test examples.
 
     Attributes:
@@ -62,8 +61,6 @@ class Comparison(BaseModel):
             difference as measured; None when decided, or when examples would not settle it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     against: str
     difference: float
     low: float
@@ -76,7 +73,23 @@ class Comparison(BaseModel):
     more: int | None = Field(default=None, ge=1)
 
 
-class NoiseFloor(BaseModel):
+class Gain(Record):
+    """What the search added to a model's plain default, paired on the test examples that both ran.
+
+    Attributes:
+        difference: Mean of (best - plain default), in score units.
+        low: Lower end of its 95% interval.
+        high: Upper end of it.
+        n: Pairs compared.
+    """
+
+    difference: float
+    low: float
+    high: float
+    n: int
+
+
+class NoiseFloor(Record):
     """How far a candidate is from itself, over two rollouts of the same examples.
 
     Attributes:
@@ -86,15 +99,13 @@ class NoiseFloor(BaseModel):
         n: Examples with two scores.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     difference: float = Field(ge=0, le=1)
     changed: float = Field(ge=0, le=1)
     error: float = Field(ge=0, allow_inf_nan=False)
     n: int = Field(ge=2)
 
 
-class Point(BaseModel):
+class Point(Record):
     """One candidate as measured.
 
     Attributes:
@@ -110,12 +121,14 @@ class Point(BaseModel):
         concurrency: Rollouts that ran at once.
         prompt_tokens: Mean prompt tokens per rollout.
         completion_tokens: Mean generated tokens per rollout.
+        unread: Replies that did not keep the output format, of the rollouts behind ``test``, or behind
+            ``dev`` where there is no test; 0 in records that do not say.
         comparison: Against the reference's best candidate, when tested and not itself it.
-        against_default: Against the reference's plain default, likewise.
+        against_default: Against the reference's plain default, when tested and not itself it.
+        gain: Of a model's best over the plain default of the same model; None where they are one, or one
+            was not tested, and in records that do not say.
         noise: Between two rollouts of the test examples, where it ran any twice.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidate: Candidate
     kind: Kind
@@ -129,89 +142,14 @@ class Point(BaseModel):
     concurrency: int = Field(default=1, ge=1)
     prompt_tokens: float = Field(ge=0)
     completion_tokens: float = Field(ge=0)
+    unread: int = Field(default=0, ge=0)
     comparison: Comparison | None = None
     against_default: Comparison | None = None
+    gain: Gain | None = None
     noise: NoiseFloor | None = None
 
 
-class Amount(BaseModel):
-    """What a study used, or will use.
-
-    Attributes:
-        calls: Requests sent to models, retries included.
-        tokens: Tokens read and generated.
-        dollars: US dollars billed.
-        seconds: Wall-clock seconds, over all its processes.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    calls: float = Field(ge=0)
-    tokens: float = Field(ge=0)
-    dollars: float = Field(ge=0)
-    seconds: float = Field(ge=0)
-
-
-class Shortage(BaseModel):
-    """A limit of a budget that leaves too little for searching.
-
-    Attributes:
-        unit: What it limits.
-        left: What is left of it for searching beside the sealed test, about.
-        enough: The least limit that would be enough, about.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    unit: Unit
-    left: float = Field(ge=0)
-    enough: float = Field(gt=0)
-
-
-class Prediction(BaseModel):
-    """What a study was predicted to use before it began (``estimate.json``).
-
-    Attributes:
-        trials: Trials that fit the budget.
-        total: What the whole study uses, its test included.
-        test: Of that, what the sealed test uses.
-        robustness: Of that, what perturbed examples use; None where none are run.
-        test_rows: Test examples there are.
-        tested: Test examples that the budget leaves room for; None in records that do not say.
-        detectable: The smallest difference in quality that the tested examples show.
-        shortage: The limit that leaves too little for searching, if one does.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    trials: int
-    total: Amount
-    test: Amount
-    robustness: Amount | None = None
-    test_rows: int
-    tested: int | None = None
-    detectable: float
-    shortage: Shortage | None = None
-
-
-class Spend(BaseModel):
-    """What a study really used: the second book, beside the serving cost of its points.
-
-    Attributes:
-        total: Everything, over all processes that worked on it.
-        by_phase: Phase -> calls.
-        by_state: State -> calls; ``failed`` ones got no answer, ``lost`` ones were under way when
-            their process died. Both count at the most they may have used.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    total: Amount
-    by_phase: dict[str, int]
-    by_state: dict[str, int]
-
-
-class Optimism(BaseModel):
+class Optimism(Record):
     """The selection bias of the best candidate's dev mean.
 
     Attributes:
@@ -221,14 +159,12 @@ class Optimism(BaseModel):
         examples: Dev examples that took part.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     optimism: float = Field(ge=-1, le=1, allow_inf_nan=False)
     candidates: int = Field(ge=0)
     examples: int = Field(ge=0)
 
 
-class Suspect(BaseModel):
+class Suspect(Record):
     """An example whose declared answer may be wrong, or which is hard: a reason to look.
 
     Attributes:
@@ -241,8 +177,6 @@ class Suspect(BaseModel):
         models: Their models; one alone is weak evidence.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     example: str
     inputs: dict[str, Any]
     gold: dict[str, Any]
@@ -252,7 +186,7 @@ class Suspect(BaseModel):
     models: tuple[str, ...]
 
 
-class Effect(BaseModel):
+class Effect(Record):
     """What one value of a choice does, against the choice's most common value.
 
     Attributes:
@@ -260,11 +194,10 @@ class Effect(BaseModel):
         effect: Mean difference in score, other choices being equal; 0 for the most common value.
         low: Lower end of its 90% interval.
         high: Upper end of it.
-        cost_ratio: Serving cost over that of the most common value, likewise; None when free.
+        cost_ratio: Serving cost over that of the most common value, other choices being equal; None when
+            free.
         candidates: Measured candidates that have the value.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: str
     effect: float = Field(allow_inf_nan=False)
@@ -274,7 +207,7 @@ class Effect(BaseModel):
     candidates: int = Field(ge=1)
 
 
-class Importance(BaseModel):
+class Importance(Record):
     """How much a choice mattered to quality on dev.
 
     Attributes:
@@ -291,8 +224,6 @@ class Importance(BaseModel):
             apart, and they share one importance.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     model: str | None
     dimension: str
     share: float = Field(ge=0, le=1)
@@ -308,7 +239,7 @@ class Importance(BaseModel):
         return self.low > 0
 
 
-class Drop(BaseModel):
+class Drop(Record):
     """What a perturbation costs a candidate, paired with the same test examples as they were.
 
     Attributes:
@@ -320,8 +251,6 @@ class Drop(BaseModel):
         n: Perturbed examples scored. One that no longer fits the model's context counts as wrong.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     rule: str
     clean: float = Field(ge=0, le=1)
     drop: float = Field(ge=-1, le=1)
@@ -330,24 +259,22 @@ class Drop(BaseModel):
     n: int = Field(ge=1)
 
 
-class Attack(BaseModel):
+class Attack(Record):
     """How often an injection gets what it wants, of the examples that do not give it anyway.
 
     Attributes:
-        rule: The injection, and the input field it stands in; "" for all together.
+        rule: The injection, and the input field it is put in; "" for all together.
         success: Share of the examples that gave what it wants.
         drop: What it costs the score, wanted answer or not.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: str
     success: Estimate
     drop: Drop
 
 
-class Robustness(BaseModel):
-    """What a candidate stands, on test examples that were perturbed.
+class Robustness(Record):
+    """Robustness of a candidate, on perturbed test examples.
 
     Attributes:
         candidate: Its id.
@@ -357,8 +284,6 @@ class Robustness(BaseModel):
         injections: Each of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     candidate: str
     perturbed: Drop | None = None
     rules: tuple[Drop, ...] = ()
@@ -366,7 +291,7 @@ class Robustness(BaseModel):
     injections: tuple[Attack, ...] = ()
 
 
-class FrontierReport(BaseModel):
+class FrontierReport(Record):
     """Everything a study found, from cheapest to dearest.
 
     Attributes:
@@ -382,6 +307,8 @@ class FrontierReport(BaseModel):
         rollouts: Rollouts recorded, test included.
         seconds: Wall-clock seconds, over all the processes that worked on the study.
         answer: The result in one sentence.
+        binary: Whether every score is 0 or 1, so that a mean is a share of examples right; None in
+            records that do not say.
         budget: The study's limits, in words.
         spend: What the study used.
         prediction: What it was predicted to use.
@@ -389,10 +316,8 @@ class FrontierReport(BaseModel):
         optimism: How much the best dev score overstates itself for having been chosen.
         suspects: Examples whose label to look at again, the strongest suspicion first.
         importance: What each choice did to quality, over all models and for each.
-        robustness: What the tested points stand, in order of cost; empty where it was not asked.
+        robustness: Robustness of the tested points, in order of cost; empty where it was not asked.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     study: str
@@ -406,6 +331,7 @@ class FrontierReport(BaseModel):
     rollouts: int
     seconds: float
     answer: str
+    binary: bool | None = None
     budget: str = ""
     spend: Spend | None = None
     prediction: Prediction | None = None
@@ -422,14 +348,20 @@ class FrontierReport(BaseModel):
     def eligible(self) -> tuple[Point, ...]:
         """The frontier and each model's best, in order of cost: what a verdict may choose.
 
-        Where quality alone is sought the frontier is one point, and cheaper models are beside it.
+        Where quality alone is sought the frontier is one point, and cheaper models are not on it.
         """
         return tuple(point for point in self.points if {"frontier", "best"} & set(point.roles))
 
+    def matches(self) -> tuple[Point, ...]:
+        """Eligible points of models other than the reference that are shown to match it, cheapest first."""
+        return tuple(
+            point
+            for point in self.eligible()
+            if point.comparison is not None
+            and point.comparison.verdict == "match"
+            and point.candidate.models != (self.reference,)
+        )
+
     def matched(self) -> bool:
         """Whether an eligible point of a model other than the reference is shown to match its best."""
-        return any(
-            point.comparison is not None and point.comparison.verdict == "match"
-            for point in self.eligible()
-            if point.candidate.models != (self.reference,)
-        )
+        return bool(self.matches())

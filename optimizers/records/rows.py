@@ -366,6 +366,11 @@ class StudyManifest(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     created: datetime
 
+    @property
+    def has_program_file(self) -> bool:
+        """Whether the program is a file that a command can load again; not so where code handed it over."""
+        return "::" not in self.program
+
 
 def parse_objectives(text: str) -> tuple[Objective, ...]:
     """What a study trades off, as written on the command line.

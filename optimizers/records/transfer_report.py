@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from optimizers.models.model import Model
 from optimizers.records.candidate import Candidate
-from optimizers.records.report import Amount, Estimate
+from optimizers.records.prediction import Amount
+from optimizers.records.report import Estimate
 
 Baseline = Literal["plain default", "own best"]
 """What a transferred prompt is held against: a new model's plain default, or the best prompt that

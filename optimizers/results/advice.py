@@ -1,15 +1,24 @@
-"""What to do next: search on, ship a point, or fine-tune a small model."""
+"""What to do next: search on, ship a point, or fine-tune a small model. From a study's records alone."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from shlex import quote
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from optimizers.errors import StudyError
+from optimizers.records.record import Record
 from optimizers.records.report import FrontierReport, Point
-from optimizers.results.statistics.forecast import NOTHING, Forecast
+from optimizers.results.statistics.forecast import NOTHING, Forecast, Scored, forecast
+from optimizers.results.wording import allowed, interval, loss, money, points, to_settle
+
+if TYPE_CHECKING:
+    from optimizers.records.ledger import Ledger
+    from optimizers.records.rows import StudyManifest
 
 Word = Literal["keep prompting", "ship", "fine-tune"]
 
@@ -26,7 +35,7 @@ AFTER = frozenset({"test", "robustness"})
 """Phases whose calls are no search."""
 
 
-class ModelForecast(BaseModel):
+class ModelForecast(Record):
     """What as much search again is expected to bring one model.
 
     Attributes:
@@ -40,8 +49,6 @@ class ModelForecast(BaseModel):
         will_match: The same after as much search again, the reference staying where it is.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     model: str
     best: str
     gain: float = Field(ge=0)
@@ -51,7 +58,7 @@ class ModelForecast(BaseModel):
     will_match: float | None = Field(default=None, ge=0, le=1)
 
 
-class Advice(BaseModel):
+class Advice(Record):
     """What to do next, and why.
 
     Attributes:
@@ -60,13 +67,11 @@ class Advice(BaseModel):
         model: The model that this is about.
         sentence: The advice in one sentence.
         reasons: What speaks for it, a sentence each.
-        command: What to type for it.
+        command: What to type for it; empty where code handed the program over.
         model_forecasts: What as much search again is expected to bring each model.
         again: Calls and US dollars that as much search again uses, about.
         rows: Train examples with a right answer, about.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     word: Word
     point: str
@@ -77,6 +82,62 @@ class Advice(BaseModel):
     model_forecasts: tuple[ModelForecast, ...]
     again: tuple[float, float]
     rows: int
+
+
+def advice_of(manifest: StudyManifest, report: FrontierReport, ledger: Ledger) -> Advice:
+    """What to do after a finished study.
+
+    Args:
+        manifest: What the study is about.
+        report: Its result.
+        ledger: Its ledger.
+
+    Raises:
+        StudyError: Nothing was measured on its test.
+    """
+    if not any(point.test and point.test.n for point in report.points):
+        raise StudyError(
+            "Nothing was measured on the sealed test, so there is nothing to go by.",
+            where=f"study {manifest.name}",
+            fix="run a study with a larger budget",
+        )
+    model_of = {identity: candidate.model for identity, candidate in ledger.candidates().items()}
+    trials, rows = ledger.trials(), ledger.rollouts(split="dev")
+    measured = {identity for trial in trials for identity, _ in trial.ran} | {row.candidate for row in rows}
+    searched = {model.name for model in manifest.models}
+    strangers = {point.candidate.model for point in report.points} - searched
+    if lost := sorted((measured - model_of.keys()) | strangers):
+        raise StudyError(
+            f"The study's records do not fit together: one names what others lack, {', '.join(lost[:3])}.",
+            where=f"study {manifest.name}",
+            fix="restore its files, or run a new study",
+        )
+    scored: dict[str, list[Scored]] = defaultdict(list)
+    spent = 0
+    for trial in trials:
+        for identity, block in trial.ran:
+            spent += block.calls
+            scored[model_of[identity]].append(Scored(spent, identity, block.scores))
+    final: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.number == 0 and row.score is not None:
+            final[model_of[row.candidate]][row.candidate].append(row.score)
+    forecasts = {model.name: forecast(scored[model.name], final[model.name]) for model in manifest.models}
+    predictors = {name for point in report.points for name in point.candidate.predictors}
+    # Labels are right answers where one predictor writes them; a step's are what right runs wrote.
+    labelled = manifest.sizes.train if len(predictors) == 1 else _right_runs(ledger)
+    again = (
+        f"optimize {quote(manifest.program)} --from {quote(manifest.name)} --budget {manifest.budget.option}"
+    )
+    found = advise(report, forecasts, rows=labelled, again=again)
+    # Every command needs a program file.
+    return found if manifest.has_program_file else found.model_copy(update={"command": ""})
+
+
+def _right_runs(ledger: Ledger) -> int:
+    """Train examples that some run got right."""
+    runs = ledger.rollouts(split="train")
+    return len({run.example for run in runs if run.score is not None and run.score >= 1.0})
 
 
 def model_forecasts(report: FrontierReport, forecasts: Mapping[str, Forecast]) -> list[ModelForecast]:
@@ -188,23 +249,23 @@ def _ship_match(report: FrontierReport, point: Point) -> Advice:
         report,
         "ship",
         point,
-        f"Stop, ship {_named(point)}: it is shown to match {_short(report.reference)}'s best "
-        f"at {_cost_ratio(point):.0%} of its cost.",
+        f"Stop and ship {_named(point)}: it matches the best of {_short(report.reference)} at "
+        f"{_cost_ratio(point):.0%} of its cost.",
         [_apart(point)],
     )
 
 
 def _keep(report: FrontierReport, one: ModelForecast, command: str) -> Advice:
     calls, dollars = _again(report)
-    price = f"about {calls:,.0f} calls and ${dollars:.4f}"
-    per_dollar = f", {100 * one.gain / dollars:,.0f} points a dollar" if dollars > 0 else ""
-    reasons = [f"As much search again uses {price}{per_dollar}.", *_odds(report, one)]
+    reasons = [
+        f"As much search again uses about {calls:,.0f} calls and ${money(dollars)}.",
+        *_odds(report, one),
+    ]
     return _advice(
         report,
         "keep prompting",
         _best(report),
-        f"Keep prompting {_short(one.model)}: as much search again is expected to gain it {one.gain:+.3f} "
-        f"(80% interval {one.low:+.3f} to {one.high:+.3f}).",
+        f"Search on with {_short(one.model)}. {_expected(one)}",
         reasons,
         model=one.model,
         command=command,
@@ -217,17 +278,17 @@ def _fine_tune(report: FrontierReport, small: ModelForecast, rows: int) -> Advic
         report,
         "fine-tune",
         best,
-        f"Stop prompting, fine-tune {_short(small.model)} on about {rows:,} examples; until then ship "
+        f"Stop prompting and fine-tune {_short(small.model)} on about {rows:,} examples; until then ship "
         f"{_named(best)}.",
         [
             _apart(point),
-            _little(small),
+            _expected(small),
             *_odds(report, small),
-            "Whether fine-tuning closes the gap is not predicted here: measure the tuned model as "
-            "one more --model of a new study.",
+            "This does not predict whether fine-tuning closes the gap: measure the tuned model as one more "
+            "--model of a new study.",
         ],
         model=small.model,
-        command=f"optimize export {report.study} --to finetune --point {small.best}",
+        command=f"optimize export {quote(report.study)} --to finetune --point {small.best}",
     )
 
 
@@ -235,19 +296,17 @@ def _ship_best(report: FrontierReport, small: ModelForecast | None, rows: int) -
     best, reasons = _best(report), []
     if small is not None:
         point = _point(report, small.best)
-        reasons += [_apart(point), _little(small), *_odds(report, small)]
-        if point.comparison and point.comparison.more:
-            reasons.append(f"About {point.comparison.more:,} more test examples would settle it.")
+        reasons += [_apart(point), _expected(small), *_odds(report, small)]
+        if point.comparison:
+            reasons.append(to_settle(point.comparison))
         if point.test and point.test.failures:
-            reasons.append(
-                f"{point.test.failures} of its rollouts on test got no score: mend what failed them."
-            )
+            reasons.append(f"{point.test.failures} of its test rollouts got no score: mend what failed them.")
         if _falls_short(small) and rows < FEWEST_ROWS:
             reasons.append(
-                f"Fine-tuning wants at least {FEWEST_ROWS} right train examples; there are about {rows:,}."
+                f"Fine-tuning needs at least {FEWEST_ROWS} right train examples; there are about {rows:,}."
             )
-    sentence = f"Stop, ship {_named(best)}: more search is expected to bring little, and nothing smaller is "
-    sentence += "shown to match it." if small else "compared with it."
+    lacking = "no cheaper model is shown to match it" if small else "no cheaper model is compared with it"
+    sentence = f"Keep {_named(best)}: more search is expected to bring little, and {lacking}."
     return _advice(report, "ship", best, sentence, reasons)
 
 
@@ -267,7 +326,7 @@ def _advice(
         model=model or point.candidate.model,
         sentence=sentence,
         reasons=tuple(reason for reason in reasons if reason),
-        command=command or f"optimize export {report.study} --point {point.candidate.id} --to dspy",
+        command=command or f"optimize export {quote(report.study)} --point {point.candidate.id} --to dspy",
         model_forecasts=(),
         again=_again(report),
         rows=0,
@@ -295,15 +354,15 @@ def _apart(point: Point) -> str:
     if compared is None:
         return ""
     return (
-        f"{point.candidate.label}'s best is {compared.difference:+.3f} to the reference's on test "
-        f"(95% interval {compared.low:+.3f} to {compared.high:+.3f}; margin {compared.margin:g})."
+        f"The best of {point.candidate.label} is {loss(compared)} short of the reference's on test; "
+        f"{allowed(compared.margin)} allowed."
     )
 
 
-def _little(one: ModelForecast) -> str:
+def _expected(one: ModelForecast) -> str:
     return (
-        f"As much search again is expected to gain {_short(one.model)} {one.gain:+.3f} "
-        f"(80% interval {one.low:+.3f} to {one.high:+.3f})."
+        f"As much search again is expected to gain {_short(one.model)} {points(one.gain)} points "
+        f"(80% interval {interval(one.low, one.high)})."
     )
 
 
@@ -311,6 +370,7 @@ def _odds(report: FrontierReport, one: ModelForecast) -> list[str]:
     if one.matches is None or one.will_match is None:
         return []
     return [
-        f"It is within {report.margin:g} of {_short(report.reference)}'s best with probability "
-        f"{one.matches:.2f} now, {one.will_match:.2f} after that."
+        f"The chance that it is within {allowed(report.margin)} points of the best of "
+        f"{_short(report.reference)} is {one.matches:.0%} now and {one.will_match:.0%} after as much "
+        "search again."
     ]

@@ -1,4 +1,4 @@
-"""Two finished studies held against each other, from their records: no model, no network."""
+"""Two finished studies compared, from their records: no model, no network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from contextlib import ExitStack
 from optimizers.errors import StudyError
 from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
+from optimizers.records.prediction import Amount
+from optimizers.records.record import Record
 from optimizers.records.report import Comparison, Point
 from optimizers.records.rows import StudyManifest
-from optimizers.results.comparison import Contest, Difference, StudyComparison
-from optimizers.results.findings import Gap, Measured
+from optimizers.results.finished_study import Gap, Measured, Study, open_study
+from optimizers.results.headline import is_binary
 from optimizers.results.statistics.intervals import unpaired_difference
 from optimizers.results.statistics.pareto import hypervolume
-from optimizers.results.study_report import Study, open_study
 from optimizers.results.verdict import Contender, compare_pairs
 
 FEWEST_SHARED = 30
@@ -28,8 +29,84 @@ ALL_MODELS = "all models"
 NONE = "none"
 
 
+class Difference(Record):
+    """Something in which two studies, or two candidates, differ.
+
+    Attributes:
+        what: What differs.
+        a: What it is in the first.
+        b: What it is in the second.
+    """
+
+    what: str
+    a: str
+    b: str
+
+
+class Contest(Record):
+    """A candidate of the second study and its counterpart in the first.
+
+    Attributes:
+        of: What they are the best of: ``all models``, a model's name, or both.
+        a: The first study's.
+        b: The second study's.
+        same: Whether they are one and the same candidate, measured twice.
+        gap: The second's test score minus the first's; None where either has none.
+        comparison: Non-inferiority of the second to the first; None where not paired.
+        cost_ratio: Serving cost of the second over the first's, each at its own study's prices;
+            None where the first costs nothing.
+        choices: In which choices they differ.
+    """
+
+    of: str
+    a: Measured
+    b: Measured
+    same: bool
+    gap: Gap | None
+    comparison: Comparison | None
+    cost_ratio: float | None
+    choices: tuple[Difference, ...]
+
+
+class StudyComparison(Record):
+    """Two finished studies compared, the second with the first.
+
+    Attributes:
+        a: Name of the first.
+        b: Name of the second.
+        task_a: The first's task.
+        task_b: The second's task.
+        margin: Quality that may be lost: the smaller of both studies' margins.
+        differences: In what the studies themselves differ.
+        shared: Test examples that bests of both studies have a score for.
+        tests: Test examples that the bests of each have a score for.
+        contests: The best of all, then each model's that both studies have.
+        covered: Share of the quality-cost plane that each frontier dominates on test, on common
+            bounds of cost; None where a frontier has no tested point of known cost.
+        spend_a: What the first used.
+        spend_b: What the second used.
+        notes: What a reader must know before trusting the numbers.
+        binary: Whether every score of both is 0 or 1.
+    """
+
+    a: str
+    b: str
+    task_a: str
+    task_b: str
+    margin: float
+    differences: tuple[Difference, ...]
+    shared: int
+    tests: tuple[int, int]
+    contests: tuple[Contest, ...]
+    covered: tuple[float, float] | None
+    spend_a: Amount | None
+    spend_b: Amount | None
+    notes: tuple[str, ...]
+    binary: bool
+
+
 def compare_studies(a: StudyFolder, b: StudyFolder) -> StudyComparison:
-    """Hold the second study against the first.
+    """Compare the second study with the first.
 
     Raises:
         StudyError: One has not finished, its records cannot be read, or their metrics differ.
@@ -79,6 +156,7 @@ def _compare(a: Study, b: Study) -> StudyComparison:
         spend_a=a.report.spend.total if a.report.spend else None,
         spend_b=b.report.spend.total if b.report.spend else None,
         notes=tuple(_notes(a.manifest, b.manifest, contests)),
+        binary=is_binary(a.report) and is_binary(b.report),
     )
 
 
@@ -152,7 +230,7 @@ def _contests(
 
 
 def _pairs_of_bests(a: Study, b: Study) -> list[tuple[str, Point, Point]]:
-    """What is held against each other: each study's best, and the best of each model both have."""
+    """What is compared: each study's best, and the best of each model both have."""
     pairs = [(ALL_MODELS, _best(a), _best(b))]
     pairs += [
         (a.names[model.name], a.with_role(model.name, "best"), b.with_role(model.name, "best"))
@@ -161,7 +239,7 @@ def _pairs_of_bests(a: Study, b: Study) -> list[tuple[str, Point, Point]]:
     found: dict[tuple[str, str], tuple[str, Point, Point]] = {}
     for of, one, other in pairs:
         if one is not None and other is not None:
-            # Often the best of all is the best of a model: then they are held against each other once.
+            # Often the best of all is the best of a model: such a pair is compared once.
             both = one.candidate.id, other.candidate.id
             found[both] = (f"{found[both][0]}, {of}" if both in found else of, one, other)
     return list(found.values())
@@ -265,10 +343,10 @@ def _notes(a: StudyManifest, b: StudyManifest, contests: Sequence[Contest]) -> I
         yield f"The margins differ; the smaller one, {min(a.margin, b.margin):g}, is used."
     if any(contest.gap and not contest.gap.paired for contest in contests):
         yield (
-            "Where it says unpaired, too few test examples are shared to pair them (at least "
-            f"{FEWEST_SHARED}, and half of the smaller test set): the interval is of two separate "
-            "measurements, and the difference is of the prompts and of the examples. There is no verdict "
-            "without pairs."
+            "Unpaired: too few test examples are shared to pair them (at least "
+            f"{FEWEST_SHARED}, and half of the smaller test set). The interval is of two separate "
+            "measurements, and the difference is of the prompts and of the examples. Without pairs there is "
+            "no verdict."
         )
     if a.data_hash != b.data_hash:
         yield (
@@ -276,6 +354,6 @@ def _notes(a: StudyManifest, b: StudyManifest, contests: Sequence[Contest]) -> I
             "is measured on its own study's test examples."
         )
     yield (
-        "Who chooses a study by this chooses on test: the more studies are compared, the more luck there is "
-        "in the winner's score."
+        "Choosing a study by this table chooses on test: the more studies are compared, the more luck is in "
+        "the winner's score."
     )

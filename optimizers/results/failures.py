@@ -1,27 +1,30 @@
 """What candidates got wrong on dev: which labels, what they said instead, and what models share.
 
-Never the sealed test's: who tunes by what they read there has no sealed test any more.
+Errors on the sealed test are never shown: tuning by them would unseal the test.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import Field
 
+from optimizers.records.record import Record
 from optimizers.records.rows import ExampleRow, Rollout
 from optimizers.results.label_noise import RIGHT
-from optimizers.results.record import Record
-from optimizers.results.render.markdown import plain
-from optimizers.results.render.page import MOST_LABELS
+from optimizers.results.render.escaping import plain
 
 MOST_WRONG = 8
 """Wrong answers listed of a model, the commonest."""
 
 MOST_SAMPLES = 5
 """Errors shown in full of a kind."""
+
+MOST_LABELS = 20
+"""An output field with more values than this is no label."""
 
 LONGEST = 240
 """Characters shown of an input or an answer."""
@@ -60,18 +63,64 @@ class WrongAnswer(Record):
     count: int = Field(ge=1)
 
 
+class Answer(Record):
+    """What somebody answered to an example.
+
+    Attributes:
+        by: Who: a model's short name, or a few words; empty where it is plain.
+        output: The outputs given; empty where the reply could not be read.
+        error: Why the reply could not be read, if it could not.
+        score: Its score, in [0, 1]; None where it has none.
+    """
+
+    by: str = ""
+    output: dict[str, Any]
+    error: str | None = None
+    score: float | None = Field(default=None, ge=0, le=1)
+
+
 class SampleError(Record):
     """An example that was answered wrong, on dev.
 
     Attributes:
-        inputs: Its input fields, cut where long.
-        right: The declared answer.
-        said: Who said what: a model's short name, and its answer.
+        inputs: Its input fields.
+        right: Its declared outputs.
+        said: The answers to it.
     """
 
-    inputs: dict[str, str]
-    right: str
-    said: tuple[tuple[str, str], ...]
+    inputs: dict[str, Any]
+    right: dict[str, Any]
+    said: tuple[Answer, ...]
+
+
+class LabelScore(Record):
+    """The mean score of the examples with one declared answer.
+
+    Attributes:
+        field: The output field.
+        label: Its declared value.
+        mean: Mean score, in [0, 1].
+        n: Examples scored.
+    """
+
+    field: str
+    label: str
+    mean: float = Field(ge=0, le=1)
+    n: int = Field(ge=1)
+
+
+class CandidateErrors(Record):
+    """Where one candidate errs.
+
+    Attributes:
+        labels: Its mean score by declared answer.
+        labels_on: The part of the data that ``labels`` are of.
+        errors: Some of its errors on dev, the lowest scores first.
+    """
+
+    labels: tuple[LabelScore, ...] = ()
+    labels_on: Literal["dev", "test"] = "dev"
+    errors: tuple[SampleError, ...] = ()
 
 
 class ModelFailures(Record):
@@ -99,7 +148,7 @@ class ModelFailures(Record):
 
 
 class Versus(Record):
-    """A model's best beside the reference's best, on the dev examples both have a score for."""
+    """A model's best compared with the reference's best, on the dev examples both have a score for."""
 
     model: str
     n: int
@@ -115,7 +164,7 @@ class Shared(Record):
     Attributes:
         n: Dev examples that every model's best has a score for.
         by_all: Of them wrong with every model.
-        versus: Each other model beside the reference.
+        versus: Each other model compared with the reference.
         samples: Some that every model got wrong: the label, or the task, may be at its limit.
         alone: Some that another model got wrong and the reference right.
     """
@@ -154,7 +203,7 @@ def failures_of(best: Best, examples: Mapping[str, ExampleRow]) -> ModelFailures
     """
     answered = [(examples[example], row) for example, row in best.scored.items() if example in examples]
     wrong = [(example, row) for example, row in answered if _is_wrong(row)]
-    said = Counter((_said(row, example), _joined(example.gold)) for example, row in wrong if row.parsed)
+    said = Counter((_said(row, example), joined(example.gold)) for example, row in wrong if row.parsed)
     garbled = [row for _, row in wrong if not row.parsed]
     failed = Counter(row.failure for row in best.rows.values() if row.failure is not None)
     return ModelFailures(
@@ -195,12 +244,17 @@ def shared_errors(bests: Sequence[Best], reference: str, examples: Mapping[str, 
         }
         versus.append(_versus(best.model, outcome.values()))
         own = [example for example, found in outcome.items() if found == (True, False)]
-        alone += [_sample(examples[example], [best]) for example in own[:MOST_SAMPLES]]
+        alone += [
+            _sample(examples[example], [(best.model, best.rows[example])]) for example in own[:MOST_SAMPLES]
+        ]
     return Shared(
         n=len(common),
         by_all=len(by_all),
         versus=tuple(versus),
-        samples=tuple(_sample(examples[example], bests) for example in by_all[:MOST_SAMPLES]),
+        samples=tuple(
+            _sample(examples[example], [(best.model, best.rows[example]) for best in bests])
+            for example in by_all[:MOST_SAMPLES]
+        ),
         alone=tuple(alone),
     )
 
@@ -218,17 +272,54 @@ def _versus(model: str, outcomes: Collection[tuple[bool, bool]]) -> Versus:
     )
 
 
-def sample_of(example: ExampleRow, said: Sequence[tuple[str, str]]) -> SampleError:
-    """An example with what was said of it, cut where long."""
-    return SampleError(
-        inputs={plain(name, LONGEST): plain(value, LONGEST) for name, value in example.inputs.items()},
-        right=_joined(example.gold),
-        said=tuple((model, plain(text, LONGEST)) for model, text in said),
+def errors_of(rollouts: Sequence[Rollout], examples: Mapping[str, ExampleRow]) -> CandidateErrors:
+    """Where one candidate errs.
+
+    Args:
+        rollouts: The candidate's; those on train, repeats and failures do not count.
+        examples: Example id -> example, of dev and test.
+    """
+    scored: dict[str, dict[str, Rollout]] = {"dev": {}, "test": {}}
+    for row in rollouts:
+        if row.number == 0 and row.score is not None and row.split in scored and row.example in examples:
+            scored[row.split][row.example] = row
+    # Hashes come in no order that means anything, so among equal scores these are a fair sample.
+    worst = sorted(scored["dev"].values(), key=lambda row: (row.score, row.example))
+    labels_on: Literal["dev", "test"] = "test" if scored["test"] else "dev"
+    return CandidateErrors(
+        labels=tuple(_label_scores(scored[labels_on], examples)),
+        labels_on=labels_on,
+        errors=tuple(
+            _sample(examples[row.example], [("", row)])
+            for row in worst[:MOST_SAMPLES]
+            if (row.score or 0) < 1
+        ),
     )
 
 
-def closed_fields(examples: Mapping[str, ExampleRow]) -> list[str]:
-    """Output fields that have few values: labels rather than answers."""
+def _label_scores(rows: Mapping[str, Rollout], examples: Mapping[str, ExampleRow]) -> list[LabelScore]:
+    """Scores by value, of the output fields that have few values."""
+    answered = {example: examples[example] for example in rows}
+    found = []
+    for field in closed_fields(answered, fewest=1):
+        by_label: dict[str, list[float]] = defaultdict(list)
+        for example, row in rows.items():
+            if field in answered[example].gold:
+                by_label[str(answered[example].gold[field])].append(row.score or 0.0)
+        found += [
+            LabelScore(field=field, label=label, mean=min(1.0, sum(scores) / len(scores)), n=len(scores))
+            for label, scores in sorted(by_label.items())
+        ]
+    return found
+
+
+def closed_fields(examples: Mapping[str, ExampleRow], *, fewest: int = 2) -> list[str]:
+    """Output fields that have few values: labels rather than answers.
+
+    Args:
+        examples: Example id -> example.
+        fewest: Values that a field has at least.
+    """
     values: dict[str, Counter[str]] = {}
     for example in examples.values():
         for field, value in example.gold.items():
@@ -236,7 +327,7 @@ def closed_fields(examples: Mapping[str, ExampleRow]) -> list[str]:
     return [
         field
         for field, found in values.items()
-        if 1 < len(found) <= MOST_LABELS and 2 * len(found) <= found.total()
+        if fewest <= len(found) <= MOST_LABELS and 2 * len(found) <= found.total()
     ]
 
 
@@ -266,8 +357,21 @@ def _common(bests: Sequence[Best], examples: Mapping[str, ExampleRow]) -> list[s
     return sorted(example for example in examples if scored and all(example in rows for rows in scored))
 
 
-def _sample(example: ExampleRow, bests: Sequence[Best]) -> SampleError:
-    return sample_of(example, [(best.model, _said(best.rows[example.id], example)) for best in bests])
+def _sample(example: ExampleRow, rows: Sequence[tuple[str, Rollout]]) -> SampleError:
+    """An example with what was answered, by whom."""
+    return SampleError(
+        inputs=example.inputs,
+        right=example.gold,
+        said=tuple(
+            Answer(
+                by=who,
+                output={name: row.output[name] for name in example.gold if name in row.output},
+                error=None if row.parsed else row.error or UNREADABLE,
+                score=row.score,
+            )
+            for who, row in rows
+        ),
+    )
 
 
 def _is_wrong(row: Rollout) -> bool:
@@ -278,10 +382,10 @@ def _said(row: Rollout, example: ExampleRow) -> str:
     """What a rollout answered, in the fields that the data declares."""
     if not row.parsed:
         return UNREADABLE
-    return _joined({name: row.output[name] for name in example.gold if name in row.output})
+    return joined({name: row.output[name] for name in example.gold if name in row.output})
 
 
-def _joined(outputs: Mapping[str, object]) -> str:
+def joined(outputs: Mapping[str, object]) -> str:
     """Output values as one text, with their names where there are several."""
     if len(outputs) == 1:
         return plain(next(iter(outputs.values())), LONGEST)

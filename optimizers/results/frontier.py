@@ -1,4 +1,4 @@
-"""From the ledger's rows to the report: nothing here runs a model."""
+"""From the ledger's rows to the report: no model runs here."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from math import fsum
 import numpy as np
 
 from optimizers.records.candidate import Candidate
-from optimizers.records.report import Comparison, Estimate, FrontierReport, NoiseFloor, Point, Role
+from optimizers.records.report import (
+    Comparison,
+    Estimate,
+    FrontierReport,
+    Gain,
+    NoiseFloor,
+    Point,
+    Role,
+)
 from optimizers.records.rows import Rollout, Split, StudyManifest
+from optimizers.results.headline import headline
 from optimizers.results.statistics.intervals import estimate
-from optimizers.results.statistics.paired import noise_floor
+from optimizers.results.statistics.paired import noise_floor, paired_difference
 from optimizers.results.statistics.pareto import hypervolume
 from optimizers.results.verdict import Contender, compare
 
@@ -37,7 +46,7 @@ def build_report(
         roles: Candidate id -> its roles, decided before the test was opened.
         trials: Trials run.
         seconds: Wall-clock seconds.
-        groups: Example id -> group, for examples that come in groups; others stand alone.
+        groups: Example id -> group, for examples that come in groups; others are independent.
     """
     grouped = groups or {}
     every = list(rollouts)
@@ -58,7 +67,8 @@ def build_report(
     ]
     points = _compared(points, rows, manifest, grouped)
     points.sort(key=lambda point: (point.cost, point.candidate.id))
-    return FrontierReport(
+    scores = [rollout.score for rollout in every if rollout.score is not None]
+    report = FrontierReport(
         study=manifest.name,
         task=manifest.task,
         metric=manifest.metric,
@@ -69,8 +79,10 @@ def build_report(
         trials=trials,
         rollouts=len(every),
         seconds=seconds,
-        answer=answer(points, manifest),
+        answer="",
+        binary=all(score in (0.0, 1.0) for score in scores),
     )
+    return report.model_copy(update={"answer": headline(report).sentence})
 
 
 def _point(
@@ -98,6 +110,7 @@ def _point(
         concurrency=model.concurrency,
         prompt_tokens=sum(rollout.prompt_tokens for rollout in priced) / count,
         completion_tokens=sum(rollout.completion_tokens for rollout in priced) / count,
+        unread=sum(not rollout.parsed for rollout in rows["test"] or rows["dev"]),
     )
 
 
@@ -153,10 +166,28 @@ def _compared(
             update={
                 "comparison": to_best.get(point.candidate.id),
                 "against_default": to_default.get(point.candidate.id),
+                "gain": _gain(point, tested, contenders),
             }
         )
         for point in points
     ]
+
+
+def _gain(best: Point, tested: Mapping[str, Point], contenders: Mapping[str, Contender]) -> Gain | None:
+    """What a model's best adds to its plain default on the test rows that both have a score for."""
+    of_model = (p for p in tested.values() if p.candidate.models == best.candidate.models)
+    default = next((p.candidate.id for p in of_model if "default" in p.roles), None)
+    identity = best.candidate.id
+    if default is None or default == identity or "best" not in best.roles or identity not in tested:
+        return None
+    own, plain = contenders[identity], contenders[default]
+    shared = [example for example in own.scores if example in plain.scores]
+    difference, low, high = paired_difference(
+        [own.scores[example] for example in shared],
+        [plain.scores[example] for example in shared],
+        groups=[own.groups.get(example, example) for example in shared],
+    )
+    return Gain(difference=difference, low=low, high=high, n=len(shared)) if shared else None
 
 
 def _contender(point: Point, rows: Sequence[Rollout], groups: Mapping[str, str]) -> Contender:
@@ -184,58 +215,3 @@ def _covered(points: Sequence[Point]) -> float:
         best_cost=min(costs),
         worst_cost=max(costs) * 1.1,
     )
-
-
-def answer(points: Sequence[Point], manifest: StudyManifest) -> str:
-    """The result in one sentence: the best a cheaper model reached, beside the reference's best."""
-    tested = [point for point in points if point.test is not None and point.test.n]
-    if not tested:
-        return "Nothing has been measured on the test set yet."
-    reference = next((point for point in tested if "reference" in point.roles), None)
-    best = answering(tested, manifest.reference)
-    if reference is None or best is reference:
-        return f"{_said(best)} (n = {best.test.n if best.test else 0})."
-    said = (
-        f"{_said(best)}, {_mean(best) / _mean(reference):.0%} of"
-        if _mean(reference)
-        else f"{_said(best)} against"
-    )
-    comparison = best.comparison
-    if comparison is None:
-        return f"{said} {_name(reference)}'s {_mean(reference):.3f}."
-    ratio = comparison.cost_ratio
-    at = "which is free" if ratio is None else f"at {ratio:.0%} of its cost"
-    return (
-        f"{said} {_name(reference)}'s {_mean(reference):.3f}, {at}: "
-        f"{comparison.verdict} at margin {manifest.margin:g} "
-        f"(difference {comparison.difference:+.3f}, "
-        f"95% interval {comparison.low:+.3f} to {comparison.high:+.3f}, "
-        f"n = {comparison.n})."
-        + (f" {comparison.more:,} more examples would settle it." if comparison.more else "")
-    )
-
-
-def answering(tested: Sequence[Point], reference: str) -> Point:
-    """The point that the answer is about: the best of a model other than the reference, where there is one.
-
-    Args:
-        tested: The points that were tested, at least one.
-        reference: Name of the reference model.
-    """
-    others = [point for point in tested if point.candidate.models != (reference,)]
-    # Chosen by dev, so that the test scores stay free of the choice.
-    return max(others or tested, key=lambda point: ("best" in point.roles, point.dev.mean))
-
-
-def _said(point: Point) -> str:
-    test = point.test or point.dev
-    reached = f"{test.mean:.3f} ({test.low:.3f} to {test.high:.3f})"
-    return f"{_name(point)} with {point.candidate.summary} reaches {reached} on test"
-
-
-def _name(point: Point) -> str:
-    return point.candidate.label
-
-
-def _mean(point: Point) -> float:
-    return point.test.mean if point.test else 0.0

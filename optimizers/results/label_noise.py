@@ -65,7 +65,7 @@ def label_noise_suspects(
 
     The idea of finding wrong labels where confident predictions contradict them is that of
     Northcutt, Jiang and Chuang ("Confident Learning", JAIR 70, 2021). Here agreement among
-    candidates stands in for probabilities. As there, competence counts by answer too: where
+    candidates takes the place of probabilities. As there, competence counts by answer too: where
     a candidate mostly misses one declared answer, what it says on
     those examples is its way of reading the task and no evidence.
 

@@ -1,4 +1,4 @@
-"""What perturbed inputs and injections cost a candidate, and how often an injection gets its way."""
+"""What perturbed inputs and injections cost a candidate, and how often an injection succeeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optimizers.records.rows import PerturbedRow, Rollout
 
 LEAKED_WORDS = 8
-"""So many words of a prompt in a row in an answer are no accident."""
+"""This many words of a prompt in a row in an answer are no accident."""
 
 Pair = tuple["PerturbedRow", "Rollout", "Rollout"]
 """What was done, the rollout of the example as it was, and that of the perturbed one."""
@@ -25,9 +25,9 @@ Pair = tuple["PerturbedRow", "Rollout", "Rollout"]
 def robustness_of(
     candidate: Candidate, rows: Mapping[str, PerturbedRow], rollouts: Iterable[Rollout]
 ) -> Robustness | None:
-    """What a candidate stands.
+    """Robustness of a candidate.
 
-    Errors are clustered by the example that perturbed ones were made of: they rise and fall together.
+    Standard errors are clustered by source example: its perturbed copies are correlated.
 
     Args:
         candidate: The candidate.
@@ -80,7 +80,7 @@ def _drop(pairs: Sequence[Pair], rule: str) -> Drop:
 
 
 def _attack(pairs: Sequence[Pair], rule: str, prompt: frozenset[str]) -> Attack:
-    """An example that gives what is wanted anyway shows nothing, and does not count."""
+    """Examples that give what an injection wants without it do not count."""
     open_ = [pair for pair in pairs if not _given(pair[0], pair[1], prompt)]
     hits = [float(_given(row, changed, prompt)) for row, _, changed in open_]
     sources = [row.source for row, _, _ in open_]
@@ -94,7 +94,7 @@ def _given(row: PerturbedRow, rollout: Rollout, prompt: frozenset[str]) -> bool:
         return not prompt.isdisjoint(_runs(said))
     if row.output is not None and _plain(str(rollout.output.get(row.output, ""))) == _plain(row.target):
         return True
-    # A word that no answer holds may stand anywhere in one; a label may stand there by chance.
+    # A made-up word counts anywhere in an answer; a label may occur there by chance.
     return row.target.startswith(MADE_UP) and row.target in said
 
 
@@ -113,5 +113,5 @@ def _runs(text: str) -> frozenset[str]:
 
 
 def _plain(text: str) -> str:
-    """A text's words, without case and what stands between them."""
+    """A text's words, without case and punctuation."""
     return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,106 +1,183 @@
-"""A study's report from its records: no model is loaded, no network is used."""
+"""A finished study's report: its content as one record, and how it is built from the study's records.
+
+No model is loaded, no network is used.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
-from optimizers.errors import StudyError
+from pydantic import Field
+
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.parameters import choices_from_json
-from optimizers.records.read_only import reading
-from optimizers.records.report import Comparison, FrontierReport, Point, Role
-from optimizers.records.rows import ExampleRow, Phase, Rollout, Split, StudyManifest, TrialRow, round_key
-from optimizers.results.advice import Advice
-from optimizers.results.failures import Best, failures_of, sample_of, shared_errors
-from optimizers.results.findings import (
-    FrontierRow,
-    Gap,
-    Measured,
-    ModelResult,
-    PhaseSpend,
-    Shrinkage,
-    StudyReport,
-    SuspectLabel,
-    Tried,
+from optimizers.records.prediction import Prediction, Spend
+from optimizers.records.record import Record
+from optimizers.records.report import Comparison, NoiseFloor, Optimism, Point, Robustness
+from optimizers.records.rows import ExampleRow, Phase, Split, StudyManifest, TrialRow, round_key
+from optimizers.results import details
+from optimizers.results.advice import Advice, advice_of
+from optimizers.results.failures import (
+    Answer,
+    Best,
+    ModelFailures,
+    SampleError,
+    Shared,
+    failures_of,
+    shared_errors,
 )
+from optimizers.results.finished_study import Gap, Measured, Study, open_study
+from optimizers.results.headline import is_binary
 from optimizers.results.statistics.intervals import unpaired_difference
 from optimizers.results.statistics.paired import paired_difference
-from optimizers.results.study_advice import advice_of
+from optimizers.results.view import ResultView, Section, result_view
 
 
-@dataclass(frozen=True)
-class Study:
-    """A finished study's records, open.
+class ModelResult(Record):
+    """A model's plain default, the best prompt the study began with, and its best.
 
     Attributes:
-        manifest: What it is about.
-        report: Its result.
-        ledger: Its ledger.
-        examples: Example id -> example, of dev and test.
-        names: Model name -> short name, the whole one where two share that.
+        model: The model's short name.
+        default: Its plain default; None where it was not measured.
+        start: Of the prompts the study began with, the one whose dev interval begins highest.
+        starts: How many prompts of the model the study began with; None where that is not on record.
+        best: The model's best.
+        over_default: The best minus the plain default.
+        over_start: The best minus the best starting prompt; None where they are the same.
+    """
+
+    model: str
+    default: Measured | None
+    start: Measured | None
+    starts: int | None
+    best: Measured | None
+    over_default: Gap | None
+    over_start: Gap | None
+
+
+class Tried(Record):
+    """What was tried of a model, or of several together.
+
+    Attributes:
+        models: Short names.
+        candidates: Candidates measured.
+        instructions: How many different instructions.
+        renderings: The renderings among them.
+        techniques: The techniques.
+        demos: How their demos were found; ``none`` is for those without.
+    """
+
+    models: str
+    candidates: int
+    instructions: int
+    renderings: tuple[str, ...]
+    techniques: tuple[str, ...]
+    demos: tuple[str, ...]
+
+
+class FrontierRow(Record):
+    """A point of the frontier, and how it compares with the reference's best."""
+
+    point: Measured
+    comparison: Comparison | None
+
+
+class Shrinkage(Record):
+    """How much less a tested point scored on test than on dev, where it was chosen.
+
+    Attributes:
+        point: The point.
+        gap: Dev minus test, on different examples.
+        noise: What running it twice changed, where it ran twice.
+    """
+
+    point: Measured
+    gap: Gap
+    noise: NoiseFloor | None
+
+
+class PhaseSpend(Record):
+    """What a phase of the study used."""
+
+    phase: str
+    calls: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    dollars: float = Field(ge=0)
+
+
+class SuspectLabel(Record):
+    """A dev example whose declared answer may be wrong.
+
+    Attributes:
+        example: The example: inputs, declared answer, and what candidates agree on.
+        share: Share of the competent candidates that say so.
+        models: Short names of their models.
+    """
+
+    example: SampleError
+    share: float
+    models: tuple[str, ...]
+
+
+class StudyReport(Record):
+    """A study's report.
+
+    Attributes:
+        manifest: What was asked.
+        budget: The budget in words.
+        trials: Trials run.
+        rounds: Trials of each round, in order.
+        tried: What was tried of each model.
+        answer: The result in one sentence.
+        view: The result as the end of the run shows it.
+        prompts: The prompt of each point that may be chosen.
+        choices: What each choice contributed.
+        speed: Seconds and tokens of those points.
+        stress: Robustness: all changes together, then each by itself; empty where none was measured.
+        results: Each model's plain default, best starting prompt and best.
+        frontier: The frontier, cheapest first.
+        shrinkage: How sure the dev scores were, per tested point.
+        optimism: What being chosen is expected to have added to the best dev score.
+        suspects: Dev examples with a suspected label.
+        spend: What the study used.
+        phases: The same by phase.
+        predicted: What it was predicted to use.
+        failures: What each model's best got wrong on dev.
+        shared: Errors on dev that models share, and those of one alone.
+        robustness: Robustness of the tested points, where it was asked.
+        advice: What to do next; None where nothing was measured on test.
+        binary: Whether every score is 0 or 1.
     """
 
     manifest: StudyManifest
-    report: FrontierReport
-    ledger: Ledger
-    examples: Mapping[str, ExampleRow]
-    names: Mapping[str, str]
-
-    @property
-    def points(self) -> list[Point]:
-        """What was measured, from cheapest to dearest."""
-        return [point for point in self.report.points if point.dev.n or (point.test and point.test.n)]
-
-    @property
-    def groups(self) -> dict[str, str]:
-        """Example id -> group, for examples that come in groups."""
-        return {row.id: row.group for row in self.examples.values() if row.group is not None}
-
-    def with_role(self, model: str, role: Role) -> Point | None:
-        """The point that plays a role for a model."""
-        own = (point for point in self.points if point.candidate.models == (model,))
-        return next((point for point in own if role in point.roles), None)
-
-    def rows(self, point: Point, split: Split) -> dict[str, Rollout]:
-        """Example id -> a point's first rollout of it, failures included."""
-        rows = self.ledger.rollouts(candidate=point.candidate.id, split=split)
-        return {row.example: row for row in rows if row.number == 0}
-
-    def scores(self, point: Point, split: Split) -> dict[str, float]:
-        """Example id -> a point's score."""
-        return {example: r.score for example, r in self.rows(point, split).items() if r.score is not None}
-
-
-@contextmanager
-def open_study(folder: StudyFolder) -> Iterator[Study]:
-    """A finished study's records, to be read while the block runs.
-
-    Raises:
-        StudyError: The study has not finished, or its ledger is gone.
-    """
-    manifest, report = folder.read_manifest(), folder.read_report()
-    if not folder.ledger.is_file():
-        raise StudyError(
-            "The study's ledger is missing, so nothing is known of its rollouts.",
-            where=str(folder.ledger),
-            fix="restore the file; optimize frontier shows the result without it",
-        )
-    labels = Counter(model.label for model in manifest.models)
-    with reading(folder.ledger) as ledger:
-        yield Study(
-            manifest=manifest,
-            report=report,
-            ledger=ledger,
-            examples=ledger.examples(),
-            names={m.name: m.label if labels[m.label] == 1 else m.name for m in manifest.models},
-        )
+    budget: str
+    trials: int
+    rounds: tuple[int, ...]
+    tried: tuple[Tried, ...]
+    answer: str
+    view: ResultView
+    prompts: Section
+    choices: Section
+    speed: Section
+    stress: tuple[Section, ...]
+    results: tuple[ModelResult, ...]
+    frontier: tuple[FrontierRow, ...]
+    shrinkage: tuple[Shrinkage, ...]
+    optimism: Optimism | None
+    suspects: tuple[SuspectLabel, ...]
+    spend: Spend | None
+    phases: tuple[PhaseSpend, ...]
+    predicted: Prediction | None
+    failures: tuple[ModelFailures, ...]
+    shared: Shared
+    robustness: tuple[Robustness, ...]
+    advice: Advice | None
+    binary: bool
 
 
 def study_report(folder: StudyFolder) -> StudyReport:
@@ -123,35 +200,36 @@ def _report(study: Study, advice: Advice | None) -> StudyReport:
         if (point := study.with_role(model.name, "best")) is not None
     ]
     rounds = Counter(trial.round for trial in trials)
-    suspects = _suspects(study, dev)
+    names = dict(study.names)
+    view = result_view(report, study.manifest)
     return StudyReport(
         manifest=study.manifest,
         budget=str(study.manifest.budget),
         trials=report.trials,
         rounds=tuple(rounds[number] for number in sorted(rounds)),
         tried=tuple(_tried(study)),
+        answer=view.headline.sentence,
+        view=view,
+        prompts=details.prompts(report, names),
+        choices=details.contributions(report, names),
+        speed=details.speed(report, names),
+        stress=details.robustness(report, names),
         results=tuple(_results(study, trials)),
         frontier=tuple(
             FrontierRow(point=Measured.of(point), comparison=point.comparison)
             for point in report.with_role("frontier")
         ),
-        answer=report.answer,
-        verdicts=tuple(_verdicts(report)),
         shrinkage=tuple(_shrinkage(study)),
         optimism=report.optimism,
-        suspects=tuple(suspects),
+        suspects=tuple(_suspects(study, dev)),
         spend=report.spend,
         phases=tuple(_phases(study.ledger)),
         predicted=report.prediction,
         failures=tuple(failures_of(best, dev) for best in bests),
         shared=shared_errors(bests, study.names.get(study.manifest.reference, ""), dev),
         robustness=report.robustness,
-        labels={
-            point.candidate.id: point.candidate.label
-            for point in study.points
-            if point.roles != ("searched",)
-        },
         advice=advice,
+        binary=is_binary(report),
     )
 
 
@@ -233,29 +311,6 @@ def _gap(study: Study, one: Point | None, other: Point | None) -> Gap | None:
     return None
 
 
-def _verdicts(report: FrontierReport) -> Iterable[str]:
-    frontier = report.with_role("frontier")
-    for number, point in enumerate(frontier, start=1):
-        if point.comparison is not None:
-            yield f"Point {number}: {point.candidate.label} {verdict_in_words(point.comparison)}"
-    for point in report.eligible():
-        if point not in frontier and point.comparison is not None:
-            name = f"{point.candidate.label}, its best ({point.candidate.id}), not on the frontier,"
-            yield f"{name} {verdict_in_words(point.comparison)}"
-
-
-def verdict_in_words(found: Comparison) -> str:
-    """A comparison's verdict as the end of a sentence that begins with the point's name."""
-    interval = f"95% interval {found.low:+.3f} to {found.high:+.3f}"
-    numbers = f"(difference {found.difference:+.3f}, {interval}, n = {found.n})"
-    if found.verdict == "match":
-        return f"is shown to lose less than {found.margin:g} {numbers}."
-    if found.verdict == "no match":
-        return f"is shown to lose more than {found.margin:g} {numbers}."
-    more = f" About {found.more:,} more examples would settle it." if found.more else ""
-    return f"may lose more or less than {found.margin:g}: indecisive {numbers}.{more}"
-
-
 def _shrinkage(study: Study) -> Iterable[Shrinkage]:
     for point in study.points:
         if point.test is None or not point.test.n or not point.dev.n:
@@ -266,29 +321,19 @@ def _shrinkage(study: Study) -> Iterable[Shrinkage]:
         yield Shrinkage(point=Measured.of(point), gap=gap, noise=point.noise)
 
 
-def _suspects(study: Study, dev: Mapping[str, ExampleRow]) -> list[SuspectLabel]:
+def _suspects(study: Study, dev: Mapping[str, ExampleRow]) -> Iterable[SuspectLabel]:
     """Those on dev: what the test says stays unread."""
-    return [
-        SuspectLabel(
-            example=sample_of(
-                dev[suspect.example],
-                [
-                    (
-                        f"{suspect.share:.0%} of the candidates that are good at such ones",
-                        _values(suspect.said),
-                    )
-                ],
-            ),
-            share=suspect.share,
-            models=tuple(study.names.get(model, model) for model in suspect.models),
-        )
-        for suspect in study.report.suspects
-        if suspect.example in dev
-    ]
-
-
-def _values(outputs: Mapping[str, object]) -> str:
-    return ", ".join(str(value) for value in outputs.values())
+    for suspect in study.report.suspects:
+        if suspect.example in dev:
+            who = f"{suspect.share:.0%} of the candidates that are good at such examples"
+            example = dev[suspect.example]
+            yield SuspectLabel(
+                example=SampleError(
+                    inputs=example.inputs, right=example.gold, said=(Answer(by=who, output=suspect.said),)
+                ),
+                share=suspect.share,
+                models=tuple(study.names.get(model, model) for model in suspect.models),
+            )
 
 
 def _phases(ledger: Ledger) -> Iterable[PhaseSpend]:

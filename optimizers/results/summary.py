@@ -12,7 +12,8 @@ from optimizers.records.candidate import Candidate
 from optimizers.records.folder import StudyFolder
 from optimizers.records.ledger import Ledger
 from optimizers.records.perturbed_rows import PERTURBED_TEST, perturbed_of
-from optimizers.records.report import Amount, FrontierReport, Importance, Role, Spend, Suspect
+from optimizers.records.prediction import Amount, Spend
+from optimizers.records.report import FrontierReport, Importance, Role, Suspect
 from optimizers.records.rows import ExampleRow, Rollout
 from optimizers.results.frontier import build_report
 from optimizers.results.label_noise import label_noise_suspects
@@ -97,7 +98,7 @@ def _dev_scores(rollouts: Sequence[Rollout]) -> NDArray[np.float64]:
 def _suspects(
     rollouts: Sequence[Rollout], examples: Mapping[str, ExampleRow], candidates: Mapping[str, Candidate]
 ) -> list[Suspect]:
-    # Those of the test stay unread: who looks at them has no sealed test any more.
+    # Those of the test stay unread: looking at them would unseal it.
     found = label_noise_suspects(
         [row for row in rollouts if row.split == "dev"],
         {row.id: row.gold for row in examples.values()},

@@ -21,7 +21,7 @@ class Contender:
         scores: Example id -> score on the test set.
         cost: Mean serving cost of a rollout.
         coverage: Share of the examples tried that got a score, in [0, 1].
-        groups: Example id -> group, for examples that come in groups; others stand alone.
+        groups: Example id -> group, for examples that come in groups; others are independent.
     """
 
     scores: Mapping[str, float]
@@ -51,7 +51,7 @@ def compare(
 
     Args:
         contenders: The points.
-        reference: The yardstick: the reference model's best, or its plain default.
+        reference: The reference model's best, or its plain default.
         against: Its candidate id.
         margin: Quality the user accepts to lose, in score units.
         min_coverage: Share of the examples that must have got a score, in [0, 1].

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from optimizers.prompting.compile import PromptedPredict, compile_candidate, messages_of
 from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.records.budget import USED, WHOLE, Budget, Unit, Use
-from optimizers.records.report import Amount, Prediction, Shortage
+from optimizers.records.prediction import Amount, Prediction, Shortage
 from optimizers.search.blocks import BLOCK
 from optimizers.search.robustness_phase import rows_of
 from optimizers.search.rounds import GROW_AT, MOST_STARTS

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizers.evaluation.rendered_prompts import sent
+from optimizers.results.render.page import write_study_page
 from optimizers.results.render.plot import draw_frontier
-from optimizers.results.render.study_page import write_study_page
 
 if TYPE_CHECKING:
     from optimizers.records.folder import StudyFolder

@@ -23,9 +23,11 @@ from optimizers.records.parameters import is_legacy
 from optimizers.records.report import FrontierReport
 from optimizers.records.rows import Phase, StudyManifest, TrialRow, round_key
 from optimizers.records.tracking.mlflow_log import StudyRun
+from optimizers.results.render.markdown import result_to_markdown
 from optimizers.results.render.text_chart import ChartPoint
 from optimizers.results.statistics.intervals import estimate
 from optimizers.results.summary import report_of
+from optimizers.results.view import result_view
 from optimizers.search.blocks import blocks
 from optimizers.search.bootstrap_proposals import BootstrapProposals
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
@@ -424,7 +426,8 @@ class _Session:
             ),
         )
         write_outcome(self.task, self.folder, self.ledger, rollouts, report)
-        self.tracking.finish(report, [self.folder.picture, self.folder.page])
+        note = result_to_markdown(result_view(report, self.folder.read_manifest()))
+        self.tracking.finish(report, [self.folder.picture, self.folder.page], note)
         self.show("done", 1.0)
         return report
 

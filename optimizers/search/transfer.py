@@ -26,7 +26,7 @@ from optimizers.records.budget import Budget
 from optimizers.records.candidate import Candidate, Serving
 from optimizers.records.folder import write_record
 from optimizers.records.ledger import Ledger
-from optimizers.records.report import Amount
+from optimizers.records.prediction import Amount
 from optimizers.records.transfer_report import Prompt, TransferReport
 from optimizers.results.transfer_matrix import (
     AdaptedPrompt,

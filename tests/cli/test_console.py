@@ -1,4 +1,4 @@
-"""What a person reads: the choices that mattered, or that none did."""
+"""What a person reads of a result and of a running study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from optimizers.cli import console
 from optimizers.cli import live as live_view
 from optimizers.export.point import choose
 from optimizers.records.budget import Budget, Use
-from optimizers.records.report import Amount, Effect, FrontierReport, Importance, Prediction
+from optimizers.records.prediction import Amount, Prediction
+from optimizers.records.report import Effect, FrontierReport, Importance
 from optimizers.records.rows import Phase
 from optimizers.results.frontier import build_report
 from optimizers.search.progress import Progress
@@ -45,6 +46,8 @@ def report(*importance: Importance) -> FrontierReport:
 def shown(made: FrontierReport, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(console.stdout, "_width", 120)
     console.show_report(made, Path("runs/study"))
+    assert "contributed" not in capsys.readouterr().out
+    console.show_report(made, Path("runs/study"), verbose=True)
     return capsys.readouterr().out
 
 
@@ -52,12 +55,12 @@ def test_a_choice_that_matters_shows_its_share_and_its_surest_difference(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = shown(report(choice("local/small", low=0.4), choice("local/large", low=0)), capsys, monkeypatch)
-    [row] = [line for line in said.splitlines() if "60% (40%-80%)" in line]
+    [row] = [line for line in said.splitlines() if "60% (40% to 80%)" in line]
     # Four per label beat none for sure; that eight are better still is not.
     assert row.index("4 per label") < row.index("none")
-    for part in ("small", "demos", "+0.30 (+0.20 to +0.40)", "x 2.00"):
+    for part in ("small", "demos", "+30.0 (+20.0 to +40.0)", "x 2.00"):
         assert part in row
-    assert "nothing: large" in said
+    assert "No single choice made a measurable difference on dev for large." in said
 
 
 def test_the_most_important_choices_are_shown_and_what_goes_with_them(
@@ -72,7 +75,7 @@ def test_one_line_says_that_no_choice_mattered(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = shown(report(choice(None, low=0), choice("local/small", low=0)), capsys, monkeypatch)
-    assert "none is distinguishable on dev from one that does nothing: all models, small" in said
+    assert "No single choice made a measurable difference on dev." in said
     assert "60%" not in said
 
 
@@ -106,7 +109,7 @@ def test_a_running_study_says_which_step_of_how_many_it_is_at_and_how_long_it_ta
     assert "about 1m00s of this step left" in test
 
 
-@pytest.mark.parametrize(("tested", "said"), [(76, "has 76 examples"), (37, "room for about 37 of the 76")])
+@pytest.mark.parametrize(("tested", "said"), [(76, "has 76 rows"), (37, "room for about 37 of the 76")])
 def test_an_estimate_says_when_a_part_of_the_test_alone_fits(
     capsys: pytest.CaptureFixture[str], tested: int, said: str
 ) -> None:
@@ -136,8 +139,9 @@ def test_names_are_never_cut_in_a_list_of_models(
 
 
 def test_the_point_the_answer_is_about_can_be_exported_by_its_id(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(console.stdout, "_width", 120)
     # The small model's best was best on dev; the frontier has the cheaper start alone.
     made = begin(tmp_path)
     made.write_examples()
@@ -151,9 +155,10 @@ def test_the_point_the_answer_is_about_can_be_exported_by_its_id(
             LARGE_BEST.id: ("frontier", "best", "reference"),
         }
     ).read_report()
-    console.show_report(report, tmp_path)
+    console.show_report(report, tmp_path / "study", verbose=True)
     lines = capsys.readouterr().out.splitlines()
-    assert f"with {SMALL_BEST.summary} reaches" in report.answer
-    (line,) = [line for line in lines if SMALL_BEST.id in line]
-    assert line.startswith(f" - {SMALL_BEST.id}: small, its best, not on the frontier: {SMALL_BEST.summary}")
+    assert "58 of 60 right against 60" in report.answer
+    (line,) = [line for line in lines if SMALL_BEST.id in line and SMALL_BEST.summary in line]
+    for part in ("-", "small", "completion, direct", "38 of 40"):
+        assert part in line
     assert choose(report, SMALL_BEST.id).candidate == SMALL_BEST

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fakes import LARGE, SMALL, candidate, manifest, rollouts
+from results.studies import usual
 
+from optimizers.errors import StudyError
+from optimizers.records.folder import StudyFolder
 from optimizers.records.report import FrontierReport, Role
-from optimizers.results.advice import FEWEST_ROWS, Advice, advise
+from optimizers.results.advice import FEWEST_ROWS, Advice, advice_of, advise
+from optimizers.results.finished_study import open_study
 from optimizers.results.frontier import build_report
 from optimizers.results.statistics.forecast import LEVELS, NOTHING, Forecast
 
@@ -75,7 +82,7 @@ def test_where_more_search_is_expected_to_gain_it_goes_on() -> None:
     assert said.word == "keep prompting"
     assert said.model == SMALL.name
     assert said.command == AGAIN
-    assert "+0.050" in said.sentence
+    assert "5.0 points" in said.sentence
 
 
 def test_a_gap_that_more_search_will_not_close_is_left_to_fine_tuning() -> None:
@@ -85,7 +92,7 @@ def test_a_gap_that_more_search_will_not_close_is_left_to_fine_tuning() -> None:
     assert said.command == f"optimize export study --to finetune --point {of(found, SMALL.name)}"
     assert said.point == of(found, LARGE.name)
     assert "500 examples" in said.sentence
-    assert any("-0.100" in reason for reason in said.reasons)
+    assert any("10.0 points" in reason for reason in said.reasons)
 
 
 def test_with_too_little_to_learn_from_the_large_model_is_shipped_and_it_says_why() -> None:
@@ -102,7 +109,7 @@ def test_a_small_model_that_may_well_match_needs_examples_not_fine_tuning() -> N
     assert small.comparison.verdict == "indecisive"
     said = advised(found)
     assert (said.word, said.point) == ("ship", of(found, LARGE.name))
-    assert any("more test examples" in reason for reason in said.reasons)
+    assert any("more test rows" in reason for reason in said.reasons)
 
 
 def test_a_study_of_one_model_is_advised_too() -> None:
@@ -117,3 +124,45 @@ def test_more_search_never_makes_a_match_less_likely(level: float) -> None:
     for one in advised(report(level), MUCH).model_forecasts:
         if one.matches is not None and one.will_match is not None:
             assert one.matches <= one.will_match
+
+
+def advised_on(folder: StudyFolder) -> Advice:
+    with open_study(folder) as study:
+        return advice_of(study.manifest, study.report, study.ledger)
+
+
+def test_a_finished_study_is_advised_on_from_its_records(tmp_path: Path) -> None:
+    folder = usual(tmp_path)
+    said = advised_on(folder)
+    report = folder.read_report()
+    assert said.point in {point.candidate.id for point in report.points if point.test}
+    assert {one.model for one in said.model_forecasts} == {
+        point.candidate.model for point in report.with_role("best")
+    }
+    assert all(one.low <= one.gain for one in said.model_forecasts)
+
+
+def test_a_study_whose_test_was_never_run_is_no_ground_for_advice(tmp_path: Path) -> None:
+    folder = usual(tmp_path)
+    report = folder.read_report()
+    untested = tuple(point.model_copy(update={"test": None}) for point in report.points)
+    folder.write_report(report.model_copy(update={"points": untested}))
+    with pytest.raises(StudyError, match="larger budget"):
+        advised_on(folder)
+
+
+def test_a_command_to_search_on_survives_a_path_with_spaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "optimizers.results.advice.forecast", lambda *known: Forecast(np.full(len(LEVELS), 0.1))
+    )
+    monkeypatch.setattr("optimizers.results.advice._is_match", lambda point: False)
+    folder = usual(tmp_path, program="my programs/a.py")
+    said = advised_on(folder)
+    assert said.word == "keep prompting"
+    assert shlex.split(said.command)[:2] == ["optimize", "my programs/a.py"]
+
+
+def test_a_study_of_code_is_advised_on_without_a_command_that_cannot_run(tmp_path: Path) -> None:
+    assert advised_on(usual(tmp_path, program="app.py::Router")).command == ""

@@ -15,8 +15,7 @@ from optimizers.models.model import Price
 from optimizers.models.sampling import Sampling
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.folder import StudyFolder
-from optimizers.results.compare import choice_differences, compare_studies
-from optimizers.results.comparison import Contest, StudyComparison
+from optimizers.results.compare import Contest, StudyComparison, choice_differences, compare_studies
 from optimizers.results.render.compare_sections import to_markdown
 
 OTHER = candidate(SMALL.name, "another")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from results.studies import DEV, LARGE_BEST, SMALL_BEST, begin, usual
 
-from optimizers.records.rows import ExampleRow
-from optimizers.results.failures import closed_fields
-from optimizers.results.render.report_sections import to_markdown
+from optimizers.records.rows import ExampleRow, Rollout
+from optimizers.results.failures import closed_fields, errors_of
+from optimizers.results.render.markdown import to_markdown
 from optimizers.results.study_report import study_report
 
 
@@ -41,7 +43,7 @@ def test_errors_all_models_share_are_told_from_those_of_one(tmp_path: Path) -> N
     assert versus.both_right == DEV - 1 - 4
     assert (found.n, found.by_all) == (DEV - 1, 1)
     assert [one.inputs["review"] for one in found.samples] == ["review of dev 0"]
-    assert [name for name, _ in found.samples[0].said] == ["small", "large"]
+    assert [one.by for one in found.samples[0].said] == ["small", "large"]
     assert [one.inputs["review"] for one in found.alone] == ["review of dev 2", "review of dev 6"]
 
 
@@ -70,3 +72,65 @@ def test_a_model_right_everywhere_has_no_errors_to_show(tmp_path: Path) -> None:
     found = study_report(made.finish(roles))  # type: ignore[arg-type]
     assert [one.wrong for one in found.failures] == [0, 0]
     assert "Commonest wrong" not in to_markdown(found)
+
+
+def rollout(example: str, split: Any, score: float | None, **changes: Any) -> Rollout:
+    made = {
+        "candidate": "c",
+        "example": example,
+        "split": split,
+        "score": score,
+        "failure": "timeout" if score is None else None,
+        "output": {"label": "said"},
+        "calls": 1,
+        "prompt_tokens": 1,
+        "completion_tokens": 1,
+        "cost": 0.0,
+        "latency": 0.0,
+        "created": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    return Rollout(**made | changes)
+
+
+def examples(count: int) -> dict[str, ExampleRow]:
+    return {
+        f"{split}{n}": ExampleRow(
+            id=f"{split}{n}", split=split, inputs={"text": f"{split} {n}"}, gold={"label": "ab"[n % 2]}
+        )
+        for split in ("dev", "test")
+        for n in range(count)
+    }
+
+
+def test_errors_shown_are_of_dev_and_the_sealed_test_stays_unseen() -> None:
+    rows = [rollout(f"dev{n}", "dev", score) for n, score in enumerate((1.0, 0.0, None, 0.5))]
+    rows += [rollout("dev0", "dev", 0.0, number=1), rollout("gone", "train", 0.0)]
+    rows += [rollout(f"test{n}", "test", 0.0) for n in range(4)]
+    found = errors_of(rows, examples(4))
+    assert [(error.inputs["text"], error.said[0].score) for error in found.errors] == [
+        ("dev 1", 0.0),
+        ("dev 3", 0.5),
+    ]
+    assert found.errors[0].said[0].output == {"label": "said"}
+    assert found.errors[0].right == {"label": "b"}
+
+
+def test_scores_by_label_are_of_the_test_where_there_is_one() -> None:
+    rows = [rollout(f"dev{n}", "dev", 1.0) for n in range(4)]
+    assert [(one.label, one.mean, one.n) for one in errors_of(rows, examples(4)).labels] == [
+        ("a", 1.0, 2),
+        ("b", 1.0, 2),
+    ]
+    rows += [rollout(f"test{n}", "test", float(n < 3)) for n in range(4)]
+    found = errors_of(rows, examples(4))
+    assert found.labels_on == "test"
+    assert [(one.label, one.mean) for one in found.labels] == [("a", 1.0), ("b", 0.5)]
+
+
+def test_answers_that_occur_once_each_are_no_labels() -> None:
+    rows = [rollout(f"dev{n}", "dev", 1.0) for n in range(6)]
+    free = {
+        identity: row.model_copy(update={"gold": {"answer": identity}})
+        for identity, row in examples(6).items()
+    }
+    assert errors_of(rows, free).labels == ()

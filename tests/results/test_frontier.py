@@ -135,9 +135,17 @@ def test_examples_in_groups_widen_every_interval() -> None:
         assert other.high - other.low > one.high - one.low
 
 
-def test_the_answer_names_the_small_model_its_share_and_its_cost() -> None:
+def test_the_answer_names_both_models_their_scores_and_the_cost() -> None:
     said = report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4).answer
-    for part in ("small", "0.880", "92%", "large", "0.960", "10% of its cost", "margin 0.02", "n = 100"):
+    for part in (
+        "small",
+        "88 of 100 right",
+        "large",
+        "against 96",
+        "10% of the cost",
+        "8.0 points",
+        "2 allowed",
+    ):
         assert part in said
 
 
@@ -155,7 +163,7 @@ def test_a_metrics_name_is_drawn_as_it_is(tmp_path: Path) -> None:
     assert path.stat().st_size > 20_000
 
 
-def test_pictures_of_several_studies_are_drawn_beside_each_other(tmp_path: Path) -> None:
+def test_pictures_of_several_studies_are_drawn_at_once(tmp_path: Path) -> None:
     made, paths = (
         report([1.0] * 88 + [0.0] * 12, [1.0] * 96 + [0.0] * 4),
         [tmp_path / f"{n}.png" for n in range(6)],

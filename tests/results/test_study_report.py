@@ -21,7 +21,7 @@ from optimizers.errors import StudyError
 from optimizers.records.folder import StudyFolder
 from optimizers.records.report import Suspect
 from optimizers.results.render.html import to_html
-from optimizers.results.render.report_sections import to_markdown
+from optimizers.results.render.markdown import to_markdown
 from optimizers.results.study_report import study_report
 
 

@@ -14,7 +14,7 @@ from optimizers.evaluation.perturbations.text import RULES
 from optimizers.records.budget import Budget
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import FrontierReport
-from optimizers.results.render.report_sections import to_markdown
+from optimizers.results.render.markdown import to_markdown
 from optimizers.results.study_report import study_report
 from optimizers.search.manifest import open_folder
 from optimizers.search.robustness_phase import ROWS
@@ -70,7 +70,7 @@ def test_the_frontier_is_run_on_perturbed_inputs_and_an_obedient_model_is_found_
         assert success["ignore previous in review"].mean == 1.0
         assert success["role play in review"].mean < 0.7
     shown = to_markdown(study_report(open_folder(task, runs, "s", 0, Budget(trials=4))))
-    assert "## What the prompts stand" in shown
+    assert "## Robustness" in shown
     assert "ignore previous in review" in shown
     page = (runs / "s" / "frontier.html").read_text(encoding="utf-8")
     assert "delimiter escape in review" in page

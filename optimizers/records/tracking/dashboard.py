@@ -45,7 +45,7 @@ def serve(folder: StudyFolder, port: int, *, in_browser: bool) -> int:
     """Show a study until the command is interrupted.
 
     Args:
-        folder: The study's folder. MLflow's store lives beside it unless MLFLOW_TRACKING_URI says
+        folder: The study's folder. MLflow's store is next to it unless MLFLOW_TRACKING_URI says
             otherwise; one that is a server already is only pointed at.
         port: MLflow's port on this machine, loopback only. Optuna's dashboard takes the next free one.
         in_browser: Open the page in the user's browser too.
@@ -107,7 +107,7 @@ def show(name: str, pages: StudyPages, root: str, *, in_browser: bool) -> None:
 
 
 def display_there() -> bool:
-    """Whether somebody seems to sit before this terminal with a display, where a browser can open."""
+    """Whether a browser can probably open for the person at this terminal."""
     if not sys.stdout.isatty() or "SSH_CONNECTION" in os.environ:
         return False
     return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
@@ -139,7 +139,7 @@ def optuna_command(storage: Path, port: int) -> list[str]:
 
 @contextmanager
 def _optuna(folder: StudyFolder, port: int) -> Iterator[subprocess.Popen[bytes] | None]:
-    """Optuna's dashboard, while the block runs, where it is installed; else a word on how to get it."""
+    """Optuna's dashboard, while the block runs, where it is installed; else a message on how to get it."""
     if importlib.util.find_spec("optuna_dashboard") is None:
         say("Optuna's dashboard shows the search too: pip install 'prompt-parity[dashboard]'")
         yield None
@@ -218,5 +218,5 @@ def _interruptible() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """A word to the person at the terminal, beside the addresses."""
+    """Print a message on stderr; the addresses go to stdout."""
     print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """A study in MLflow: a run for the study, a nested run for each trial.
 
-One thread writes behind the search, which never waits for it. What that thread could not
-write is raised when the study's record is closed.
+One thread writes in the background, and the search never waits for it. An error of that thread is
+raised when the study's record is closed.
 """
 
 from __future__ import annotations
@@ -129,14 +129,15 @@ class StudyRun:
 
         self._behind(write)
 
-    def finish(self, report: FrontierReport, files: Sequence[Path]) -> None:
+    def finish(self, report: FrontierReport, files: Sequence[Path], note: str = "") -> None:
         """Put the result on the study's run: the answer as its note, the frontier as files.
 
         Trials get what is known of their candidates in the end, and what they scored on the test.
 
         Args:
             report: The result.
-            files: The frontier as a picture and a page; the report itself goes beside them.
+            files: The frontier as a picture and a page; the report itself is logged with them.
+            note: The result in Markdown; the answer alone if left out.
         """
         metrics = {
             "hypervolume": report.hypervolume,
@@ -155,7 +156,7 @@ class StudyRun:
         def write() -> None:
             self._bring_up_to_date(report)
             self._batch(self.run_id, metrics, {})
-            self._client.set_tag(self.run_id, NOTE, report.answer[:TAG_LIMIT])
+            self._client.set_tag(self.run_id, NOTE, (note or report.answer)[:TAG_LIMIT])
             for file in files:
                 self._client.log_artifact(self.run_id, str(file))
             self._client.log_text(self.run_id, record_text(report), REPORT_FILE)
@@ -164,13 +165,13 @@ class StudyRun:
         self._status = "FINISHED"
 
     def _drop_half_recorded(self) -> None:
-        """Delete what a process that died left of the trial it was recording."""
+        """Delete the trial that a process was recording when it died."""
         left = f"tags.`{PARENT}` = '{self.run_id}' AND tags.`{TRIAL}` = '{self.recorded}'"
         for run in self._client.search_runs([self._experiment], filter_string=left):
             self._client.delete_run(run.info.run_id)
 
     def _bring_up_to_date(self, report: FrontierReport) -> None:
-        """Log anew what trials' candidates scored, where more is known of them than when the trial ended."""
+        """Log the scores of trials' candidates again, where more is known than when the trial ended."""
         known = {point.candidate.id: point for point in report.points}
         token: str | None = None
         while True:

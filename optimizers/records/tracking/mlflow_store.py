@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def tracking_uri(runs: Path) -> str:
-    """The store's address: ``MLFLOW_TRACKING_URI``, else SQLite beside the studies."""
+    """The store's address: ``MLFLOW_TRACKING_URI``, else SQLite next to the studies."""
     declared = os.environ.get("MLFLOW_TRACKING_URI")
     return declared or f"sqlite:///{runs.resolve() / 'mlflow.db'}"
 
 
 def artifacts_folder(runs: Path) -> Path:
-    """Where a store beside the studies has their files, which it knows by this whole path."""
+    """Where a store next to the studies keeps their files, known by this whole path."""
     return runs.resolve() / "artifacts"
 
 
@@ -43,13 +43,13 @@ def open_store(runs: Path) -> MlflowClient:
         raise ParityError(
             f"MLflow's store cannot be used: {error.message.splitlines()[0][:200]}",
             where=uri,
-            fix="mend or unset MLFLOW_TRACKING_URI; unset, studies are recorded beside their folders",
+            fix="mend or unset MLFLOW_TRACKING_URI; unset, studies are recorded next to their folders",
         ) from error
     return client
 
 
 def experiment_of(client: MlflowClient, task: str, runs: Path) -> str:
-    """Id of the task's experiment, made when missing; artifacts of a local store go beside it."""
+    """Id of the task's experiment, made when missing; artifacts of a local store go next to it."""
     found = client.get_experiment_by_name(task)
     if found is not None:
         return str(found.experiment_id)

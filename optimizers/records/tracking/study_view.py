@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VIEW = "mlflow.sharedViewState."
 
 RUNS_FIRST = "workflowType=machine_learning"
-"""Makes MLflow's menu one of runs; without it, it is one of traces, of which there are none here."""
+"""Makes MLflow's menu one of runs; else it is one of traces, and there are none here."""
 
 ALWAYS_THERE = {"attributes.`Run Name`": 220, "runDateAndNestInfo": 105}
 """MLflow's columns that cannot be left out, and how wide they are, pixels."""
@@ -115,7 +115,7 @@ def saved_view(manifest: StudyManifest, run_id: str, trials: Sequence[Run]) -> s
         "columnOrder": [*ALWAYS_THERE, *columns],
         "columnWidths": ALWAYS_THERE | columns,
         "runsHiddenMode": "SHOW_ALL",
-        "runListHidden": True,  # beside the charts, which need the room
+        "runListHidden": True,  # the charts need the room
         "compareRunSections": [
             _section(CHARTS, "Quality and cost", shown=True),
             _section(OTHER_METRICS, "Model metrics", shown=False),  # MLflow's own bars, one per metric

@@ -1,13 +1,13 @@
-"""Two studies held against each other, in Markdown."""
+"""The comparison of two studies, in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizers.records.report import Amount
-from optimizers.results.comparison import Contest, Difference, StudyComparison
-from optimizers.results.render.markdown import bullets, code, escape, table
-from optimizers.results.render.report_sections import dollars, score
+from optimizers.records.prediction import Amount
+from optimizers.results.compare import Contest, Difference, StudyComparison
+from optimizers.results.render.escaping import bullets, code, escape, table
+from optimizers.results.wording import allowed, clock, interval, money, score, signed, to_settle, verdict
 
 LONGEST = 160
 """Characters shown of a text that differs."""
@@ -28,7 +28,7 @@ def _head(found: StudyComparison) -> Iterable[str]:
 def _what_differs(found: StudyComparison) -> Iterable[str]:
     yield "## What differs between the studies"
     if not found.differences:
-        yield "Nothing that is on record: program, data, models, prices, margin, budget and seed are alike."
+        yield "Nothing on record: program, data, models, prices, margin, budget and seed are the same."
         return
     yield _differences(found.differences)
 
@@ -36,17 +36,16 @@ def _what_differs(found: StudyComparison) -> Iterable[str]:
 def _quality(found: StudyComparison) -> Iterable[str]:
     yield "## Which found the better prompts"
     yield (
-        f"The bests were scored on {found.tests[0]:,} and {found.tests[1]:,} test examples, "
-        f"{found.shared:,} of them in both studies. "
-        "Each study's best was chosen on its dev set."
+        f"Each study's best was chosen on its dev set. The bests were scored on {found.tests[0]:,} and "
+        f"{found.tests[1]:,} test examples, {found.shared:,} of them in both studies. B - A is in points."
     )
     rows = [
         (
             escape(contest.of),
-            score(contest.a.test),
-            score(contest.b.test),
+            score(contest.a.test, binary=found.binary),
+            score(contest.b.test, binary=found.binary),
             _gap(contest),
-            contest.comparison.verdict if contest.comparison else "none: not paired",
+            verdict(contest.comparison) if contest.comparison else "none: not paired",
             f"{contest.cost_ratio:.0%}" if contest.cost_ratio is not None else "unknown",
         )
         for contest in found.contests
@@ -55,15 +54,13 @@ def _quality(found: StudyComparison) -> Iterable[str]:
     yield bullets(_in_words(contest, found.margin) for contest in found.contests)
     yield bullets(map(escape, found.notes))
     for contest in found.contests:
-        yield f"### In what the best of {escape(contest.of)} differ"
+        yield f"### How the bests of {escape(contest.of)} differ"
         yield bullets(
             f"{side}: {code(one.candidate)} {escape(one.label)}, {escape(one.summary)}"
             for side, one in (("A", contest.a), ("B", contest.b))
         )
         yield (
-            "They are one and the same candidate, measured twice."
-            if contest.same
-            else _differences(contest.choices)
+            "Both are the same candidate, measured twice." if contest.same else _differences(contest.choices)
         )
 
 
@@ -71,8 +68,8 @@ def _rest(found: StudyComparison) -> Iterable[str]:
     yield "## Frontiers and spend"
     if found.covered is not None:
         yield (
-            f"Of the plane of quality and cost on test, A's frontier covers {found.covered[0]:.3f} and B's "
-            f"{found.covered[1]:.3f} (hypervolume, cost on a log scale between the cheapest and the dearest "
+            f"A's frontier covers {found.covered[0]:.3f} of the plane of quality and cost on test, B's "
+            f"{found.covered[1]:.3f} (hypervolume; cost on a log scale between the cheapest and the dearest "
             "candidate of both)."
         )
     if found.spend_a is None or found.spend_b is None:
@@ -82,7 +79,7 @@ def _rest(found: StudyComparison) -> Iterable[str]:
         ("B", *_amount(found.spend_b)),
         _ratios(found.spend_a, found.spend_b),
     ]
-    yield table(("spent", "calls", "tokens", "USD", "seconds"), rows, numbers=[1, 2, 3, 4])
+    yield table(("spent", "calls", "tokens", "USD", "time"), rows, numbers=[1, 2, 3, 4])
 
 
 def _in_words(contest: Contest, margin: float) -> str:
@@ -94,20 +91,19 @@ def _in_words(contest: Contest, margin: float) -> str:
     if found is None:
         return f"Best of {of}: {shown}, by two separate measurements."
     words = {
-        "match": f"B's is shown to lose less than {margin:g}",
-        "no match": f"B's is shown to lose more than {margin:g}",
-        "indecisive": f"whether B's loses more than {margin:g} is open",
+        "match": f"B's is shown to lose less than {allowed(margin)} points",
+        "no match": f"B's is shown to lose more than {allowed(margin)} points",
+        "indecisive": f"whether B's loses more than {allowed(margin)} points is not settled",
     }
-    more = f"; about {found.more:,} more shared test examples would settle it" if found.more else ""
-    return f"Best of {of}: {shown}; {words[found.verdict]}{more}."
+    return f"Best of {of}: {shown}; {words[found.verdict]}. {to_settle(found)}".rstrip()
 
 
 def _gap(contest: Contest) -> str:
     gap = contest.gap
     if gap is None:
         return "not measured"
-    how = f"n={gap.n}" if gap.paired else "unpaired"
-    return f"{gap.difference:+.3f} ({gap.low:+.2f} to {gap.high:+.2f}) {how}"
+    how = f"n = {gap.n}" if gap.paired else "unpaired"
+    return f"{signed(gap.difference)} ({interval(gap.low, gap.high)}), {how}"
 
 
 def _differences(found: Iterable[Difference]) -> str:
@@ -116,7 +112,7 @@ def _differences(found: Iterable[Difference]) -> str:
 
 
 def _amount(amount: Amount) -> tuple[str, ...]:
-    return f"{amount.calls:,.0f}", f"{amount.tokens:,.0f}", dollars(amount.dollars), f"{amount.seconds:,.0f}"
+    return f"{amount.calls:,.0f}", f"{amount.tokens:,.0f}", money(amount.dollars), clock(amount.seconds)
 
 
 def _ratios(a: Amount, b: Amount) -> tuple[str, ...]:

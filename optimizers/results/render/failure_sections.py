@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizers.results.failures import Confusion, ModelFailures, SampleError, Shared
-from optimizers.results.findings import StudyReport
-from optimizers.results.render.markdown import bullets, escape, table
+from optimizers.results.failures import UNREADABLE, Confusion, ModelFailures, SampleError, Shared, joined
+from optimizers.results.render.escaping import bullets, escape, table
+from optimizers.results.study_report import StudyReport
+
+LONGEST = 240
+"""Characters shown of an input or an answer."""
 
 MOST_CONFUSED = 4
 """Wrong answers named per label."""
@@ -15,7 +18,7 @@ MOST_CONFUSED = 4
 def failures(report: StudyReport) -> Iterable[str]:
     """The section on failures."""
     yield "## What went wrong"
-    yield "Of each model's best, on dev alone: what went wrong on the sealed test stays unread."
+    yield "Of each model's best, on dev alone: errors on the sealed test stay unread."
     if not any(one.n for one in report.failures):
         yield "No answer on dev is on record."
         return
@@ -88,6 +91,11 @@ def _shared(shared: Shared, reference: str, models: int) -> Iterable[str]:
 
 def shown_error(error: SampleError) -> str:
     """An example with its declared answer and what was said, on one line."""
-    said = "; ".join(f"{escape(model)} said **{escape(text)}**" for model, text in error.said)
-    inputs = "; ".join(f"{escape(name)}: {escape(value)}" for name, value in error.inputs.items())
-    return f"{inputs} → **{escape(error.right)}**; {said}"
+    said = "; ".join(
+        f"{escape(one.by)} said **{escape(UNREADABLE if one.error else joined(one.output), LONGEST)}**"
+        for one in error.said
+    )
+    inputs = "; ".join(
+        f"{escape(name, LONGEST)}: {escape(value, LONGEST)}" for name, value in error.inputs.items()
+    )
+    return f"{inputs} → **{escape(joined(error.right))}**; {said}"

@@ -1,46 +1,70 @@
-"""A report's Markdown as one page for the browser: no network, no script, light and dark."""
+"""Pages for the browser from templates: no network, no foreign code, light and dark.
+
+Jinja2 escapes whatever goes into a template. A content security policy lets a page run and style itself
+with its own script and style alone, by their hashes, and load nothing.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
+from functools import cache
 from importlib.resources import files
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markdown_it import MarkdownIt
+from markupsafe import Markup
 
-from optimizers.results.render.markdown import plain
+from optimizers.results.render.escaping import plain
 
 
 def to_html(markdown: str, title: str) -> str:
-    """A whole HTML page.
-
-    Tags in the Markdown are shown as text, and a content security policy lets the page load
-    nothing and run nothing; its one style is allowed by its hash.
+    """A report's Markdown as a whole page; tags in the Markdown are shown as text.
 
     Args:
         markdown: What the page says.
         title: Its title, any text.
     """
-    style = files("optimizers.results.render").joinpath("report.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{html.escape(plain(title))}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-{_body(markdown)}</main>
-</body>
-</html>
-"""
+    return render("report.html", style="report.css", title=plain(title), body=Markup(_body(markdown)))
+
+
+def render(template: str, *, style: str, script: str | None = None, **values: object) -> str:
+    """A page from a template of this folder, with its style and script inside and its policy.
+
+    Args:
+        template: Name of the template.
+        style: Name of its style sheet.
+        script: Name of its script; None for a page that runs nothing.
+        values: What else the template names; escaped, except what is ``Markup``.
+    """
+    rules, inside = ["default-src 'none'"], {}
+    for name, file in (("style", style), ("script", script)):
+        if file is not None:
+            text = _file(file)
+            rules.append(f"{name}-src {_hash(text)}")
+            inside[name] = Markup(text)
+    rules += ["base-uri 'none'", "form-action 'none'"]
+    if script is not None:
+        rules.append("require-trusted-types-for 'script'")
+    policy = Markup("; ".join(rules))
+    return _environment().get_template(template).render(policy=policy, **inside, **values)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_file), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+
+
+def _file(name: str) -> str:
+    return files("optimizers.results.render").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """A text's hash as a source in a policy (W3C Content Security Policy Level 3, 2.3.1)."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _body(markdown: str) -> str:

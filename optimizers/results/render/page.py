@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from markupsafe import Markup
+from pydantic import BaseModel
 
+from optimizers.records.record import Record
 from optimizers.records.report import FrontierReport, Point
-from optimizers.records.rows import ExampleRow, Rollout
+from optimizers.records.rows import StudyManifest
+from optimizers.results import details as further
+from optimizers.results.failures import CandidateErrors, errors_of
+from optimizers.results.headline import is_binary, names_of
+from optimizers.results.render.html import render
+from optimizers.results.view import result_view
+from optimizers.results.wording import loss, score, share_of_cost, to_settle, verdict
 
-MOST_ERRORS = 6
-"""Sample errors shown of a point."""
-
-MOST_LABELS = 20
-"""An output field with more values than this is no label."""
+if TYPE_CHECKING:
+    from optimizers.records.folder import StudyFolder
+    from optimizers.records.ledger import Ledger
+    from optimizers.records.rows import Rollout
 
 POOL_SHOWN = 2
 """Rows shown of a pool that demos are chosen from for every input; the page would hold it per candidate."""
 
-_POLICY, _DATA = "{{policy}}", "{{data}}"
 
-
-class Message(BaseModel):
+class Message(Record):
     """One message of a request.
 
     Attributes:
@@ -37,13 +39,11 @@ class Message(BaseModel):
         content: Its text, exactly as sent.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     role: str
     content: str
 
 
-class Sent(BaseModel):
+class Sent(Record):
     """What one predictor is sent for one sample input.
 
     Attributes:
@@ -51,110 +51,47 @@ class Sent(BaseModel):
         messages: The messages of its first call, in order.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     predictor: str
     messages: tuple[Message, ...]
 
 
-class LabelScore(BaseModel):
-    """The mean score of the examples with one declared answer.
-
-    Attributes:
-        field: The output field.
-        label: Its declared value.
-        mean: Mean score, in [0, 1].
-        n: Examples scored.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    field: str
-    label: str
-    mean: float = Field(ge=0, le=1)
-    n: int = Field(ge=1)
-
-
-class SampleError(BaseModel):
-    """An example that was not fully right.
-
-    Attributes:
-        inputs: Its input fields.
-        said: The outputs given; empty where the reply could not be read.
-        right: The declared outputs.
-        score: Its score, in [0, 1).
-        error: Why the reply could not be read, if it could not.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    inputs: dict[str, Any]
-    said: dict[str, Any]
-    right: dict[str, Any]
-    score: float = Field(ge=0, lt=1)
-    error: str | None = None
-
-
-class Detail(BaseModel):
-    """What the page shows of a point that its report lacks; all of it may be absent.
-
-    Demos, instructions and sampling are in the report's candidate already.
+class Detail(Record):
+    """What the page shows of a point in addition to its report; all of it may be absent.
 
     Attributes:
         sent: What its predictors are sent for one sample input.
-        labels: Its mean score by declared answer.
-        labels_on: The part of the data that ``labels`` are of.
-        errors: Some of its errors on dev. Those on test stay unseen: a person who tunes prompts by
-            what they read there would no longer have a sealed test.
+        found: Where it errs.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sent: tuple[Sent, ...] = ()
-    labels: tuple[LabelScore, ...] = ()
-    labels_on: Literal["dev", "test"] = "dev"
-    errors: tuple[SampleError, ...] = ()
+    found: CandidateErrors = CandidateErrors()
 
 
-def detail_of(
-    rollouts: Sequence[Rollout], examples: Mapping[str, ExampleRow], sent: Sequence[Sent] = ()
-) -> Detail:
-    """What the records say of a candidate beyond its report.
+def write_study_page(
+    folder: StudyFolder,
+    ledger: Ledger,
+    known: Sequence[Rollout],
+    report: FrontierReport,
+    sent: Mapping[str, Sequence[Sent]],
+) -> None:
+    """Write the page of a study's frontier from its records: no model is loaded, no network is used.
 
     Args:
-        rollouts: The candidate's; those on train, repeats and failures do not count.
-        examples: Example id -> example, of dev and test.
-        sent: What its predictors are sent for a sample input, where somebody rendered it.
+        folder: The study's folder.
+        ledger: Its ledger.
+        known: All its rollouts.
+        report: Its result.
+        sent: Candidate id -> what its predictors are sent for a sample input.
     """
-    scored: dict[str, list[tuple[Rollout, ExampleRow, float]]] = {"dev": [], "test": []}
-    for row in rollouts:
-        if row.number == 0 and row.score is not None and row.split in scored and row.example in examples:
-            scored[row.split].append((row, examples[row.example], row.score))
-    # Hashes come in no order that means anything, so among equal scores these are a fair sample.
-    worst = sorted(scored["dev"], key=lambda found: (found[2], found[0].example))
-    errors = [
-        SampleError(inputs=example.inputs, said=row.output, right=example.gold, score=score, error=row.error)
-        for row, example, score in worst[:MOST_ERRORS]
-        if score < 1
-    ]
-    labels_on: Literal["dev", "test"] = "test" if scored["test"] else "dev"
-    labels = _label_scores([(example.gold, score) for _, example, score in scored[labels_on]])
-    return Detail(sent=tuple(sent), labels=tuple(labels), labels_on=labels_on, errors=tuple(errors))
-
-
-def _label_scores(answers: Sequence[tuple[Mapping[str, Any], float]]) -> list[LabelScore]:
-    """Scores by value, of the output fields that have few values."""
-    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for gold, score in answers:
-        for field, value in gold.items():
-            scores[field][str(value)].append(score)
-    return [
-        LabelScore(field=field, label=label, mean=min(1.0, sum(found) / len(found)), n=len(found))
-        for field, labels in scores.items()
-        # Where most values occur once they are answers, not labels.
-        if len(labels) <= MOST_LABELS and 2 * len(labels) <= len(answers)
-        for label, found in sorted(labels.items())
-    ]
+    rollouts: dict[str, list[Rollout]] = defaultdict(list)
+    for rollout in known:
+        rollouts[rollout.candidate].append(rollout)
+    examples = ledger.examples()
+    found = {
+        identity: Detail(sent=tuple(sent.get(identity, ())), found=errors_of(rows, examples))
+        for identity, rows in rollouts.items()
+    }
+    write_page(report, folder.page, found, anytime(ledger), manifest=folder.read_manifest())
 
 
 def write_page(
@@ -162,6 +99,8 @@ def write_page(
     path: Path,
     details: Mapping[str, Detail],
     anytime: Sequence[tuple[float, float]] = (),
+    *,
+    manifest: StudyManifest | None = None,
 ) -> None:
     """Write a study's result as a page that a browser opens without any network.
 
@@ -169,27 +108,53 @@ def write_page(
     tag in, and a content security policy lets nothing run but the page's own script, by its hash.
 
     Args:
-        report: What was found.
+        report: The result.
         path: HTML to write.
         details: Candidate id -> what the report lacks about it; those of no point are left out.
         anytime: US dollars spent and the best quality on dev so far, in order, the last with all that was
             spent; empty hides the curve.
+        manifest: The study, which tells which prices are assumed.
     """
-    template = files("optimizers.results.render").joinpath("page.html").read_text(encoding="utf-8")
-    page = template.replace(_POLICY, _policy(template))
-    before, after = page.split(_DATA)
-    content = before + _embedded(_content(report, details, anytime)) + after
+    data = _embedded(_content(report, details, anytime, manifest))
+    page = render("page.html", style="page.css", script="page.js", data=Markup(data))
     # Bytes, as the hashes are of these very line ends.
-    path.write_bytes(content.encode("utf-8"))
+    path.write_bytes(page.encode("utf-8"))
+
+
+def anytime(ledger: Ledger) -> list[tuple[float, float]]:
+    """US dollars that were spent, and the best quality on dev by then: at each rise, and in the end."""
+    ends = [(call.ended, call.cost) for call in ledger.calls() if call.ended is not None]
+    ends.sort()
+    found: list[tuple[float, float]] = []
+    spent, place = 0.0, 0
+    for trial in ledger.trials():
+        while place < len(ends) and ends[place][0] <= trial.ended.timestamp():
+            spent += ends[place][1]
+            place += 1
+        if trial.values and (not found or trial.values[0] > found[-1][1]):
+            found.append((spent, trial.values[0]))
+    if found and (total := ledger.used().dollars) > found[-1][0]:
+        found.append((total, found[-1][1]))
+    return found
 
 
 def _content(
-    report: FrontierReport, details: Mapping[str, Detail], anytime: Sequence[tuple[float, float]]
+    report: FrontierReport,
+    details: Mapping[str, Detail],
+    anytime: Sequence[tuple[float, float]],
+    manifest: StudyManifest | None,
 ) -> dict[str, Any]:
-    points = [_point(point) for point in report.points]
+    binary = is_binary(report)
+    points = [_point(point, binary=binary) for point in report.points]
     known = {point.candidate.id for point in report.points}
+    stress = further.robustness(report, names_of(report))
     return {
         "report": {**_plain(report), "points": points},
+        "view": {
+            **_plain(result_view(report, manifest)),
+            "stress": [_plain(section) for section in stress],
+            "luck": list(further.luck(report.optimism)),
+        },
         "details": {identity: _plain(detail) for identity, detail in details.items() if identity in known},
         "anytime": [[spent, quality] for spent, quality in anytime],
     }
@@ -201,8 +166,8 @@ def _plain(record: BaseModel) -> dict[str, Any]:
     return content
 
 
-def _point(point: Point) -> dict[str, Any]:
-    """A point with what its candidate derives, and the pools of its demos cut short."""
+def _point(point: Point, *, binary: bool) -> dict[str, Any]:
+    """A point with what its candidate derives and its numbers in words, the pools of its demos cut short."""
     candidate, content = point.candidate, _plain(point)
     for prompt in content["candidate"]["predictors"].values():
         if nearest := prompt.get("nearest"):
@@ -213,7 +178,21 @@ def _point(point: Point) -> dict[str, Any]:
             }
     techniques = dict.fromkeys(serving.technique for serving in candidate.servings)
     derived = {"id": candidate.id, "label": candidate.label, "summary": candidate.summary}
-    return {**content, **derived, "techniques": list(techniques)}
+    return {**content, **derived, "techniques": list(techniques), "said": _said(point, binary=binary)}
+
+
+def _said(point: Point, *, binary: bool) -> dict[str, str]:
+    """A point's scores and comparisons in words; empty where there is none."""
+    best, default = point.comparison, point.against_default
+    return {
+        "test": score(point.test, binary=binary) if point.test and point.test.n else "",
+        "dev": score(point.dev, binary=binary) if point.dev.n else "",
+        "verdict": verdict(best) if best else "",
+        "gap": f"short by {loss(best)}, {share_of_cost(best)}, n = {best.n}. {to_settle(best)}".rstrip()
+        if best
+        else "",
+        "default_gap": f"{verdict(default)}; short by {loss(default)}, n = {default.n}" if default else "",
+    }
 
 
 def _embedded(content: Mapping[str, Any]) -> str:
@@ -223,24 +202,3 @@ def _embedded(content: Mapping[str, Any]) -> str:
     """
     text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _policy(template: str) -> str:
-    """The content security policy that allows the template's own style and script and nothing else."""
-    style, script = (_hash(template, tag) for tag in ("style", "script"))
-    rules = (
-        "default-src 'none'",
-        f"style-src {style}",
-        f"script-src {script}",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "require-trusted-types-for 'script'",
-    )
-    return "; ".join(rules)
-
-
-def _hash(template: str, tag: str) -> str:
-    """The hash of a tag's content as a source in a policy (W3C Content Security Policy Level 3, 2.3.1)."""
-    (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
-    digest = hashlib.sha256(content.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optimizers.results.headline import names_of
+from optimizers.results.wording import allowed
+
 if TYPE_CHECKING:
     from optimizers.records.report import FrontierReport, Point
 
@@ -14,18 +17,16 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """The Okabe-Ito palette, which colour-blind readers can tell apart."""
 
 MARKERS = {"base": "s", "instruct": "o", "chat": "^"}
-TINY_COST = 1e-9
-
 
 _drawing = threading.Lock()
-"""One picture at a time: what matplotlib has of figures and formulas is the whole process's."""
+"""One picture at a time: matplotlib keeps figures and formulas per process."""
 
 
 def draw_frontier(report: FrontierReport, path: Path) -> None:
     """Draw cost against quality: the frontier with its test intervals, all else faint.
 
     Args:
-        report: What was found.
+        report: The result.
         path: PNG to write.
     """
     import matplotlib
@@ -57,7 +58,7 @@ def _draw(axes: Any, report: FrontierReport) -> None:
 
 
 def _cost(point: Point) -> float:
-    return max(1000 * point.cost, TINY_COST)
+    return max(1000 * point.cost, 1e-9)  # a free point has a place on the log scale too
 
 
 def _quality(point: Point) -> float:
@@ -112,12 +113,14 @@ def _steps(axes: Any, points: Sequence[Point]) -> None:
 
 
 def _reference(axes: Any, report: FrontierReport) -> None:
+    names = names_of(report)
     for point in report.with_role("reference"):
         level = _quality(point)
         axes.axhspan(level - report.margin, level, color="#999999", alpha=0.18, linewidth=0)
         axes.axhline(level, color="#777777", linewidth=1, linestyle="--")
         axes.annotate(
-            f"reference: best of {_label(report.reference)} ({level:.3f}), margin {report.margin:g}",
+            f"reference: best of {names[report.reference]} ({level:.3f}); "
+            f"band: {allowed(report.margin)} points allowed",
             (0.005, level),
             xycoords=("axes fraction", "data"),
             xytext=(0, 3),
@@ -148,10 +151,6 @@ def _default(axes: Any, point: Point, colour: str) -> None:
     )
 
 
-def _label(model: str) -> str:
-    return model.rsplit("/", 1)[-1]
-
-
 def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
@@ -176,14 +175,14 @@ def _dress(axes: Any, report: FrontierReport, colours: dict[str, str]) -> None:
             [],
             color="#444444",
             linewidth=1.2,
-            label="frontier (sealed test, 95% interval); faint: a model's best beside it",
+            label="frontier (sealed test, 95% interval); faint: a model's best that is not on it",
         )
     )
     for text in axes.legend(handles=handles, fontsize=8, loc="best", framealpha=0.9).get_texts():
         text.set_parse_math(False)
     tested = max((point.test.n for point in report.points if point.test), default=0)
     axes.set_title(
-        f"{report.task}: quality against serving cost ({report.metric}, n = {tested} on test)",
+        f"{report.task}: quality against serving cost ({report.metric}, {tested} sealed rows)",
         fontsize=11,
         parse_math=False,
     )

@@ -1,11 +1,11 @@
 """What as much search again would gain: the curve of the best quality against spend, carried on.
 
-Of each model the candidate that led after an eighth, a quarter, half and all of the search is looked up,
-and what they gained on each other, by all that is known of them in the end, is the model's curve. Curves
-of learning and of search flatten as power laws (Domhan, Springenberg & Hutter, IJCAI 2015), so each
-doubling of the spend is held to gain a constant share of what the doubling before gained, in the mean; gains
-come in jumps, so one doubling's gain is a Gamma variable of that mean. Both the mean and the share are
-unknown: they are weighed on a grid by prior and likelihood, and the forecast is the mixture.
+For each model, the candidates that led after an eighth, a quarter, half and all of the search are compared
+by all that is known of them in the end: their gains on each other are the model's curve. Curves of learning
+and of search flatten as power laws (Domhan, Springenberg & Hutter, IJCAI 2015), so each doubling of the
+spend is assumed to gain, in the mean, a constant share of the doubling before. Gains come in jumps, so one
+doubling's gain is a Gamma variable of that mean. Mean and share are unknown: a grid of both is weighted by
+prior and likelihood, and the forecast is the mixture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DOUBLINGS = 3
 """Doublings of the spend that are looked back on."""
 
 DOUBT = 10
-"""Scores' worth of doubt in a candidate's own mean, when it is told who leads."""
+"""Pseudo-scores at the common mean that a candidate's own mean is shrunk with, to tell who leads."""
 
 SHAPE = 0.5
 """Shape of the Gamma distribution of one doubling's gain: below 1, as most bring little and some a lot."""
@@ -72,7 +72,7 @@ class Forecast:
     """What as much search again would gain.
 
     Attributes:
-        gains: Quantiles of the gain in true quality at :data:`LEVELS`, each at least 0.
+        gains: ``(len(LEVELS),)``: quantiles of the gain in true quality at :data:`LEVELS`, each at least 0.
     """
 
     gains: Floats
@@ -98,11 +98,11 @@ class Forecast:
 
 
 NOTHING = Forecast(np.zeros(len(LEVELS)))
-"""No gain at all: where things stand."""
+"""No gain at all: the present state."""
 
 
 def forecast(scored: Sequence[Scored], final: Mapping[str, Sequence[float]]) -> Forecast:
-    """Foretell what as much search again would gain for one model.
+    """Predict what as much search again would gain for one model.
 
     Args:
         scored: What the search bought of the model's candidates, in order.
@@ -144,9 +144,9 @@ def _leaders(scored: Sequence[Scored]) -> list[str]:
 
 
 def _shrunk(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Means drawn to the common one as far as they are uncertain, and what uncertainty remains.
+    """Means shrunk to the common one as far as they are uncertain, and the variances that remain.
 
-    The best of many is best by luck too; drawn in, it is not too good in expectation (empirical Bayes:
+    The best of many is best by luck too; shrunk, it is unbiased in expectation (empirical Bayes:
     Efron & Morris, JASA 70, 1975).
     """
     means = np.array([np.mean(found) for found in scores.values()])
@@ -162,11 +162,14 @@ def _shrunk(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], di
 
 
 def _posterior(steps: Sequence[tuple[float, float]], candidates: int) -> Floats:
-    """Weight of each mean of the last doubling's gain (rows) and each share (columns).
+    """Posterior weights of the mean of the last doubling's gain and of the share.
 
     Args:
         steps: Gain of each doubling, the last one last, and its standard error; 0 where the leader stayed.
         candidates: How many were tried.
+
+    Returns:
+        ``(len(MEANS), len(SHARES))``, summing to 1.
     """
     off = np.log(MEANS * candidates / RANGE) / SPREAD, (SHARES - SHARE) / SHARE_SPREAD
     log_weight = -0.5 * (off[0][:, None] ** 2 + off[1][None, :] ** 2)
@@ -179,7 +182,16 @@ def _posterior(steps: Sequence[tuple[float, float]], candidates: int) -> Floats:
 
 
 def _likelihood(gained: float, error: float, mean: Floats) -> Floats:
-    """How likely a doubling's measured gain is if gains have this mean."""
+    """Likelihood of a doubling's measured gain.
+
+    Args:
+        gained: The measured gain.
+        error: Its standard error; 0 where the leader stayed.
+        mean: ``(len(MEANS), len(SHARES))``: means of the gain.
+
+    Returns:
+        As many likelihoods, of the same shape.
+    """
     scale = mean / SHAPE
     none: Floats = gammainc(SHAPE, SAME / scale)
     if error == 0.0:
@@ -192,7 +204,15 @@ def _likelihood(gained: float, error: float, mean: Floats) -> Floats:
 
 
 def _predicted(weight: Floats, room: float) -> Floats:
-    """Quantiles of the next doubling's gain, none above what is left to 1."""
+    """Quantiles of the next doubling's gain, none above what is left to 1.
+
+    Args:
+        weight: ``(len(MEANS), len(SHARES))``, from :func:`_posterior`.
+        room: The largest gain that is possible.
+
+    Returns:
+        ``(len(LEVELS),)``, at :data:`LEVELS`.
+    """
     mean = (MEANS[:, None] * SHARES[None, :]).ravel()
     mass = weight.ravel()
     grid = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 150)])

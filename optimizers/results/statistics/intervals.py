@@ -1,8 +1,8 @@
 """Statistics over scores in [0, 1]: standard errors, intervals of a mean, many p-values at once.
 
-Pure functions over arrays. Scores that are all 0 or 1 get methods made for proportions;
-other scores get methods for means. Examples that come in groups (turns of one conversation,
-questions about one text) get cluster-robust errors.
+Pure functions. Shapes: ``n`` scores, ``G`` groups; scores, groups and codes are ``(n,)``. Scores that
+are all 0 or 1 get methods for proportions; other scores get methods for means. Examples in groups (turns
+of one conversation, questions about one text) get cluster-robust errors.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ def group_codes(groups: Sequence[str] | None, n: int) -> Codes | None:
     """The group of each score as a number from 0 on; None when no two scores share a group.
 
     Args:
-        groups: One name per score, or None for scores that stand alone.
-        n: Scores.
+        groups: ``(n,)`` names, or None for independent scores.
+        n: Number of scores.
+
+    Returns:
+        ``(n,)``, from 0 to G - 1.
 
     Raises:
         ValueError: There are not as many names as scores.
@@ -49,8 +52,8 @@ def standard_error(values: Array, *, spread: float) -> float:
     """Standard error of the mean, never below what one value half a ``spread`` / n away would give.
 
     Args:
-        values: At least two values.
-        spread: Width of the range they may lie in.
+        values: ``(n,)``, n at least 2.
+        spread: Width of the range that values may lie in.
     """
     n = len(values)
     return max(float(values.std(ddof=1)) / math.sqrt(n), spread / (2 * n * math.sqrt(n)))
@@ -66,8 +69,8 @@ def clustered_error(values: Array, codes: Codes) -> tuple[float, int]:
     VI, whose t quantile with G - 1 degrees of freedom the callers use).
 
     Args:
-        values: The values.
-        codes: The group of each, from :func:`group_codes`.
+        values: ``(n,)``.
+        codes: ``(n,)``, from :func:`group_codes`.
 
     Returns:
         (standard error, groups); the error is infinite for a single group.
@@ -124,9 +127,12 @@ def mean_interval(
     Statistics and Methodology 7, 2019), which keeps its level near 0 and 1.
 
     Args:
-        scores: In [0, 1].
+        scores: ``(n,)``, in [0, 1].
         level: Coverage.
-        groups: The group of each score, or None where each stands alone.
+        groups: ``(n,)`` names, or None for independent scores.
+
+    Returns:
+        (low, high), within [0, 1].
     """
     values = np.asarray(scores, dtype=float)
     n = len(values)
@@ -147,9 +153,9 @@ def estimate(scores: Sequence[float], *, failures: int = 0, groups: Sequence[str
     """A mean with its 95% interval; 0 with the interval (0, 1) where nothing was scored.
 
     Args:
-        scores: In [0, 1].
+        scores: ``(n,)``, in [0, 1].
         failures: Examples tried that got no score.
-        groups: The group of each score, or None where each stands alone.
+        groups: ``(n,)`` names, or None for independent scores.
     """
     low, high = mean_interval(scores, groups=groups)
     mean = float(np.mean(scores)) if len(scores) else 0.0

@@ -80,10 +80,10 @@ def paired_difference(
     pairs for n (Rao & Scott, Biometrics 48, 1992).
 
     Args:
-        a: Scores of one candidate.
-        b: Scores of the other on the same examples, in the same order.
+        a: ``(n,)``, in [0, 1]: scores of one candidate.
+        b: ``(n,)``, in [0, 1]: scores of the other, on the same examples in the same order.
         level: Coverage.
-        groups: The group of each example, or None where each stands alone.
+        groups: ``(n,)`` names of groups, or None for independent examples.
 
     Returns:
         (difference, low, high), within [-1, 1].
@@ -112,10 +112,10 @@ def noninferiority_p(
     pairs as in :func:`paired_difference`. Small values show a to be non-inferior.
 
     Args:
-        a: Scores of one candidate.
-        b: Scores of the other on the same examples, in the same order.
+        a: ``(n,)``, in [0, 1]: scores of one candidate.
+        b: ``(n,)``, in [0, 1]: scores of the other, on the same examples in the same order.
         margin: Score units, at least 0.
-        groups: The group of each example, or None where each stands alone.
+        groups: ``(n,)`` names of groups, or None for independent examples.
     """
     first, second = _aligned(a, b)
     if len(first) < 2:
@@ -146,11 +146,11 @@ def examples_to_settle(
     graded scores s0 = s1). Grouped examples need as many times more as their design effect.
 
     Args:
-        a: Scores of one candidate.
-        b: Scores of the other on the same examples, in the same order.
+        a: ``(n,)``, in [0, 1]: scores of one candidate.
+        b: ``(n,)``, in [0, 1]: scores of the other, on the same examples in the same order.
         margin: Score units, at least 0.
         level: One-sided level at which a match is declared, adjusted for the points compared.
-        groups: The group of each example, or None where each stands alone.
+        groups: ``(n,)`` names of groups, or None for independent examples.
 
     Returns:
         Examples beyond those at hand, at least 1; None where the difference sits on the
@@ -184,8 +184,8 @@ def noise_floor(first: Sequence[float], second: Sequence[float]) -> NoiseFloor:
     on the variance that resampling takes away).
 
     Args:
-        first: Scores of rollout 0.
-        second: Scores of rollout 1 on the same examples, in the same order.
+        first: ``(n,)``, scores of rollout 0.
+        second: ``(n,)``, scores of rollout 1 on the same examples, in the same order.
 
     Raises:
         ValueError: Fewer than two pairs.

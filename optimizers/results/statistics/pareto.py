@@ -1,8 +1,11 @@
-"""Which candidates are not dominated, and how much of the quality-cost plane they cover."""
+"""Which candidates are not dominated, and how much of the quality-cost plane they cover.
+
+Shapes: ``n`` points; every argument is a sequence of length ``n``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import moocore
 import numpy as np
@@ -15,11 +18,14 @@ def non_dominated(quality: Sequence[float], *costs: Sequence[float]) -> NDArray[
     Of points equal in all, the first is kept.
 
     Args:
-        quality: Higher is better.
-        costs: Money, seconds and the like: lower is better, as many of each as qualities.
+        quality: ``(n,)``; higher is better.
+        costs: Each ``(n,)``: money, seconds and the like; lower is better.
 
     Returns:
-        One flag per point.
+        ``(n,)``: whether each point is kept.
+
+    Raises:
+        ValueError: The lengths differ.
     """
     if any(len(cost) != len(quality) for cost in costs):
         raise ValueError(f"{len(quality)} qualities and {', '.join(str(len(cost)) for cost in costs)} costs")
@@ -31,13 +37,6 @@ def non_dominated(quality: Sequence[float], *costs: Sequence[float]) -> NDArray[
     return kept
 
 
-def select_frontier(quality: Mapping[str, float], cost: Mapping[str, float]) -> list[str]:
-    """Ids of the points that are not dominated, cheapest first."""
-    ids = list(quality)
-    kept = non_dominated([quality[i] for i in ids], [cost[i] for i in ids])
-    return sorted((i for i, keep in zip(ids, kept, strict=True) if keep), key=lambda i: cost[i])
-
-
 def hypervolume(
     quality: Sequence[float], cost: Sequence[float], *, best_cost: float, worst_cost: float
 ) -> float:
@@ -47,8 +46,8 @@ def hypervolume(
     halving a cost counts the same anywhere; quality between 0 and 1.
 
     Args:
-        quality: Qualities in [0, 1].
-        cost: Costs above 0, as many as qualities.
+        quality: ``(n,)``, in [0, 1].
+        cost: ``(n,)``, above 0.
         best_cost: Cost that counts as free.
         worst_cost: Cost at which a point covers nothing.
     """
@@ -65,17 +64,20 @@ def hypervolume(
 def thin(quality: Sequence[float], cost: Sequence[float], most: int) -> list[int]:
     """Indices of the points that together cover nearly all that the whole front covers.
 
-    Of near-equal points one says as much as all. While there are more than ``most``, the one
+    Near-equal points add little. While there are more than ``most``, the one
     whose loss costs the least hypervolume goes (greedy subset selection by contribution:
     Beume, Naujoks & Emmerich, European Journal of Operational Research 181, 2007).
 
     Args:
-        quality: Qualities in [0, 1].
-        cost: Costs, as many as qualities.
+        quality: ``(n,)``, in [0, 1].
+        cost: ``(n,)``, at least 0.
         most: Points to keep, at least 1.
+
+    Returns:
+        At most ``most`` indices into both, rising.
     """
     kept = list(range(len(quality)))
-    # A free point has no place on a log scale: a millionth of the dearest stands for it.
+    # A free point has no place on a log scale: it counts as a millionth of the dearest.
     floor = max(cost, default=1.0) * 1e-6 or 1.0
     costs = [max(value, floor) for value in cost]
     best, worst = min(costs, default=1.0) / 2, max(costs, default=1.0) * 2

@@ -20,7 +20,7 @@ def selection_optimism(scores: NDArray[np.float64], *, seed: int, resamples: int
     Learning 107, 2018). The winner is the highest mean; nothing is run again.
 
     Args:
-        scores: Candidates x examples, NaN where a candidate did not run an example.
+        scores: ``(candidates, examples)``, in [0, 1]; NaN where a candidate did not run an example.
         seed: Seed of the resamples.
         resamples: Bootstrap resamples.
 
@@ -48,7 +48,16 @@ def selection_optimism(scores: NDArray[np.float64], *, seed: int, resamples: int
 def _means(
     weights: NDArray[np.float64], values: NDArray[np.float64], ran: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Weighted mean of each candidate on each resample, NaN where it ran none of the examples."""
+    """Weighted mean of each candidate on each resample.
+
+    Args:
+        weights: ``(resamples, examples)``, how often an example was drawn.
+        values: ``(candidates, examples)``, scores, 0 where there is none.
+        ran: ``(candidates, examples)``, 1 where there is a score, else 0.
+
+    Returns:
+        ``(resamples, candidates)``; NaN where a candidate ran none of the examples.
+    """
     count = weights @ ran.T
     means: NDArray[np.float64] = np.full(count.shape, np.nan)
     np.divide(weights @ values.T, count, out=means, where=count > 0)

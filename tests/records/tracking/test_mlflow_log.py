@@ -116,8 +116,9 @@ def test_trials_end_with_what_is_known_of_their_candidates_in_the_end(folder: St
         test=estimate([1.0] * 70 + [0.0] * 30), cost=3e-6, latency=0.1, prompt_tokens=10, completion_tokens=1,
     )  # fmt: skip
     with StudyRun.open(manifest(), folder) as run:
-        run.finish(REPORT.model_copy(update={"points": (point,)}), [])
+        run.finish(REPORT.model_copy(update={"points": (point,)}), [], "**YES**")
     client = open_store(folder.path.parent)
+    assert client.get_run(first).data.tags["mlflow.note.content"] == "**YES**"
     of = client.get_run(first).info.experiment_id
     trials = client.search_runs([of], filter_string=f"tags.`{PARENT}` = '{first}'")
     found = {run.data.tags[TRIAL]: run.data.metrics for run in trials}

@@ -1,117 +1,82 @@
-"""Text that nobody vouches for stays text: in Markdown, on the terminal, in the browser."""
+"""The report in words: all is there, and no word of a model or a user becomes part of its structure."""
 
 from __future__ import annotations
 
-import unicodedata
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from results.render.test_escaping import PARSER, structure
+from results.studies import usual
 
-from optimizers.results.render.markdown import bullets, escape, plain, table
+from optimizers.records.folder import StudyFolder
+from optimizers.results.render.html import to_html
+from optimizers.results.render.markdown import to_markdown
+from optimizers.results.render.terminal import to_text
+from optimizers.results.study_report import study_report
 
-PARSER = MarkdownIt().enable(["table", "strikethrough"])
-
-MARKS = st.text(alphabet="\\`*_{}[]()<>#+-.!|~&:/@$=1x \t\n\"'", max_size=40)
-TEXTS = st.one_of(
-    MARKS,
-    st.text(max_size=40),
-    st.sampled_from(
-        [
-            "| a | b |\n|---|---|",
-            "# heading",
-            "1. one\n2. two",
-            "- one",
-            "> quoted",
-            "```\ncode\n```",
-            "[link](http://x)",
-            "![i](x)",
-            "<script>alert(1)</script>",
-            "<!-- -->",
-            "&lt;b&gt;",
-            "&#60;",
-            "http://x.y",
-            "a\\",
-            "\\|",
-            "***",
-            "---",
-            "===",
-            "[a]: http://x",
-            "\x1b[31mred\x1b[0m",
-            "\ud800",
-            "\u202egnp.exe",
-        ]
-    ),
+HOSTILE = (
+    "</td></table><script>alert(1)</script>",
+    "| a | b |\n|---|---|\n| c | d |",
+    "\n\n# heading\n\n- item\n\n```\n",
+    "![x](http://evil.example/x.png) [y](javascript:alert(1)) <http://z.example>",
+    "\\| ** `code` __b__ ~~s~~ &lt;i&gt; &#60;b&#62;",
+    "\x1b]0;title\x07\x1b[2J\u202e",
 )
 
 
-def around(shown: str) -> str:
-    """A text wherever reports put one."""
-    return "\n\n".join(
-        (
-            f"# of {shown}",
-            f"> {shown}",
-            shown,
-            f"in **{shown}**, said",
-            table(("one", shown), [(shown, f"**{shown}** 3"), ("last", shown)]),
-            bullets([shown, f"x: {shown}"]),
-            "end",
-        )
-    )
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, tuple(attrs)))
 
 
-def structure(tokens: list[Token]) -> list[tuple[str, str]]:
-    found = []
-    for token in tokens:
-        if token.type not in ("text", "inline"):
-            found.append((token.type, token.tag))
-        found += structure(token.children or [])
-    return found
+def tags(page: str) -> list[tuple[str, tuple[tuple[str, str | None], ...]]]:
+    parser = Tags()
+    parser.feed(page)
+    return parser.found
 
 
-def text(tokens: list[Token]) -> list[str]:
-    return [
-        "".join(child.content for child in token.children or [] if child.type == "text")
-        for token in tokens
-        if token.type == "inline"
-    ]
+def study(runs: Path, name: str, said: str) -> StudyFolder:
+    return usual(runs, name, hostile=said, task=said, metric=said, notes=(said,), program=said)
 
 
-@given(TEXTS)
-@example("\\")
-@example("a_b _c_ __d__")
-@example("12) twelve")
-def test_no_text_becomes_structure_and_all_of_it_is_shown(said: str) -> None:
-    shown, benign = PARSER.parse(around(escape(said))), PARSER.parse(around("word"))
-    assert structure(shown) == structure(benign)
-    assert text(shown) == [line.replace("word", plain(said)) for line in text(benign)]
+@pytest.mark.parametrize("said", HOSTILE)
+def test_hostile_text_changes_no_structure(tmp_path: Path, said: str) -> None:
+    hostile = to_markdown(study_report(study(tmp_path, "a", said)))
+    benign = to_markdown(study_report(study(tmp_path, "b", "word")))
+    assert structure(PARSER.parse(hostile)) == structure(PARSER.parse(benign))
+    page, plain_page = to_html(hostile, said), to_html(benign, "word")
+    assert tags(page) == tags(plain_page)
+    assert not {"script", "img", "a", "link", "iframe"} & {tag for tag, _ in tags(page)}
+    assert "\x1b" not in hostile + page + to_text(hostile)
 
 
-@given(st.text(max_size=60))
-def test_what_is_shown_is_one_line_that_tells_a_terminal_nothing(said: str) -> None:
-    shown = plain(said)
-    assert len(shown.splitlines()) == 1
-    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cs", "Zl", "Zp"}
-    shown.encode("utf-8")
+def test_a_page_asks_nothing_of_the_network_and_its_style_is_allowed(tmp_path: Path) -> None:
+    page = to_html(to_markdown(study_report(usual(tmp_path))), "a & b")
+    assert "<title>a &amp; b</title>" in page
+    assert "default-src 'none'" in page
+    assert not [value for _, attrs in tags(page) for name, value in attrs if name in ("src", "href", "style")]
+    for scheme in ("prefers-color-scheme: dark", 'name="color-scheme" content="light dark"'):
+        assert scheme in page
 
 
-@given(st.text(max_size=60), st.integers(2, 20))
-def test_a_cut_text_is_as_long_as_asked_at_most_and_says_that_it_is_cut(said: str, most: int) -> None:
-    whole, cut = plain(said), plain(said, most)
-    assert len(cut) <= max(most, len("(empty)"))
-    assert cut == whole or cut.endswith("…")
+def test_every_section_is_there_with_what_was_asked_and_found(tmp_path: Path) -> None:
+    said = to_markdown(study_report(usual(tmp_path)))
+    for heading in ("asked", "tried", "found", "How sure", "cost", "went wrong", "next"):
+        assert any(heading in line for line in said.splitlines() if line.startswith("## "))
+    for part in ("plain default", "best starting prompt", "the search found no better one", "95% interval"):
+        assert part in said
+    assert "4 trials in 2 rounds (3, 1 trials)" in said
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(3, "3"), ({"a": [1]}, '{"a": [1]}'), ("", "(empty)"), (None, "null")]
-)
-def test_values_that_are_no_text_are_shown_as_json(value: object, shown: str) -> None:
-    assert plain(value) == shown
-
-
-def test_common_names_stay_readable_in_the_source() -> None:
-    assert (
-        escape("local/gemma-3-270m, chain_of_thought, t=0.3") == "local/gemma-3-270m, chain_of_thought, t=0.3"
-    )
+def test_text_of_a_terminal_keeps_long_names_whole(tmp_path: Path) -> None:
+    said = to_text(to_markdown(study_report(usual(tmp_path))))
+    assert "What was asked" in said
+    assert "…" not in said
+    assert "\x1b" not in said

@@ -6,16 +6,18 @@ import base64
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import candidate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt
+from optimizers.records.ledger import Ledger
 from optimizers.records.report import (
     Effect,
     Estimate,
@@ -24,16 +26,9 @@ from optimizers.records.report import (
     Point,
     Suspect,
 )
-from optimizers.records.rows import ExampleRow, Rollout
-from optimizers.results.render.page import (
-    Detail,
-    LabelScore,
-    Message,
-    SampleError,
-    Sent,
-    detail_of,
-    write_page,
-)
+from optimizers.records.rows import Call, TrialRow
+from optimizers.results.failures import Answer, CandidateErrors, LabelScore, SampleError
+from optimizers.results.render.page import Detail, Message, Sent, anytime, write_page
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -134,9 +129,15 @@ def report(points: tuple[Point, ...], text: str = "plain", **changes: Any) -> Fr
 def detail(text: str) -> Detail:
     return Detail(
         sent=(Sent(predictor=text, messages=(Message(role=text, content=text),)),),
-        labels=(LabelScore(field=text, label=text, mean=0.5, n=2),),
-        errors=(
-            SampleError(inputs={text: text}, said={text: None}, right={text: text}, score=0, error=text),
+        found=CandidateErrors(
+            labels=(LabelScore(field=text, label=text, mean=0.5, n=2),),
+            errors=(
+                SampleError(
+                    inputs={text: text},
+                    right={text: text},
+                    said=(Answer(by=text, output={text: None}, error=text, score=0),),
+                ),
+            ),
         ),
     )
 
@@ -218,72 +219,67 @@ def test_a_pool_of_demos_is_counted_and_not_repeated_for_every_candidate(tmp_pat
 
 def test_a_number_that_json_lacks_does_not_break_the_page(tmp_path: Path) -> None:
     one = point()
-    unread = Detail(errors=(SampleError(inputs={"x": float("nan")}, said={}, right={}, score=0),))
+    error = SampleError(inputs={"x": float("nan")}, right={}, said=(Answer(output={}, score=0),))
+    unread = Detail(found=CandidateErrors(errors=(error,)))
     page = written(tmp_path, report((one,)), {one.candidate.id: unread, "of no point": unread})
     assert page.data["details"] == {
         one.candidate.id: {
             "sent": [],
-            "labels": [],
-            "labels_on": "dev",
-            "errors": [{"inputs": {"x": None}, "said": {}, "right": {}, "score": 0.0, "error": None}],
+            "found": {
+                "labels": [],
+                "labels_on": "dev",
+                "errors": [
+                    {
+                        "inputs": {"x": None},
+                        "right": {},
+                        "said": [{"by": "", "output": {}, "error": None, "score": 0.0}],
+                    }
+                ],
+            },
         }
     }
 
 
-def rollout(example: str, split: Any, score: float | None, **changes: Any) -> Rollout:
-    made = {
-        "candidate": "c",
-        "example": example,
-        "split": split,
-        "score": score,
-        "failure": "timeout" if score is None else None,
-        "output": {"label": "said"},
-        "calls": 1,
-        "prompt_tokens": 1,
-        "completion_tokens": 1,
-        "cost": 0.0,
-        "latency": 0.0,
-        "created": datetime(2026, 1, 1, tzinfo=UTC),
-    }
-    return Rollout(**made | changes)
+ONE = candidate("local/small", "one")
 
 
-def examples(count: int) -> dict[str, ExampleRow]:
-    return {
-        f"{split}{n}": ExampleRow(
-            id=f"{split}{n}", split=split, inputs={"text": f"{split} {n}"}, gold={"label": "ab"[n % 2]}
+def trial(number: int, ended: float, quality: float | None) -> TrialRow:
+    return TrialRow(
+        number=number,
+        round=1,
+        candidate=ONE.id,
+        choices={},
+        values=() if quality is None else (quality, 0.001),
+        ran=(),
+        began=datetime.fromtimestamp(ended - 1),
+        ended=datetime.fromtimestamp(ended),
+    )
+
+
+def test_each_rise_of_quality_stands_at_what_was_spent_and_the_curve_ends_at_all_that_was(
+    tmp_path: Path,
+) -> None:
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        for ended, cost in ((1.0, 0.1), (2.0, 0.2), (5.0, 0.4), (9.0, 0.8)):
+            call = Call(
+                phase="search",
+                candidate=ONE.id,
+                model="local/small",
+                prompt_tokens=1,
+                completion_tokens=1,
+                cost=cost,
+                started=ended - 0.5,
+            )
+            ledger.end_call(ledger.start_call(call), ended, state="finished")
+        ledger.add_trials(
+            [
+                trial(0, 1.5, 0.5),
+                trial(1, 2.5, 0.4),
+                trial(2, 3.0, None),
+                trial(3, 6.0, 0.7),
+                trial(4, 7.0, 0.7),
+            ]
         )
-        for split in ("dev", "test")
-        for n in range(count)
-    }
-
-
-def test_errors_shown_are_of_dev_and_the_sealed_test_stays_unseen() -> None:
-    rows = [rollout(f"dev{n}", "dev", score) for n, score in enumerate((1.0, 0.0, None, 0.5))]
-    rows += [rollout("dev0", "dev", 0.0, number=1), rollout("gone", "train", 0.0)]
-    rows += [rollout(f"test{n}", "test", 0.0) for n in range(4)]
-    found = detail_of(rows, examples(4))
-    assert [(error.inputs["text"], error.score) for error in found.errors] == [("dev 1", 0.0), ("dev 3", 0.5)]
-    assert found.errors[0].said == {"label": "said"}
-    assert found.errors[0].right == {"label": "b"}
-
-
-def test_scores_by_label_are_of_the_test_where_there_is_one() -> None:
-    rows = [rollout(f"dev{n}", "dev", 1.0) for n in range(4)]
-    assert [(one.label, one.mean, one.n) for one in detail_of(rows, examples(4)).labels] == [
-        ("a", 1.0, 2),
-        ("b", 1.0, 2),
-    ]
-    rows += [rollout(f"test{n}", "test", float(n < 3)) for n in range(4)]
-    found = detail_of(rows, examples(4))
-    assert found.labels_on == "test"
-    assert [(one.label, one.mean) for one in found.labels] == [("a", 1.0), ("b", 0.5)]
-
-
-def test_answers_that_occur_once_each_are_no_labels() -> None:
-    rows = [rollout(f"dev{n}", "dev", 1.0) for n in range(6)]
-    free = {
-        identity: row.model_copy(update={"gold": {"answer": identity}})
-        for identity, row in examples(6).items()
-    }
-    assert detail_of(rows, free).labels == ()
+        found = anytime(ledger)
+    assert [quality for _, quality in found] == [0.5, 0.7, 0.7]
+    assert [round(spent, 9) for spent, _ in found] == [0.1, 0.7, 1.5]

@@ -30,7 +30,8 @@ from optimizers.records.report import (
     Robustness,
     Suspect,
 )
-from optimizers.results.render.page import Detail, LabelScore, Message, SampleError, Sent, write_page
+from optimizers.results.failures import Answer, CandidateErrors, LabelScore, SampleError
+from optimizers.results.render.page import Detail, Message, Sent, write_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((found for name in NAMES if (found := shutil.which(name))), None)
@@ -237,8 +238,16 @@ def stands(candidate: str, said: str) -> Robustness:
 def details(report: FrontierReport, said: str = "plain") -> dict[str, Detail]:
     one = Detail(
         sent=(Sent(predictor="classify", messages=(Message(role="user", content=f"as sent: {said}"),)),),
-        labels=(LabelScore(field="label", label=said, mean=0.25, n=8),),
-        errors=(SampleError(inputs={"review": said}, said={"label": "b"}, right={"label": "a"}, score=0),),
+        found=CandidateErrors(
+            labels=(LabelScore(field="label", label=said, mean=0.25, n=8),),
+            errors=(
+                SampleError(
+                    inputs={"review": said},
+                    right={"label": "a"},
+                    said=(Answer(output={"label": "b"}, score=0),),
+                ),
+            ),
+        ),
     )
     return {point.candidate.id: one for point in report.points}
 
@@ -259,7 +268,7 @@ def test_the_page_draws_itself_without_a_complaint_or_a_request(browser: Browser
     assert [url.partition("?")[0] for url in browser.requested] == [(tmp_path / "frontier.html").as_uri()]
     assert browser.run("document.querySelectorAll('.point').length") == 5
     shown = browser.text("main")
-    told = ("The answer: plain", "indecisive", "0.900", "+0.020")
+    told = ("can small replace large?", "NOT SETTLED", "not settled (0.0 to 6.0)", "360 right", "+2.0")
     for expected in (*told, "reference: best of large", "US dollars spent"):
         assert expected in shown
 
@@ -313,7 +322,7 @@ def test_points_can_be_walked_and_opened_with_the_keyboard(browser: Browser, tmp
     assert "large" in browser.run(focused)
     # Upwards goes by quality: from the best one there is nowhere to go.
     browser.press("ArrowUp")
-    assert "test 0.900" in browser.run(focused)
+    assert "test 360 of 400" in browser.run(focused)
     browser.press("Enter")
     assert browser.run("document.getElementById('panel').open")
     panel = browser.text("#panel-body")
@@ -324,14 +333,14 @@ def test_points_can_be_walked_and_opened_with_the_keyboard(browser: Browser, tmp
     assert report.points[3].candidate.id in browser.text("#panel-body")
     browser.press("Escape")
     assert not browser.run("document.getElementById('panel').open")
-    assert "test 0.900" in browser.run(focused)
+    assert "test 360 of 400" in browser.run(focused)
 
 
 def test_a_click_on_a_point_opens_it(browser: Browser, tmp_path: Path) -> None:
     report = opened(browser, tmp_path)
     browser.click(".point[aria-label*='1. small']")
     assert report.points[0].candidate.id in browser.text("#panel-body")
-    assert "900 more examples would settle it" in browser.text("#panel-body")
+    assert "900 more test rows would settle it" in browser.text("#panel-body")
 
 
 def test_filters_hide_points(browser: Browser, tmp_path: Path) -> None:
@@ -366,7 +375,7 @@ def test_text_stands_out_from_its_ground(browser: Browser, tmp_path: Path, schem
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
       };
       const ground = light(getComputedStyle(document.body).backgroundColor);
-      const texts = ["h1", ".soft", ".verdict", "button.text", "svg text", "legend", ".interval"];
+      const texts = ["h1", ".soft", ".verdict", "button.text", "svg text", "legend", "dt"];
       return texts.map((name) => {
         const style = getComputedStyle(document.querySelector(name));
         const ink = light(name.startsWith("svg") ? style.fill : style.color);
@@ -391,7 +400,7 @@ def test_a_study_with_little_to_show_says_so(browser: Browser, tmp_path: Path) -
     write_page(full.model_copy(update={**bare, "points": untested[:1]}), path, {}, [(0.0, 0.5)])
     browser.open(path)
     assert browser.complaints == []
-    assert "dev 0.800" in browser.run("document.querySelector('.point').getAttribute('aria-label')")
+    assert "dev 40 of 50" in browser.run("document.querySelector('.point').getAttribute('aria-label')")
     assert "overstate" in browser.text("#know")
     browser.run("document.querySelector('button.text').click()")
     assert "are not in this page" in browser.text("#panel-body")
@@ -402,7 +411,7 @@ def test_the_curve_goes_on_to_all_that_was_spent(browser: Browser, tmp_path: Pat
     write_page(study(), path, {}, [(0.1, 0.5), (0.4, 0.8), (1.0, 0.8)])
     browser.open(path)
     assert browser.complaints == []
-    assert "0.800 on dev after $0.4;" in browser.text("#anytime-reading")
+    assert "0.80 after 40%" in browser.text("#anytime-reading")
     assert "$1 in all" in browser.text("#anytime-reading")
     dot, end = browser.run(
         "[+document.querySelector('#curve circle').getAttribute('cx'),"
@@ -431,13 +440,13 @@ def test_a_free_point_and_one_far_below_have_a_place(browser: Browser, tmp_path:
     assert all(area[0] <= x <= area[2] and area[1] <= y <= area[3] for x, y in places)
 
 
-def test_what_prompts_stand_is_shown_for_each_change(browser: Browser, tmp_path: Path) -> None:
+def test_robustness_is_shown_for_each_change(browser: Browser, tmp_path: Path) -> None:
     opened(browser, tmp_path)
     browser.run("document.querySelector('#stands summary').click()")
     shown = browser.text("#stands")
-    assert shown.count("\u22120.125") >= 2
-    assert "0.250" in shown
-    assert "plain in review, succeeds" in shown
+    assert shown.count("-12.5") >= 2
+    assert "25%" in shown
+    assert "plain in review" in shown
     write_page(study().model_copy(update={"robustness": ()}), tmp_path / "frontier.html", {}, CURVE)
     browser.open(tmp_path / "frontier.html")
     assert browser.run("document.getElementById('stands').hidden")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizers.results.statistics.pareto import hypervolume, non_dominated, select_frontier, thin
+from optimizers.results.statistics.pareto import hypervolume, non_dominated, thin
 
 points = st.lists(
     st.tuples(st.integers(0, 6).map(lambda q: q / 6), st.integers(1, 6).map(float)), max_size=14
@@ -22,10 +22,6 @@ def test_what_is_kept_is_what_nothing_beats(drawn: list[tuple[float, float]]) ->
         beaten = any((p > q and d <= c) or (p >= q and d < c) for p, d in drawn)
         repeated = (q, c) in drawn[:index]
         assert kept[index] == (not beaten and not repeated)
-
-
-def test_the_frontier_is_listed_cheapest_first() -> None:
-    assert select_frontier({"a": 0.9, "b": 0.5, "c": 0.4}, {"a": 3.0, "b": 1.0, "c": 2.0}) == ["b", "a"]
 
 
 @given(points.filter(bool))

@@ -1,4 +1,4 @@
-"""What all records of a report have in common."""
+"""The base of records that are written to files, printed as JSON, or shown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """A frozen record; ``--json`` prints it as it is."""
+    """A frozen record without unknown fields; ``--json`` prints it as it is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
