@@ -82,7 +82,7 @@ def show_rows(rows: Sequence[Mapping[str, object]]) -> None:
     stdout.print(table)
 
 
-def show_report(report: FrontierReport, folder: Path) -> None:
+def show_report(report: FrontierReport, folder: Path, *, verbose: bool = False) -> None:
     """Print a study's result: default against best, the frontier, the answer, what to do next."""
     _print(
         f"{report.task}: each model's plain default against its best, on the sealed test set "

@@ -29,7 +29,7 @@ task = Task(program=dspy.Predict(Sentiment), metric=metric, data="rows.csv", mod
 
 def optimize(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "optimizers.cli.app", *arguments],
+        [sys.executable, "-m", "optimizers.cli", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -21,7 +21,9 @@ import pytest
 from faults.server import FaultServer
 from rich.console import Console
 
-from optimizers.cli.doctor import Finding, diagnose, machine, program, servers, show
+from optimizers.cli.doctor import machine, program, servers
+from optimizers.cli.doctor.diagnose import diagnose, show
+from optimizers.cli.doctor.findings import Finding
 from optimizers.records.tracking.mlflow_store import experiment_of, open_store
 
 CANARY = "sk-canary-7Fq2xVb9LmWz4TnR"
@@ -160,7 +162,7 @@ def test_an_installation_that_fits_has_no_problem_and_leaves_nothing_behind(tmp_
 
 def test_without_a_program_nothing_heavy_is_loaded(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from optimizers.cli.doctor import diagnose\n"
+        "import sys; from pathlib import Path; from optimizers.cli.doctor.diagnose import diagnose\n"
         f"diagnose(None, Path({str(tmp_path)!r}))\n"
         "heavy = {'dspy', 'optuna', 'mlflow', 'litellm', 'datasets', 'matplotlib', 'xllamacpp'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
