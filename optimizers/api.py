@@ -279,7 +279,7 @@ class Parity(Teleprompter):  # type: ignore[misc]
             if self.quiet:
                 return run_study(task, folder, watch=lambda progress: None)
             console.pull_weights(task.served)
-            interrupted = f"The measurements are kept in {folder.path}; the same compile continues."
+            interrupted = f"{folder.path} keeps the measurements; the same compile continues it."
             report = run_in_view(task, folder, interrupted=interrupted)
         console.say(f"{report.answer}\nStudy: {folder.path}\nMore:  {command_on(folder, 'frontier')}")
         return report

@@ -13,10 +13,14 @@ from optimizers.cli.options import RunsOption, complete_study, study_folder
 def dashboard(
     study: Annotated[
         str | None,
-        typer.Argument(help="Study to show; the newest if left out.", autocompletion=complete_study),
+        typer.Argument(
+            metavar="STUDY", help="Study to show; the newest if left out.", autocompletion=complete_study
+        ),
     ] = None,
     runs: RunsOption = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port on this machine.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="N", help="MLflow's port on this machine.")
+    ] = 5000,
     in_browser: Annotated[
         bool | None,
         typer.Option(

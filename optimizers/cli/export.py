@@ -16,14 +16,17 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="Target: dspy, openai, python, promptfoo, inspect, prompty, litellm, mlflow or finetune."
+            metavar="TARGET",
+            help="dspy, openai, python, promptfoo, inspect, prompty, litellm, mlflow or finetune.",
         ),
     ] = "dspy",
     point: Annotated[
-        str | None, typer.Option(help="Candidate id of a frontier point; the best one if left out.")
+        str | None,
+        typer.Option(metavar="ID", help="Candidate id of a frontier point; the best one if left out."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; runs/STUDY/exports/TARGET if left out.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder to write; runs/STUDY/exports/TARGET if left out."),
     ] = None,
     runs: RunsOption = None,
 ) -> None:

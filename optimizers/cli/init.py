@@ -23,15 +23,17 @@ dependencies = ["prompt-parity"]
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to make.")] = Path("."),
     csv: Annotated[
         str | None,
         typer.Option(
-            help="Write a program for this data instead: CSV, TSV, JSON, JSONL, Parquet or hf://OWNER/NAME."
+            metavar="FILE",
+            help="Write a program for this data instead: CSV, TSV, JSON, JSONL, Parquet or hf://OWNER/NAME.",
         ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Column of --csv that holds the answers; the others are inputs.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of --csv that holds the answers; the others are inputs."),
     ] = None,
 ) -> None:
     """Start a workspace of examples, or write a program for a table."""

@@ -37,6 +37,7 @@ def manual(
     topic: Annotated[
         str | None,
         typer.Argument(
+            metavar="TOPIC",
             help="What about; topics are listed if left out.",
             autocompletion=lambda incomplete: [topic for topic in TOPICS if topic.startswith(incomplete)],
         ),

@@ -11,7 +11,9 @@ from optimizers.cli.options import JsonOption
 
 
 def models(
-    pull: Annotated[list[str] | None, typer.Option(help="Pull this model's weights now. Repeatable.")] = None,
+    pull: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Pull this model's weights now. Repeatable.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the models that run in this process. Pulls their weights where asked."""

@@ -30,20 +30,26 @@ def complete_study(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)]
 
 
-ProgramArgument = Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")]
+ProgramArgument = Annotated[
+    Path, typer.Argument(metavar="PROGRAM", help="Python file that ends with `task = Task(...)`.")
+]
 StudyArgument = Annotated[
-    str, typer.Argument(help="Name of a finished study.", autocompletion=complete_study)
+    str,
+    typer.Argument(metavar="STUDY", help="Name of a finished study.", autocompletion=complete_study),
 ]
 NewestArgument = Annotated[
     str | None,
     typer.Argument(
-        help="Name of a finished study; the newest one if left out.", autocompletion=complete_study
+        metavar="STUDY",
+        help="Name of a finished study; the newest one if left out.",
+        autocompletion=complete_study,
     ),
 ]
 BudgetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--budget",
+        metavar="AMOUNT",
         help="What the study may use, the sealed test included: 200 (trials), 5usd, 2Mtok, 3000calls, 30min, "
         f"or several, by comma or by repeating. {DEFAULT_BUDGET} trials if left out.",
     ),
@@ -52,24 +58,32 @@ ModelOption = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
+        metavar="NAME",
         help="Model to search in place of the task's: NAME[,kind=...,price=IN/OUT,...]. Repeatable.",
     ),
 ]
 ReferenceOption = Annotated[
     str | None,
     typer.Option(
-        help="Model that a cheaper one must match, in place of the task's: the name of one of the models."
+        metavar="NAME",
+        help="Model that a cheaper one must match, in place of the task's: the name of one of the models.",
     ),
 ]
 MarginOption = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, help="Quality you accept to lose against the reference, in place of the task's: 0.02."
+        min=0,
+        max=1,
+        metavar="SCORE",
+        help="Quality you accept to lose against the reference, in place of the task's: 0.02.",
     ),
 ]
 ObjectivesOption = Annotated[
     str,
-    typer.Option(help="What to seek: quality,cost and optionally latency or robustness; or quality alone."),
+    typer.Option(
+        metavar="NAMES",
+        help="What to seek: quality,cost and optionally latency or robustness; or quality alone.",
+    ),
 ]
 RobustnessOption = Annotated[
     bool,
@@ -86,7 +100,8 @@ RequireOption = Annotated[
     ),
 ]
 RunsOption = Annotated[
-    Path | None, typer.Option("--runs", help="Folder of studies; runs/ of the project if left out.")
+    Path | None,
+    typer.Option("--runs", metavar="FOLDER", help="Folder of studies; runs/ of the project if left out."),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", envvar="OPTIMIZE_JSON", help="Print the result as JSON on stdout.")
@@ -148,6 +163,6 @@ def study_folder(name: str | None, runs: Path | None, *, finished: bool | None =
 
 def command_on(folder: StudyFolder, command: str) -> str:
     """A command that works on a study from the working folder, to be copied and run."""
-    there = folder.path.parent
+    there = folder.path.parent.absolute()
     runs = "" if there == runs_folder(None) else f" --runs {quote(str(there))}"
     return f"optimize {command} {folder.path.name}{runs}"

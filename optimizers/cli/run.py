@@ -54,16 +54,19 @@ def run(
         str | None,
         typer.Option(
             "--from",
+            metavar="STUDY",
             envvar="OPTIMIZE_FROM",
             help="Finished study whose prompts this one begins with, on its own models and data.",
             autocompletion=complete_study,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of every random choice.")] = 0,
     study: Annotated[
         str | None,
         typer.Option(
-            help="Name of the study; an unfinished one is continued.", autocompletion=complete_study
+            metavar="NAME",
+            help="Name of the study; an unfinished one is continued.",
+            autocompletion=complete_study,
         ),
     ] = None,
     objectives: ObjectivesOption = "quality,cost",
@@ -72,17 +75,23 @@ def run(
     storage: Annotated[
         str | None,
         typer.Option(
-            help=f"{STORAGE} Others join with optimize worker. If left out, SQLite in the study's folder."
+            metavar="URL",
+            help=f"{STORAGE} Others join with optimize worker. If left out, SQLite in the study's folder.",
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes the study is planned for, where --storage lets others join; 1."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes the study is planned for, where --storage lets others join; 1.",
+        ),
     ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
-            help="Ray cluster to run the other workers on, with --storage: auto, HOST:PORT or ray://HOST:PORT."
+            metavar="ADDRESS",
+            help="Ray cluster to run the other workers on, with --storage: auto, HOST:PORT or ray://HOST:PORT.",
         ),
     ] = None,
     runs: RunsOption = None,
@@ -147,6 +156,7 @@ def resume(
     study: Annotated[
         str | None,
         typer.Argument(
+            metavar="STUDY",
             help="Name of a study that was interrupted; the newest one if left out.",
             autocompletion=complete_study,
         ),
@@ -169,8 +179,10 @@ def resume(
 
 
 def worker(
-    study: Annotated[str, typer.Argument(help="Name of a study that was started with --storage.")],
-    storage: Annotated[str, typer.Option(help=STORAGE)],
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Name of a study that was started with --storage.")
+    ],
+    storage: Annotated[str, typer.Option(metavar="URL", help=STORAGE)],
     require_match: RequireOption = False,
     runs: RunsOption = None,
     verbose: VerboseOption = False,
@@ -249,11 +261,11 @@ def _run(task: LoadedTask, folder: StudyFolder, storage: str | None, shown: Show
     from optimizers.cli.live import run_in_view
 
     interrupted = (
-        f"The measurements are kept in {folder.path}; the same command continues, or: "
+        f"{folder.path} keeps the measurements; the same command continues it, or: "
         f"{command_on(folder, 'resume')}"
         if storage is None
-        else "The measurements are kept in the storage. Other workers of the study go on; the same "
-        f"command joins them again, or: {command_on(folder, 'worker')}"
+        else "The storage keeps the measurements. Other workers of the study go on; the same "
+        f"command joins them again, or: {command_on(folder, 'worker')} --storage URL"
     )
     try:
         report = run_in_view(task, folder, storage, interrupted=interrupted)

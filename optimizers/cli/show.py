@@ -10,9 +10,7 @@ import typer
 from optimizers.cli.options import (
     JsonOption,
     NewestArgument,
-    QuietOption,
     RunsOption,
-    set_volume,
     study_folder,
 )
 
@@ -28,14 +26,13 @@ NAMES: dict[Part, str] = {"format": "reply format and field names"}
 def show(
     study: NewestArgument = None,
     point: Annotated[
-        str | None, typer.Option(help="Candidate id of a point; the best of the frontier if left out.")
+        str | None,
+        typer.Option(metavar="ID", help="Candidate id of a point; the best of the frontier if left out."),
     ] = None,
     runs: RunsOption = None,
-    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a point's prompt as it is sent for one example, by part. Loads no model."""
-    set_volume(False, quiet)
     from optimizers.results.pick import choose
 
     folder = study_folder(study, runs, finished=True)

@@ -15,7 +15,6 @@ from optimizers.cli.options import (
     QuietOption,
     RequireOption,
     RunsOption,
-    StudyArgument,
     VerboseOption,
     complete_study,
     runs_folder,
@@ -91,10 +90,13 @@ def report(
         typer.Option(
             "--format",
             envvar="OPTIMIZE_FORMAT",
+            metavar="terminal|markdown|html",
             help="How it is written; by the name of --out, else for the terminal.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write, in place of the terminal.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write, in place of the terminal.")
+    ] = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -130,9 +132,11 @@ def report(
 
 
 def compare(
-    a: StudyArgument,
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="Name of a finished study.", autocompletion=complete_study)
+    ],
     b: Annotated[
-        str, typer.Argument(help="Name of the study to compare it with.", autocompletion=complete_study)
+        str, typer.Argument(metavar="B", help="Name of another one.", autocompletion=complete_study)
     ],
     runs: RunsOption = None,
     as_json: JsonOption = False,
@@ -234,7 +238,7 @@ def _cells(row: dict[str, Any]) -> dict[str, object]:
     from datetime import datetime
 
     created = row["created"] and f"{datetime.fromisoformat(row['created']).astimezone():%Y-%m-%d %H:%M}"
-    spent = "" if row["dollars"] is None else f"${row['dollars']:.4f}, {row['calls']:,} calls"
+    spent = "" if row["dollars"] is None else f"${row['dollars']:.4f}"
     return {
         "study": row["study"],
         "task": row["task"] or "",

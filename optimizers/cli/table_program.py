@@ -42,13 +42,13 @@ class {kind}(dspy.Signature):
 
 def exact_match(example, prediction, trace=None):
     """1.0 where the answer is the row's, else 0.0."""
-    return float(example[{label!r}] == prediction[{label!r}])
+    return float(example[{label}] == prediction[{label}])
 
 
 task = Task(
     program=dspy.Predict({kind}),
     metric=exact_match,
-    data={data!r},
+    data={data},
     models=["local/smollm2-135m-instruct", "local/gemma-3-270m"],
     reference="local/gemma-3-270m",
 )
@@ -143,7 +143,7 @@ def _program(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], label:
     for column, name in sorted(names.items(), key=lambda pair: pair[0] == label):
         kind = _answer_type(rows, column) if column == label else _type(_values(rows, column))
         direction = "OutputField" if column == label else "InputField"
-        desc = "" if name == column else f"desc={column!r}"
+        desc = "" if name == column else f"desc={_quoted(column)}"
         fields.append(f"    {name}: {kind} = dspy.{direction}({desc})")
     inputs = [name.replace("_", " ").strip() for column, name in names.items() if column != label]
     answer = names[label]
@@ -153,8 +153,8 @@ def _program(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], label:
         what=answer.replace("_", " ").strip(),
         inputs=" and ".join(filter(None, [", ".join(inputs[:-1]), inputs[-1]])),
         fields="\n".join(fields),
-        label=answer,
-        data=data,
+        label=_quoted(answer),
+        data=_quoted(data),
     )
 
 
@@ -170,7 +170,13 @@ def _answer_type(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     long = any(len(str(value)) > LONGEST_LABEL or "\n" in str(value) for value in spelt.values())
     if not spelt or long or len(spelt) > MOST_LABELS or len(values) < LEAST_EACH * len(spelt):
         return kind
-    return f"Literal[{', '.join(repr(value) for value in sorted(spelt.values()))}]"
+    labels = (value.strip() if isinstance(value, str) else value for value in spelt.values())
+    return f"Literal[{', '.join(map(_quoted, sorted(labels)))}]"
+
+
+def _quoted(value: str | int) -> str:
+    """A value as Python writes it, texts in double quotes."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _type(values: Sequence[Any]) -> str:

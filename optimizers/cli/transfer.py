@@ -16,17 +16,19 @@ def transfer(
         list[str] | None,
         typer.Option(
             "--model",
+            metavar="NAME",
             envvar="OPTIMIZE_TRANSFER_MODEL",
             allow_from_autoenv=False,
             help="Model to run the study's prompts on: NAME[,kind=...,price=IN/OUT,...]. Repeatable; "
             "the study's own models are run anyway.",
         ),
     ] = None,
-    rows: Annotated[int, typer.Option(min=10, help="Most dev examples to run them on.")] = 200,
+    rows: Annotated[int, typer.Option(min=10, metavar="N", help="Most dev examples to run them on.")] = 200,
     budget: Annotated[
         list[str] | None,
         typer.Option(
             "--budget",
+            metavar="AMOUNT",
             envvar="OPTIMIZE_TRANSFER_BUDGET",
             allow_from_autoenv=False,
             help="What all transfers of the study may use together: 5usd, 2Mtok, 3000calls, 30min, "
@@ -52,7 +54,7 @@ def transfer(
         with prints_on_stderr(), transfer_view.watching(study) as watch:
             report = run_transfer(folder, plan, limits, watch=watch)
     except KeyboardInterrupt:
-        console.say(f"\nInterrupted. The measurements are kept in {folder.path}; the same command continues.")
+        console.say(f"\nInterrupted. {folder.path} keeps the measurements; the same command continues it.")
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print(report.model_dump_json(indent=2))

@@ -103,8 +103,9 @@ def _pieces(whole: str, bare: str, instruction: str, values: Sequence[str]) -> I
     for line in filter(None, map(str.strip, instruction.splitlines())):
         found = whole.find(line, at, begin if end > begin else len(whole))
         if found >= 0:
+            first = at if whole[at:found].isspace() and at else found
             at = found + len(line)
-            parts[found:at] = ["instruction"] * len(line)
+            parts[first:at] = ["instruction"] * (at - first)
     at = 0
     for mark in _MARK.finditer(whole):
         yield from _runs(whole, parts, at, mark.start())

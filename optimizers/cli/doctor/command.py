@@ -13,7 +13,9 @@ from optimizers.cli.options import JsonOption, RunsOption, runs_folder
 
 
 def doctor(
-    program: Annotated[Path | None, typer.Argument(help="Program file to check too.")] = None,
+    program: Annotated[
+        Path | None, typer.Argument(metavar="PROGRAM", help="Program file to check too.")
+    ] = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
