@@ -48,7 +48,9 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version, and exit.")
     ] = False,
 ) -> None:
-    pass
+    from optimizers.cli import console
+
+    console.stderr.quiet = False  # another command of this process may have been a quiet one
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
