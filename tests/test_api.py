@@ -256,6 +256,58 @@ def test_an_lm_becomes_its_model() -> None:
     assert model.price.output > model.price.input > 0
 
 
+def test_options_of_dspys_optimizers_that_mean_the_same_are_taken(tmp_path: Path) -> None:
+    def made(**options: Any) -> Parity:
+        return Parity(sentiment_matches, **options)
+
+    assert [made(auto=auto).budget.trials for auto in ("light", "medium", "heavy")] == [50, 200, 500]
+    assert made().budget == made(auto=None).budget == made(auto="medium").budget
+    assert made(max_metric_calls=300).budget == Budget(calls=300)
+    assert made(log_dir=str(tmp_path)).runs == tmp_path
+    assert made(prompt_model=LARGE).proposer == made(reflection_lm=LARGE).proposer == LARGE
+    lm = dspy.LM("openai/gpt-4o-mini")
+    (served,) = made(task_model=lm, num_threads=3).models
+    assert (served.name, served.concurrency) == ("openai/gpt-4o-mini", 3)
+    assert {model.concurrency for model in made(num_threads=5).models} == {5}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auto": "huge"}, "one of light, medium, heavy"),
+        ({"auto": "light", "budget": 10}, "give budget alone"),
+        ({"auto": "light", "max_metric_calls": 10}, "give budget alone"),
+        ({"prompt_model": LARGE, "proposer": LARGE}, "give proposer alone"),
+        ({"max_bootstrapped_demos": 4}, "search chooses how many examples"),
+        ({"max_labeled_demos": 4}, "search chooses how many examples"),
+        ({"num_candidates": 4}, "budget=N"),
+        ({"max_errors": 4}, "min_coverage"),
+        ({"teacher_settings": {}}, "no teacher"),
+        ({"track_stats": True}, "report"),
+        ({"candidate_selection_strategy": "pareto"}, "the search decides it"),
+        ({"num_threads": 0}, "1 or more"),
+    ],
+)
+def test_options_of_dspys_optimizers_without_an_equal_name_what_does_their_work(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Parity(sentiment_matches, **options)
+    assert str(caught.value.where).startswith("Parity: ")
+
+
+def test_an_unknown_option_is_a_type_error_that_names_the_nearest(runs: Path) -> None:
+    with pytest.raises(TypeError, match="did you mean budget"):
+        Parity(sentiment_matches, budgte=10)
+    with pytest.raises(TypeError, match="did you mean valset"):
+        parity(runs).compile(Classify(), examples(), vallset=[])
+    with pytest.raises(UsageError, match=r"Parity\(budget=N\)"):
+        parity(runs).compile(Classify(), examples(), num_trials=10)
+    with pytest.raises(UsageError, match=r"Parity\(seed=N\)"):
+        parity(runs).compile(Classify(), examples(), seed=10)
+    assert not runs.exists()
+
+
 class OwnLM(dspy.LM):
     pass
 
@@ -324,10 +376,11 @@ def test_what_was_compiled_cannot_be_compiled_again(compiled: ParityProgram, run
 def test_it_says_how_it_goes_unless_it_is_to_be_quiet(
     studied: Path, engines: dict[str, FakeEngine], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compiled = parity(studied, quiet=False).compile(Classify(), trainset=examples())
+    compiled = parity(studied, quiet=False).compile(Classify(), examples())
     shown = capsys.readouterr()
     assert compiled.report.answer in shown.err
     assert compiled.report.notes[0] in shown.err
+    assert f"optimize frontier {compiled.report.study} --runs {studied}" in shown.err
     assert shown.out == ""
     parity(studied).compile(Classify(), trainset=examples())
     assert capsys.readouterr().err == ""
