@@ -1,6 +1,6 @@
-"""`optimize doctor`: what would stop or spoil a study, found before it starts.
+"""The checks of ``optimize doctor``: what would stop or spoil a study, found before it starts.
 
-Nothing is pulled, billed or left behind.
+They pull nothing, cost nothing and leave nothing behind.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["Finding", "diagnose", "show"]
 def diagnose(program: Path | None, runs: Path) -> list[Finding]:
     """Check the installation, and a program's models and data where one is given.
 
-    A check that fails itself is a problem found; it raises nothing. Keys are hidden in what it says.
+    A check that raises is reported as a problem. Findings never show a key.
 
     Args:
-        program: Program file, which is run.
-        runs: Folder of studies; it need not exist, and is not made.
+        program: Program file; it is run.
+        runs: Folder of studies; it may be missing, and is not made.
     """
     found = checked("libraries", libraries, f"{sys.executable} -m pip install {DISTRIBUTION}")
     found += checked("runs folder", partial(runs_folder, runs), "name a folder to write in with --runs")
@@ -43,7 +43,7 @@ def diagnose(program: Path | None, runs: Path) -> list[Finding]:
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:
-    """Print findings as a table, each with its fix below it, and how many need care."""
+    """Print findings as a table, each with its fix below it, and count problems and warnings."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
