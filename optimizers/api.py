@@ -275,12 +275,15 @@ class Parity(Teleprompter):  # type: ignore[misc]
         from optimizers.cli.options import command_on
         from optimizers.search.study import run_study
 
-        with silenced():
-            if self.quiet:
-                return run_study(task, folder, watch=lambda progress: None)
-            console.pull_weights(task.served)
-            interrupted = f"{folder.path} keeps the measurements; the same compile continues it."
-            report = run_in_view(task, folder, interrupted=interrupted)
+        interrupted = f"{folder.path} keeps the measurements; the same compile continues it."
+        try:
+            with silenced():
+                if self.quiet:
+                    return run_study(task, folder, watch=lambda progress: None)
+                console.pull_weights(task.served)
+                report = run_in_view(task, folder, interrupted=interrupted)
+        except BudgetError as error:
+            raise BudgetError(error.what, where=f"{NAME}: budget", fix="give a larger budget") from error
         console.say(f"{report.answer}\nStudy: {folder.path}\nMore:  {command_on(folder, 'frontier')}")
         return report
 

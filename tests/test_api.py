@@ -202,8 +202,9 @@ def test_what_changes_the_task_starts_another_study(runs: Path) -> None:
     tasks = [(Classify(), sentiment_matches), (Classify(), strict), (other, sentiment_matches)]
     for student, metric in [*tasks, *tasks]:
         optimizer = Parity(metric, [SMALL, LARGE], budget="5calls", runs=runs, quiet=True)
-        with pytest.raises(BudgetError, match="before one candidate"):
+        with pytest.raises(BudgetError, match="before one candidate") as caught:
             optimizer.compile(student, trainset=examples())
+        assert caught.value.where == "Parity: budget"
     assert len(list_studies(runs)) == len(tasks)
 
 

@@ -14,7 +14,8 @@ from optimizers.errors import UsageError, UserError
 PARTS = ("programs", "metrics", "data")
 SUFFIXES = frozenset({".py", ".toml"})
 
-PYPROJECT = """\
+PYPROJECT = "pyproject.toml"
+PROJECT = b"""\
 [project]
 name = "prompts"
 version = "0.1.0"
@@ -84,14 +85,16 @@ def write_workspace(folder: Path) -> list[Path]:
         for file in sorted((source / part).rglob("*"))
         if file.suffix in SUFFIXES and "__pycache__" not in file.parts
     }
+    if not (folder / PYPROJECT).exists():
+        wanted[folder / PYPROJECT] = PROJECT
     return write_new(folder, wanted)
 
 
 def write_new(folder: Path, wanted: dict[Path, bytes]) -> list[Path]:
-    """Write files that do not exist yet, and a pyproject.toml where no folder above has one.
+    """Write files, none of which may exist.
 
     Args:
-        folder: The project's folder; made when missing.
+        folder: Their folder, for messages.
         wanted: Path -> content.
 
     Returns:
@@ -107,9 +110,6 @@ def write_new(folder: Path, wanted: dict[Path, bytes]) -> list[Path]:
             where=str(taken[0].parent),
             fix="give another folder: optimize init FOLDER",
         )
-    here = folder.absolute()
-    if not any((one / "pyproject.toml").is_file() for one in (here, *here.parents)):
-        wanted = {**wanted, folder / "pyproject.toml": PYPROJECT.encode()}
     try:
         for target, content in wanted.items():
             target.parent.mkdir(parents=True, exist_ok=True)

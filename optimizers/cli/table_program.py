@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from optimizers.cli.init import write_new
+from optimizers.cli.init import PROJECT, PYPROJECT, write_new
 from optimizers.errors import DataError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write_program(source: str, label: str | None, folder: Path) -> list[Path]:
     stem = _identifier(Path(source.removeprefix("hf://")).stem).lower()
     program, copy = folder / f"{stem}.py", folder / f"{stem}.jsonl"
     project = project_folder(program)
-    data, files = _within(project, source), {}
+    data, files = _within(project, source), dict[Path, bytes]()
     if any(name != column for column, name in names.items()):
         data = _within(project, str(copy))
         files[copy] = _renamed(rows.rows, names)
@@ -96,6 +96,8 @@ def write_program(source: str, label: str | None, folder: Path) -> list[Path]:
             (Path(apart) / data).write_bytes(content)
         # What a study would refuse is refused here, before anything is written.
         resolve(declared_task(trial), base=Path(apart) if files else project, source=program)
+    if not (project / PYPROJECT).is_file():
+        files[folder / PYPROJECT] = PROJECT
     return write_new(folder, {program: text.encode(), **files})
 
 
