@@ -12,10 +12,10 @@ from typing import Any
 import dspy
 import pytest
 from dspy.teleprompt import Teleprompter
-from fakes import LARGE, SMALL, Classify, FakeEngine, candidate, interrupt, reviews, sentiment_matches
+from fakes import LARGE, SMALL, Classify, FakeEngine, interrupt, reviews, sentiment_matches
 
 import optimizers
-from optimizers.api import Parity, ParityProgram, picked
+from optimizers.api import Parity, ParityProgram
 from optimizers.errors import (
     BudgetError,
     DataError,
@@ -30,7 +30,7 @@ from optimizers.export.point import rebuild
 from optimizers.prompting.compile import compile_candidate
 from optimizers.records.budget import Budget
 from optimizers.records.folder import StudyFolder, list_studies
-from optimizers.records.report import Comparison, Estimate, FrontierReport, Point, Verdict
+from optimizers.records.report import FrontierReport
 from optimizers.search.manifest import open_folder
 from optimizers.search.study import run_study
 from optimizers.task.task import load_task
@@ -202,51 +202,10 @@ def test_what_changes_the_task_starts_another_study(runs: Path) -> None:
     tasks = [(Classify(), sentiment_matches), (Classify(), strict), (other, sentiment_matches)]
     for student, metric in [*tasks, *tasks]:
         optimizer = Parity(metric, [SMALL, LARGE], budget="5calls", runs=runs, quiet=True)
-        with pytest.raises(BudgetError, match="before one candidate"):
+        with pytest.raises(BudgetError, match="before one candidate") as caught:
             optimizer.compile(student, trainset=examples())
+        assert caught.value.where == "Parity: budget"
     assert len(list_studies(runs)) == len(tasks)
-
-
-def point(model: str, cost: float, *roles: str, test: float = 0.8, verdict: Verdict | None = None) -> Point:
-    seen = Estimate(mean=test, low=0.0, high=1.0, n=100)
-    compared = verdict and Comparison(
-        against="x", difference=0.0, low=-0.1, high=0.1, margin=0.02, p_value=0.5, verdict=verdict,
-        cost_ratio=1.0, n=100,
-    )  # fmt: skip
-    return Point(
-        candidate=candidate(model, f"{cost}"), kind="chat", roles=roles, dev=seen, test=seen, cost=cost,
-        latency=0.1, prompt_tokens=1, completion_tokens=1, comparison=compared,
-    )  # fmt: skip
-
-
-def report(*points: Point) -> FrontierReport:
-    return FrontierReport(
-        study="s", task="t", metric="m", reference="large", margin=0.02, points=points, hypervolume=0.1,
-        trials=1, rollouts=1, seconds=1.0, answer="",
-    )  # fmt: skip
-
-
-def test_the_cheapest_match_is_picked_else_the_references_best() -> None:
-    poor = point("small", 1, "frontier", test=0.5, verdict="no match")
-    unsure = point("small", 2, "frontier", test=0.95, verdict="indecisive")
-    match = point("small", 3, "frontier", test=0.8, verdict="match")
-    dearer = point("middle", 4, "frontier", test=0.85, verdict="match")
-    best = point("large", 5, "best", "reference", test=0.9)
-    assert picked(report(poor, unsure, match, dearer, best), "cheapest_match") is match
-    assert picked(report(poor, unsure, best), "cheapest_match") is best
-    assert picked(report(poor, unsure, match, dearer, best), "best") is unsure
-    cheap = point("large", 2.5, "frontier", "reference", test=0.9)
-    assert picked(report(poor, cheap, match), "cheapest_match") is cheap
-    assert picked(report(poor, unsure), "cheapest_match") is unsure
-
-
-def test_where_quality_alone_was_sought_a_matching_model_beside_the_frontier_is_picked() -> None:
-    other = point("small", 1, "best", verdict="match")
-    alone = point("large", 5, "frontier", "best", "reference", test=0.9)
-    assert picked(report(other, alone), "cheapest_match") is other
-    assert picked(report(other, alone), "best") is alone
-    assert report(other, alone).matched()
-    assert not report(point("small", 1, "best", verdict="indecisive"), alone).matched()
 
 
 def test_an_lm_becomes_its_model() -> None:
@@ -254,6 +213,58 @@ def test_an_lm_becomes_its_model() -> None:
     (model,) = Parity(sentiment_matches, [lm]).models
     assert (model.name, model.api_base, model.timeout) == ("openai/gpt-4o-mini", "http://127.0.0.1:1/v1", 9)
     assert model.price.output > model.price.input > 0
+
+
+def test_options_of_dspys_optimizers_that_mean_the_same_are_taken(tmp_path: Path) -> None:
+    def made(**options: Any) -> Parity:
+        return Parity(sentiment_matches, **options)
+
+    assert [made(auto=auto).budget.trials for auto in ("light", "medium", "heavy")] == [50, 200, 500]
+    assert made().budget == made(auto=None).budget == made(auto="medium").budget
+    assert made(max_metric_calls=300).budget == Budget(calls=300)
+    assert made(log_dir=str(tmp_path)).runs == tmp_path
+    assert made(prompt_model=LARGE).proposer == made(reflection_lm=LARGE).proposer == LARGE
+    lm = dspy.LM("openai/gpt-4o-mini")
+    (served,) = made(task_model=lm, num_threads=3).models
+    assert (served.name, served.concurrency) == ("openai/gpt-4o-mini", 3)
+    assert {model.concurrency for model in made(num_threads=5).models} == {5}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auto": "huge"}, "one of light, medium, heavy"),
+        ({"auto": "light", "budget": 10}, "give budget alone"),
+        ({"auto": "light", "max_metric_calls": 10}, "give budget alone"),
+        ({"prompt_model": LARGE, "proposer": LARGE}, "give proposer alone"),
+        ({"max_bootstrapped_demos": 4}, "search chooses how many examples"),
+        ({"max_labeled_demos": 4}, "search chooses how many examples"),
+        ({"num_candidates": 4}, "budget=N"),
+        ({"max_errors": 4}, "min_coverage"),
+        ({"teacher_settings": {}}, "no teacher"),
+        ({"track_stats": True}, "report"),
+        ({"candidate_selection_strategy": "pareto"}, "the search decides it"),
+        ({"num_threads": 0}, "1 or more"),
+    ],
+)
+def test_options_of_dspys_optimizers_without_an_equal_name_what_does_their_work(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Parity(sentiment_matches, **options)
+    assert str(caught.value.where).startswith("Parity: ")
+
+
+def test_an_unknown_option_is_a_type_error_that_names_the_nearest(runs: Path) -> None:
+    with pytest.raises(TypeError, match="did you mean budget"):
+        Parity(sentiment_matches, budgte=10)
+    with pytest.raises(TypeError, match="did you mean valset"):
+        parity(runs).compile(Classify(), examples(), vallset=[])
+    with pytest.raises(UsageError, match=r"Parity\(budget=N\)"):
+        parity(runs).compile(Classify(), examples(), num_trials=10)
+    with pytest.raises(UsageError, match=r"Parity\(seed=N\)"):
+        parity(runs).compile(Classify(), examples(), seed=10)
+    assert not runs.exists()
 
 
 class OwnLM(dspy.LM):
@@ -324,10 +335,11 @@ def test_what_was_compiled_cannot_be_compiled_again(compiled: ParityProgram, run
 def test_it_says_how_it_goes_unless_it_is_to_be_quiet(
     studied: Path, engines: dict[str, FakeEngine], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compiled = parity(studied, quiet=False).compile(Classify(), trainset=examples())
+    compiled = parity(studied, quiet=False).compile(Classify(), examples())
     shown = capsys.readouterr()
     assert compiled.report.answer in shown.err
     assert compiled.report.notes[0] in shown.err
+    assert f"optimize frontier {compiled.report.study} --runs {studied}" in shown.err
     assert shown.out == ""
     parity(studied).compile(Classify(), trainset=examples())
     assert capsys.readouterr().err == ""

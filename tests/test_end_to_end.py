@@ -26,7 +26,7 @@ print(json.dumps([program(review=text).sentiment for text in json.loads(sys.argv
 
 def optimize(project: Path, *arguments: str) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-m", "optimizers.cli.app", *arguments]
+    command = [sys.executable, "-m", "optimizers.cli", *arguments]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -6,6 +6,9 @@ A page begins with its title and one line that says what it is about.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from optimizers.errors import UsageError
 
@@ -28,6 +31,20 @@ TOPICS = (
 
 WIDEST = 100
 """Columns that a page takes at most: longer lines are hard to read."""
+
+
+def manual(
+    topic: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TOPIC",
+            help="What about; topics are listed if left out.",
+            autocompletion=lambda incomplete: [topic for topic in TOPICS if topic.startswith(incomplete)],
+        ),
+    ] = None,
+) -> None:
+    """Show a page of the manual, or list its topics."""
+    show_topics() if topic is None else show_page(topic)
 
 
 def page(topic: str) -> str:

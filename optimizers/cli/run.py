@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizers.cli.studies import (
+from optimizers.cli.chatter import silence
+from optimizers.cli.options import (
+    DEFAULT_BUDGET,
+    INTERRUPTED,
+    BudgetOption,
     JsonOption,
+    MarginOption,
+    ModelOption,
+    ObjectivesOption,
+    ProgramArgument,
+    QuietOption,
+    ReferenceOption,
     RequireOption,
+    RobustnessOption,
     RunsOption,
+    VerboseOption,
+    command_on,
+    complete_study,
     runs_folder,
-    show_result,
+    set_volume,
     study_folder,
 )
+from optimizers.cli.studies import Shown, show_result
 from optimizers.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,90 +37,66 @@ if TYPE_CHECKING:
     from optimizers.records.folder import StudyFolder
     from optimizers.task.task import LoadedTask
 
-ProgramArgument = Annotated[Path, typer.Argument(help="Python file that ends with `task = Task(...)`.")]
-BudgetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--budget",
-        envvar="OPTIMIZE_BUDGET",
-        help="What the study may use, confirmation included: 200 (trials), 5usd, 2Mtok, 3000calls, 30min, "
-        "or several, by comma or by repeating.",
-    ),
-]
-ModelOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        help="Model to search in place of the task's: NAME[,kind=...,price=IN/OUT,...]. Repeatable.",
-    ),
-]
-
-ProposerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--proposer",
-        help="Model that writes and rewrites instructions, in place of the task's: NAME[,price=IN/OUT,...].",
-    ),
-]
-FromOption = Annotated[
-    str | None,
-    typer.Option(
-        "--from", help="Finished study whose prompts this one begins with, on its own models and data."
-    ),
-]
-
 STORAGE = "Database that several machines share: postgresql+psycopg://USER@HOST/DATABASE."
-StorageOption = Annotated[
-    str | None,
-    typer.Option(
-        envvar="OPTIMIZE_STORAGE",
-        help=f"{STORAGE} Others join with optimize worker. If left out, SQLite in the study's folder.",
-    ),
-]
-
-ObjectivesOption = Annotated[
-    str,
-    typer.Option(help="What to seek: quality,cost and perhaps latency or robustness; or quality alone."),
-]
-
-RobustnessOption = Annotated[
-    bool,
-    typer.Option(
-        "--robustness",
-        help="Run the frontier on perturbed inputs and prompt injections too, within the budget.",
-    ),
-]
-
-DEFAULT_BUDGET = "200"
-INTERRUPTED = 130
 
 
 def run(
     program: ProgramArgument,
     budget: BudgetOption = None,
     model: ModelOption = None,
-    proposer: ProposerOption = None,
-    started_from: FromOption = None,
-    seed: Annotated[int, typer.Option(envvar="OPTIMIZE_SEED", help="Seed of every random choice.")] = 0,
+    reference: ReferenceOption = None,
+    margin: MarginOption = None,
+    proposer: Annotated[
+        str | None,
+        typer.Option(help="Model that writes instructions, in place of the task's: NAME[,price=IN/OUT,...]."),
+    ] = None,
+    started_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STUDY",
+            envvar="OPTIMIZE_FROM",
+            help="Finished study whose prompts this one begins with, on its own models and data.",
+            autocompletion=complete_study,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of every random choice.")] = 0,
     study: Annotated[
-        str | None, typer.Option(help="Name of the study; an unfinished one is continued.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the study; an unfinished one is continued.",
+            autocompletion=complete_study,
+        ),
     ] = None,
     objectives: ObjectivesOption = "quality,cost",
     robustness: RobustnessOption = False,
     require_match: RequireOption = False,
-    storage: StorageOption = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help=f"{STORAGE} Others join with optimize worker. If left out, SQLite in the study's folder.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes the study is planned for, where --storage lets others join; 1."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes the study is planned for, where --storage lets others join; 1.",
+        ),
     ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
-            envvar="OPTIMIZE_RAY",
+            metavar="ADDRESS",
             help="Ray cluster to run the other workers on, with --storage: auto, HOST:PORT or ray://HOST:PORT.",
         ),
     ] = None,
     runs: RunsOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search for the best prompt of every model. `optimize PROGRAM` is short for `optimize run PROGRAM`."""
@@ -120,7 +110,8 @@ def run(
             fix="add --storage URL and --workers N, of which this process is one",
         )
     limits, goals = parse_budget(budget or [DEFAULT_BUDGET]), parse_objectives(objectives)
-    quiet()
+    set_volume(verbose, quiet)
+    silence()
     from optimizers.cli import console
     from optimizers.models.resolve import parse_model
     from optimizers.records.folder import valid_name
@@ -129,9 +120,14 @@ def run(
 
     if study is not None:
         valid_name(study)
-    writer = parse_model(proposer) if proposer else None
     folder_of_runs = (runs or project_folder(program) / "runs").absolute()
-    task = load_task(program, models=[parse_model(text) for text in model or ()], proposer=writer)
+    task = load_task(
+        program,
+        models=[parse_model(text) for text in model or ()],
+        proposer=parse_model(proposer) if proposer else None,
+        reference=reference,
+        margin=margin,
+    )
     console.pull_weights(task.served)
     from optimizers.search.manifest import default_name, open_folder
 
@@ -146,70 +142,86 @@ def run(
         folder = open_folder(
             task, folder_of_runs, name, seed, limits, goals, started_from, workers, robustness
         )
-    beside: AbstractContextManager[None] = nullcontext()
+    others: AbstractContextManager[None] = nullcontext()
     if ray is not None and storage is not None and workers is not None:
         from optimizers.search.distributed.ray_workers import ray_workers
 
         project = project_folder(program).absolute()
-        beside = ray_workers(ray, folder.read_manifest(), project, storage, workers - 1, console.say)
-    with beside:
-        _run(task, folder, storage, as_json=as_json, require_match=require_match)
+        others = ray_workers(ray, folder.read_manifest(), project, storage, workers - 1, console.say)
+    with others:
+        _run(task, folder, storage, Shown(verbose, quiet, as_json, require_match))
 
 
 def resume(
     study: Annotated[
-        str | None, typer.Argument(help="Name of a study that was interrupted; the newest one if left out.")
+        str | None,
+        typer.Argument(
+            metavar="STUDY",
+            help="Name of a study that was interrupted; the newest one if left out.",
+            autocompletion=complete_study,
+        ),
     ] = None,
     budget: BudgetOption = None,
     require_match: RequireOption = False,
     runs: RunsOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with an interrupted study. Its budget is its own, or a new one."""
     from optimizers.records.budget import parse_budget
 
     given = parse_budget(budget) if budget else None
-    quiet()
+    set_volume(verbose, quiet)
+    silence()
     folder = study_folder(study, runs, finished=False)
-    _go_on(folder, None, given, as_json=as_json, require_match=require_match)
+    _go_on(folder, None, given, Shown(verbose, quiet, as_json, require_match))
 
 
 def worker(
-    study: Annotated[str, typer.Argument(help="Name of a study that was started with --storage.")],
-    storage: Annotated[str, typer.Option(envvar="OPTIMIZE_STORAGE", help=STORAGE)],
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Name of a study that was started with --storage.")
+    ],
+    storage: Annotated[str, typer.Option(metavar="URL", help=STORAGE)],
     require_match: RequireOption = False,
     runs: RunsOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Work on a study that was started elsewhere, beside whoever else does. Run it in the same project."""
-    quiet()
+    """Join a study that another process started with --storage. Run it in the same project."""
+    set_volume(verbose, quiet)
+    silence()
     from optimizers.search.distributed.shared_study import fetch
 
     folder = fetch(runs_folder(runs), study, storage)
-    _go_on(folder, storage, None, as_json=as_json, require_match=require_match)
+    _go_on(folder, storage, None, Shown(verbose, quiet, as_json, require_match))
 
 
 def estimate(
     program: ProgramArgument,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    reference: ReferenceOption = None,
+    margin: MarginOption = None,
     objectives: ObjectivesOption = "quality,cost",
     robustness: RobustnessOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a study will use and what it can show. Nothing is spent."""
+    """Predict what a study will use and what it can show. Nothing is spent."""
     from optimizers.records.budget import parse_budget
     from optimizers.records.rows import parse_objectives
 
     limits, goals = parse_budget(budget or [DEFAULT_BUDGET]), parse_objectives(objectives)
-    quiet()
+    silence()
     from optimizers.cli import console
     from optimizers.models.resolve import parse_model
     from optimizers.search.estimate import predict, shortage_note
     from optimizers.search.space.search_space import search_space
     from optimizers.task.task import load_task
 
-    task = load_task(program, models=[parse_model(text) for text in model or ()])
+    models = [parse_model(text) for text in model or ()]
+    task = load_task(program, models=models, reference=reference, margin=margin)
     prediction = predict(
         task, search_space(task), limits, objectives=goals, robustness=robustness or "robustness" in goals
     )
@@ -223,54 +235,40 @@ def estimate(
         console.say(f"warning: {short}")
 
 
-def quiet() -> None:
-    """Keep third-party chatter off the terminal and the network: errors still reach the person."""
-    import logging
-    import os
-
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # A cut reply is counted by its rollout; a warning for each would bury the view.
-    for name in ("dspy.clients.lm", "dspy.predict.predict", "LiteLLM", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _go_on(
-    folder: StudyFolder, storage: str | None, given: Budget | None, *, as_json: bool, require_match: bool
-) -> None:
+def _go_on(folder: StudyFolder, storage: str | None, given: Budget | None, shown: Shown) -> None:
     """Go on with a study that has been started, with its own budget or the one given."""
     from optimizers.cli import console
     from optimizers.task.program_file import find_program
     from optimizers.task.task import load_task
 
     known = folder.read_manifest()
-    program = find_program(known.program, folder.path)
-    task = load_task(program, models=known.models, proposer=known.proposer)
+    task = load_task(
+        find_program(known.program, folder.path),
+        models=known.models,
+        proposer=known.proposer,
+        reference=known.reference,
+        margin=known.margin,
+    )
     console.pull_weights(task.served)
     from optimizers.search.manifest import open_folder
 
     limits = given or known.budget
     open_folder(task, folder.path.parent, folder.path.name, known.seed, limits, known.objectives)
-    _run(task, folder, storage, as_json=as_json, require_match=require_match)
+    _run(task, folder, storage, shown)
 
 
-def _run(
-    task: LoadedTask, folder: StudyFolder, storage: str | None, *, as_json: bool, require_match: bool
-) -> None:
+def _run(task: LoadedTask, folder: StudyFolder, storage: str | None, shown: Shown) -> None:
     from optimizers.cli.live import run_in_view
 
     interrupted = (
-        f"What was measured is kept in {folder.path}; "
-        f"the same command, or optimize resume {folder.path.name}, continues it."
+        f"{folder.path} keeps the measurements; the same command continues it, or: "
+        f"{command_on(folder, 'resume')}"
         if storage is None
-        else "What was measured is kept in the storage. Whoever else works on the study goes on; the same "
-        f"command, or optimize worker {folder.path.name}, joins it again."
+        else "The storage keeps the measurements. Other workers of the study go on; the same "
+        f"command joins them again, or: {command_on(folder, 'worker')} --storage URL"
     )
     try:
         report = run_in_view(task, folder, storage, interrupted=interrupted)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-    show_result(report, folder, as_json, require_match)
+    show_result(report, folder, shown)

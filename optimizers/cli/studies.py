@@ -1,70 +1,106 @@
-"""Commands that read finished studies' records alone, and how a command finds its study.
-
-They load no model and no DSPy.
-"""
+"""Commands that read the records of studies alone. They load no model and no DSPy."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optimizers.errors import UsageError
+from optimizers.cli.options import (
+    NO_MATCH,
+    JsonOption,
+    NewestArgument,
+    QuietOption,
+    RequireOption,
+    RunsOption,
+    VerboseOption,
+    complete_study,
+    runs_folder,
+    set_volume,
+    study_folder,
+)
+from optimizers.errors import StudyError, UsageError
 
 if TYPE_CHECKING:
     from optimizers.records.folder import StudyFolder
     from optimizers.records.report import FrontierReport
 
-FinishedArgument = Annotated[
-    str | None, typer.Argument(help="Name of a finished study; the newest one if left out.")
-]
-RunsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--runs", envvar="OPTIMIZE_RUNS", help="Folder of studies; runs/ of the project if left out."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-RequireOption = Annotated[
-    bool,
-    typer.Option(
-        "--require-match", help="Exit with 3 unless a model other than the reference is shown to match it."
-    ),
-]
-
 Format = Literal["terminal", "markdown", "html"]
-
-UNMET = 3
 
 BY_SUFFIX: dict[str, Format] = {".md": "markdown", ".markdown": "markdown", ".html": "html", ".htm": "html"}
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How a result is to be shown.
+
+    Attributes:
+        verbose: With every detail.
+        quiet: The answer alone.
+        as_json: As JSON.
+        require_match: A result without a match is a failure.
+    """
+
+    verbose: bool
+    quiet: bool
+    as_json: bool
+    require_match: bool
+
+
+def list_studies(runs: RunsOption = None, as_json: JsonOption = False) -> None:
+    """List the studies: task, when, state, answer, spend. The newest comes first."""
+    from optimizers.records import folder as folders
+
+    there = runs_folder(runs)
+    found = [_listed(folders.StudyFolder.at(there, name)) for name in folders.list_studies(there)]
+    found.sort(key=lambda row: row["created"] or "", reverse=True)
+    if as_json:
+        import json
+
+        print(json.dumps(found, indent=2))
+        return
+    from optimizers.cli import console
+
+    if not found:
+        console.say(f"There is no study in {there}.\n  fix:   {folders.NO_STUDY}")
+        return
+    console.show_rows([_cells(row) for row in found])
+
+
 def frontier(
-    study: FinishedArgument = None,
+    study: NewestArgument = None,
     require_match: RequireOption = False,
     runs: RunsOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a finished study's frontier. Loads no model."""
+    """Show a finished study's result. Loads no model."""
+    set_volume(verbose, quiet)
     folder = study_folder(study, runs, finished=True)
-    show_result(folder.read_report(), folder, as_json, require_match)
+    show_result(folder.read_report(), folder, Shown(verbose, quiet, as_json, require_match))
 
 
 def report(
-    study: FinishedArgument = None,
+    study: NewestArgument = None,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="How it is written; by the name of --out, else for the terminal."),
+        typer.Option(
+            "--format",
+            envvar="OPTIMIZE_FORMAT",
+            metavar="terminal|markdown|html",
+            help="How it is written; by the name of --out, else for the terminal.",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write, in place of the terminal.")
+        Path | None, typer.Option(metavar="FILE", help="File to write, in place of the terminal.")
     ] = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report on a finished study. Says what it asked, tried, found, missed and cost, and what to do next."""
+    """Write a full report of a finished study. What was asked, tried, found, missed and spent; what to do."""
     if as_json and form is not None:
         raise UsageError(
             f"--json and --format {form} are two forms of one report.",
@@ -96,12 +132,16 @@ def report(
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="Name of a finished study.")],
-    b: Annotated[str, typer.Argument(help="Name of another one, held against the first.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="Name of a finished study.", autocompletion=complete_study)
+    ],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="Name of another one.", autocompletion=complete_study)
+    ],
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold the best of one finished study against another's. Test examples that both ran are paired."""
+    """Compare the best of two finished studies. Test examples that both ran are paired."""
     from optimizers.results.compare import compare_studies
 
     found = compare_studies(study_folder(a, runs), study_folder(b, runs))
@@ -114,7 +154,7 @@ def compare(
 
 
 def advise(
-    study: FinishedArgument = None,
+    study: NewestArgument = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,40 +173,7 @@ def advise(
     _print(advice_to_markdown(found, folder.path.name))
 
 
-def runs_folder(runs: Path | None) -> Path:
-    """The folder of studies: as given, else ``runs/`` of the project around the working folder."""
-    if runs is not None:
-        return runs.absolute()
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "pyproject.toml").is_file():
-            return folder / "runs"
-    return here / "runs"
-
-
-def study_folder(name: str | None, runs: Path | None, *, finished: bool | None = None) -> StudyFolder:
-    """The folder of a study that exists.
-
-    Args:
-        name: The study's name; None for the one that was begun last, which the person is told of.
-        runs: Folder of studies; that of the project if None.
-        finished: Where no name is given, look only among those with a result, or without; None for all.
-
-    Raises:
-        StudyError: There is no such study.
-    """
-    from optimizers.records.folder import StudyFolder, newest_study
-
-    there = runs_folder(runs)
-    if name is not None:
-        return StudyFolder.load(there, name)
-    folder = newest_study(there, finished=finished)
-    kind = {None: "", True: "finished ", False: "unfinished "}[finished]
-    print(f"study {folder.path.name}: the newest {kind}one in {there}", file=sys.stderr)
-    return folder
-
-
-def show_result(report: FrontierReport, folder: StudyFolder, as_json: bool, require_match: bool) -> None:
+def show_result(report: FrontierReport, folder: StudyFolder, shown: Shown) -> None:
     """Print a study's result.
 
     Raises:
@@ -174,13 +181,72 @@ def show_result(report: FrontierReport, folder: StudyFolder, as_json: bool, requ
     """
     from optimizers.cli import console
 
-    if as_json:
+    if shown.as_json:
         print(report.model_dump_json(indent=2))
+    elif shown.quiet:
+        print(report.answer)
     else:
-        console.show_report(report, folder.path)
-    if require_match and not report.matched():
+        console.show_report(report, folder.path, verbose=shown.verbose)
+    if shown.require_match and not report.matched():
         console.say("No model other than the reference is shown to match it.")
-        raise typer.Exit(UNMET)
+        raise typer.Exit(NO_MATCH)
+
+
+def _listed(folder: StudyFolder) -> dict[str, Any]:
+    """A study as ``optimize list --json`` has it; of a broken record, what is wrong with it."""
+    from optimizers.records.read_only import reading
+
+    row: dict[str, Any] = dict.fromkeys(("task", "created", "state", "answer", "dollars", "calls", "trials"))
+    row = {"study": folder.path.name, **row}
+    try:
+        known = folder.read_manifest()
+        row |= {"task": known.task, "created": known.created.isoformat(), "state": "unfinished"}
+        if folder.report.is_file():
+            found = folder.read_report()
+            spent = found.spend.total if found.spend else None
+            row |= {"state": "finished", "answer": _short_answer(found), "trials": found.trials}
+            row |= {"dollars": spent and spent.dollars, "calls": spent and round(spent.calls)}
+        elif folder.ledger.is_file():
+            with reading(folder.ledger) as ledger:
+                used = ledger.used()
+                row |= {"trials": len(ledger.trials())}
+                row |= {"dollars": used.dollars, "calls": round(used.calls)}
+    except StudyError as error:
+        row |= {"state": "unreadable", "answer": error.what}
+    return row
+
+
+def _short_answer(report: FrontierReport) -> str:
+    """Whether a model other than the reference is shown to match it, and which is the cheapest."""
+    compared = [
+        (point, point.comparison)
+        for point in report.eligible()
+        if point.comparison is not None and point.candidate.models != (report.reference,)
+    ]
+    matches = [(point, found) for point, found in compared if found.verdict == "match"]
+    if matches:
+        point, found = min(matches, key=lambda pair: pair[0].cost)
+        share = "" if found.cost_ratio is None else f" at {found.cost_ratio:.0%} of the cost"
+        return f"yes: {point.candidate.label}{share}"
+    if not compared:
+        return "nothing compared"
+    return "not settled" if any(found.verdict == "indecisive" for _, found in compared) else "no"
+
+
+def _cells(row: dict[str, Any]) -> dict[str, object]:
+    """A study as a line of the table."""
+    from datetime import datetime
+
+    created = row["created"] and f"{datetime.fromisoformat(row['created']).astimezone():%Y-%m-%d %H:%M}"
+    spent = "" if row["dollars"] is None else f"${row['dollars']:.4f}"
+    return {
+        "study": row["study"],
+        "task": row["task"] or "",
+        "began": created or "",
+        "state": row["state"],
+        "answer": row["answer"] or "",
+        "spent": spent,
+    }
 
 
 def _print(markdown: str) -> None:
@@ -201,6 +267,6 @@ def _write(text: str, out: Path | None) -> None:
         raise UsageError(
             f"The file cannot be written: {error.strerror}",
             where=str(out),
-            fix="name a file in a folder there is",
+            fix="name a file in an existing folder",
         ) from error
     print(out)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import dspy
 
-from optimizers.errors import ExportError, UserError
+from optimizers.errors import ExportError
 from optimizers.export.files import file_names
 from optimizers.prompting.compile import CompiledProgram, compile_candidate
 from optimizers.prompting.renderings.fields import without_none
+from optimizers.results.pick import choose
 from optimizers.task.program_file import find_program
 from optimizers.task.task import load_task
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from optimizers.models.model import Model
     from optimizers.models.sampling import Sampling
     from optimizers.records.folder import StudyFolder
-    from optimizers.records.report import FrontierReport, Point
+    from optimizers.records.report import Point
     from optimizers.records.rows import StudyManifest
     from optimizers.task.task import LoadedTask
 
@@ -92,7 +93,12 @@ def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:
     """
     manifest, report = folder.read_manifest(), folder.read_report()
     point = choose(report, point_id)
-    task = load_task(find_program(manifest.program, folder.path), models=manifest.models)
+    task = load_task(
+        find_program(manifest.program, folder.path),
+        models=manifest.models,
+        reference=manifest.reference,
+        margin=manifest.margin,
+    )
     if task.program_hash != manifest.program_hash:
         raise ExportError(
             "The program file has changed since it was measured, so an export would not behave as measured.",
@@ -102,32 +108,6 @@ def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:
     model = next(model for model in manifest.models if model.name == point.candidate.model)
     compiled = compile_candidate(task.program, point.candidate, manifest.models, measured=False)
     return Exported(manifest, point, model, task, compiled, folder)
-
-
-def choose(report: FrontierReport, point_id: str | None) -> Point:
-    """The point asked for, or the frontier point that tested best, the cheapest among equals.
-
-    Raises:
-        UserError: No measured point has this id, or the frontier is empty.
-    """
-    frontier = report.with_role("frontier")
-    if point_id is None:
-        if not frontier:
-            raise UserError(
-                "The study has no frontier: too many rollouts of every candidate failed.",
-                where=report.study,
-                fix="see what failed: optimize report STUDY; or name a measured candidate: --point ID",
-            )
-        return max(
-            frontier, key=lambda point: (point.test.mean if point.test else point.dev.mean, -point.cost)
-        )
-    for point in report.points:
-        if point.candidate.id == point_id:
-            return point
-    known = ", ".join(point.candidate.id for point in frontier)
-    raise UserError(
-        f"The study has no point {point_id}.", where="--point", fix=f"on the frontier are {known}"
-    )
 
 
 def one_reply_each(exported: Exported) -> None:

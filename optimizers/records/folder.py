@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from optimizers.errors import StudyError
 from optimizers.records.prediction import Prediction
+from optimizers.records.prompts import StudyPrompts
 from optimizers.records.report import FrontierReport
 from optimizers.records.rows import StudyManifest
 
@@ -89,6 +90,11 @@ class StudyFolder:
     def page(self) -> Path:
         """Its frontier and all that is known of it, as a page for a browser."""
         return self.path / "frontier.html"
+
+    @property
+    def prompts(self) -> Path:
+        """The prompts of its leading candidates, as they are sent."""
+        return self.path / "prompts.json"
 
     @property
     def picture(self) -> Path:
@@ -203,6 +209,10 @@ class StudyFolder:
                 fix="run its command again: it goes on where it stopped",
             )
         return _read(self.report, FrontierReport)
+
+    def read_prompts(self) -> StudyPrompts | None:
+        """The prompts of its leading candidates; None of a study that wrote none, as before 0.2."""
+        return _read(self.prompts, StudyPrompts) if self.prompts.exists() else None
 
     def write_report(self, report: FrontierReport) -> None:
         """Write the study's result."""

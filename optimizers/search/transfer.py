@@ -128,7 +128,12 @@ def plan_transfer(folder: StudyFolder, texts: Sequence[str], rows: int = ROWS) -
     manifest, report = folder.read_manifest(), folder.read_report()
     known = _read_models(folder.path / MODELS)
     new = _new_models(manifest, known, texts)
-    task = load_task(find_program(manifest.program, folder.path), models=manifest.models)
+    task = load_task(
+        find_program(manifest.program, folder.path),
+        models=manifest.models,
+        reference=manifest.reference,
+        margin=manifest.margin,
+    )
     _check_unchanged(manifest, task)
     task = replace(task, models=(*manifest.models, *new))
     if len(task.models) < 2:

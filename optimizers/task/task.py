@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizers.errors import TaskError
+from optimizers.errors import TaskError, UsageError
 from optimizers.task.hashing import metric_hash
 from optimizers.task.program_file import project_folder, run_program
 
@@ -127,28 +127,65 @@ class LoadedTask:
         parts += sorted(model.model_dump_json() for model in self.models)
         parts += [self.proposer.model_dump_json()] if self.proposer else []
         parts += ["models per predictor"] if self.models_per_predictor else []
+        # The usual reference says nothing more: names of studies stay what they were.
+        parts += [] if self.reference == _largest(self.models) else [f"reference {self.reference.name}"]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def load_task(path: Path, *, models: Sequence[Model] = (), proposer: Model | None = None) -> LoadedTask:
+def load_task(
+    path: Path,
+    *,
+    models: Sequence[Model] = (),
+    proposer: Model | None = None,
+    reference: str | None = None,
+    margin: float | None = None,
+) -> LoadedTask:
     """Load a program file and resolve everything it declares.
 
     Args:
         path: The program file.
         models: Models to use in place of the declared ones.
         proposer: A proposer to use in place of the declared one.
+        reference: Name of the reference in place of the declared one, with or without what stands before
+            its last slash: one of the models, or a declared model, which is then added to ``models``.
+        margin: Margin in place of the declared one.
 
     Raises:
         TaskError: The file is missing, raises on import, or declares no usable task.
         DataError: The data does not fit the program.
         ModelError: A model is unknown.
         PriceError: A model has no known price.
+        UsageError: The reference is none of the models.
     """
     path = path.absolute()
     task = _declared(run_program(path), path)
-    if proposer is not None:
-        task = replace(task, proposer=proposer)
+    if reference is not None:
+        found = _named(reference, models or tuple(map(_model, task.models)), task)
+        models = (*models, found) if models and found not in models else models
+        task = replace(task, reference=found.name)
+    task = replace(
+        task,
+        proposer=task.proposer if proposer is None else proposer,
+        margin=task.margin if margin is None else margin,
+    )
     return resolve(task, base=project_folder(path), source=path, models=models)
+
+
+def _named(reference: str, models: Sequence[Model], task: Task) -> Model:
+    """The model that ``--reference`` names: one of the study's models, else one that the task declares."""
+    named = [model for model in models if reference == model.name]
+    named = named or [model for model in models if reference == model.label]
+    if not named:
+        names = [entry.partition(",")[0] if isinstance(entry, str) else entry.name for entry in task.models]
+        fits = [reference in (name, name.rpartition("/")[2]) for name in names]
+        named = [_model(entry) for entry, fit in zip(task.models, fits, strict=True) if fit]
+    if len(named) == 1:
+        return named[0]
+    raise UsageError(
+        f"The reference {reference} is {'several' if named else 'none'} of the models.",
+        where="--reference",
+        fix=f"one of {', '.join(model.name for model in models)}; --model names others",
+    )
 
 
 def declared_task(path: Path) -> Task:

@@ -116,9 +116,7 @@ def help_seconds(repeats: int = 10) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "optimizers.cli.app", "--help"], capture_output=True, check=True
-        )
+        subprocess.run([sys.executable, "-m", "optimizers.cli", "--help"], capture_output=True, check=True)
         times.append(time.perf_counter() - start)
     return sorted(times)[repeats // 2]
 

@@ -61,7 +61,7 @@ class Setup:
         """The command that starts or continues the study."""
         options = {"--budget": self.budget, "--study": STUDY, "--seed": self.seed, "--runs": run}
         words = [str(word) for option in options.items() for word in option]
-        return [sys.executable, "-m", "optimizers.cli.app", self.program, *words]
+        return [sys.executable, "-m", "optimizers.cli", self.program, *words]
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Place:
         command = [
             sys.executable,
             "-m",
-            "optimizers.cli.app",
+            "optimizers.cli",
             "program.py",
             *options,
             "--workers",

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 from results.studies import usual
+
+import optimizers
+from optimizers.cli.app import COMMANDS, app
 
 PROGRAM = '''
 import dspy
@@ -29,7 +36,7 @@ task = Task(program=dspy.Predict(Sentiment), metric=metric, data="rows.csv", mod
 
 def optimize(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "optimizers.cli.app", *arguments],
+        [sys.executable, "-m", "optimizers.cli", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -148,6 +155,60 @@ def test_help_loads_nothing_heavy(project: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "frontier" in done.stdout
+
+
+def test_the_version_is_that_of_the_distribution(tmp_path: Path) -> None:
+    done = optimize("--version", cwd=tmp_path)
+    assert done.returncode == 0
+    assert re.fullmatch(r"prompt-parity \d+\.\d+\S*\n", done.stdout)
+
+
+def completed(words: str, cwd: Path) -> list[str]:
+    """What the shell offers for the last of some words, which may be empty."""
+    done = subprocess.run(
+        [sys.executable, "-m", "optimizers.cli"],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "_OPTIMIZE_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_the_shell_completes_commands_options_and_studies(tmp_path: Path) -> None:
+    usual(tmp_path / "runs", "first")
+    usual(tmp_path / "runs", "fine")
+    usual(tmp_path / "elsewhere", "far")
+    assert completed("optimize fron", tmp_path) == ["frontier"]
+    assert completed("optimize prog.py --mar", tmp_path) == ["--margin"]
+    assert completed("optimize show fi", tmp_path) == ["fine", "first"]
+    assert completed("optimize show --runs elsewhere f", tmp_path) == ["far"]
+    assert completed("optimize run prog.py --from fir", tmp_path) == ["first"]
+    assert completed("optimize help fro", tmp_path) == ["frontier"]
+    assert "complete" in optimize("--show-completion", "bash", cwd=tmp_path).stdout
+
+
+def test_every_command_that_is_printed_somewhere_is_one_there_is() -> None:
+    """Commands in messages and docstrings: their names and options are known."""
+    commands: Any = typer.main.get_command(app)
+    found = 0
+    for path in Path(optimizers.__file__).parent.rglob("*.py"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for name, rest in re.findall(r"(?<!to )optimize ([a-z]+)(?![\w/.-])([^;`'\"(]*)", line):
+                if "import" in line:
+                    continue
+                assert name in COMMANDS, (path.name, line)
+                options = {option for one in commands.commands[name].params for option in one.opts}
+                assert set(re.findall(r"(?<![\w-])--[a-z-]+", rest)) <= options, (path.name, line)
+                found += 1
+    assert found > 20
 
 
 def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ import pytest
 from faults.server import FaultServer
 from rich.console import Console
 
-from optimizers.cli.doctor import Finding, diagnose, machine, program, servers, show
+from optimizers.cli.doctor import machine, program, servers
+from optimizers.cli.doctor.diagnose import diagnose, show
+from optimizers.cli.doctor.findings import Finding
 from optimizers.records.tracking.mlflow_store import experiment_of, open_store
 
 CANARY = "sk-canary-7Fq2xVb9LmWz4TnR"
@@ -160,7 +162,7 @@ def test_an_installation_that_fits_has_no_problem_and_leaves_nothing_behind(tmp_
 
 def test_without_a_program_nothing_heavy_is_loaded(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from optimizers.cli.doctor import diagnose\n"
+        "import sys; from pathlib import Path; from optimizers.cli.doctor.diagnose import diagnose\n"
         f"diagnose(None, Path({str(tmp_path)!r}))\n"
         "heavy = {'dspy', 'optuna', 'mlflow', 'litellm', 'datasets', 'matplotlib', 'xllamacpp'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
@@ -259,7 +261,7 @@ def test_locks_that_do_not_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr("filelock.FileLock", Loose)
     found = of(diagnose(None, tmp_path), "runs folder")
     assert found.level == "problem"
-    assert "locks do not hold" in found.found
+    assert "file locks do not work" in found.found
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_disk_for_weights_counts_only_what_is_lacking(monkeypatch: pytest.Monkey
     there = checked(project)
     assert "197 MB needed" in lacking  # the parts and the whole of 98 MB
     assert "0 MB needed" in of(there, "disk for weights").found
-    assert "are here" in of(there, "weights of local/smollm2-135m-instruct").found
+    assert of(there, "weights of local/smollm2-135m-instruct").found == "98 MB, pulled"
 
 
 def revisions() -> dict[str, str]:
@@ -322,7 +324,7 @@ def test_a_runs_folder_that_was_copied_or_moved_and_the_fix(tmp_path: Path) -> N
     shutil.rmtree(old.parent)
     found = of(diagnose(None, new), "MLflow files")
     assert found.level == "warning"
-    assert f"{old / 'artifacts'}, which is not there" in found.found
+    assert f"{old / 'artifacts'}, which is gone" in found.found
     subprocess.run(found.fix.partition(": ")[2], shell=True, check=True)
     assert not [one for one in diagnose(None, new) if one.check == "MLflow files"]
     mended = open_store(new)
@@ -346,7 +348,7 @@ def test_a_declared_store_is_named_without_its_password_and_not_called(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         found = of(diagnose(None, tmp_path), "MLflow store").found
         assert server.asked == []
-    assert f"http://127.0.0.1:{server.server_port}/mlflow," in found
+    assert f"http://127.0.0.1:{server.server_port}/mlflow;" in found
     assert "me:" not in found
     assert "secret" not in found
 
@@ -516,7 +518,7 @@ def test_a_server_without_a_list_of_models_is_no_problem(project: Path) -> None:
 def test_a_server_that_is_not_there_and_an_address_that_is_none(project: Path) -> None:
     with answering() as server:
         gone = server.address
-    for address, said in ((gone, "Connection refused"), ("file://elsewhere", "no http address")):
+    for address, said in ((gone, "Connection refused"), ("file://elsewhere", "not an http address")):
         found = of(checked(project, served(address)), "server of openai/small")
         assert found.level == "problem"
         assert said in found.found

@@ -24,6 +24,12 @@ def test_a_workspace_holds_what_its_programs_need(tmp_path: Path) -> None:
     assert project_folder(tmp_path / "programs" / "classify.py") == tmp_path.resolve()
 
 
+def test_a_workspace_inside_another_project_is_a_project_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'p'\nversion = '0'\n")
+    write_workspace(tmp_path / "mine")
+    assert project_folder(tmp_path / "mine" / "programs" / "classify.py") == (tmp_path / "mine").resolve()
+
+
 def test_a_file_in_the_place_of_the_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(UserError, match="cannot be written"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,14 +52,52 @@ def test_the_interrupted_study_is_the_one_resumed_and_a_finished_one_the_one_exp
         assert f"study {taken}" in runner.stderr, command
 
 
-@pytest.mark.parametrize("command", ["frontier", "report", "advise", "resume", "export", "dashboard"])
+def test_studies_are_listed_newest_first_with_state_answer_and_spend(runs: Path) -> None:
+    broken = runs / "broken"
+    broken.mkdir()
+    (broken / "study.json").write_text("{")
+    found = json.loads(optimize("list", "--json", runs=runs).stdout)
+    assert [one["study"] for one in found] == ["third", "second", "first", "broken"]
+    assert [one["state"] for one in found] == ["unfinished", "finished", "finished", "unreadable"]
+    third, second, _, unreadable = found
+    assert (second["task"], second["calls"], second["dollars"]) == ("reviews", 5, 2.5)
+    assert second["answer"] in ("no", "not settled")
+    assert (third["answer"], third["dollars"]) == (None, None)
+    assert "cannot be read" in unreadable["answer"]
+    lines = optimize("list", runs=runs).stdout.split("third")[1]
+    assert "2026-01-02" in lines
+    assert "$2.5000" in lines
+
+
+def test_a_match_is_listed_as_yes_with_its_model(tmp_path: Path) -> None:
+    usual(tmp_path, "same", small={0: "good", 4: "good"}, margin=0.5)
+    (found,) = json.loads(optimize("list", "--json", runs=tmp_path).stdout)
+    assert found["answer"] == "yes: small at 10% of the cost"
+
+
+def test_where_there_is_nothing_to_list_it_says_what_to_do(tmp_path: Path) -> None:
+    found = optimize("list", runs=tmp_path)
+    assert found.exit_code == 0
+    assert "optimize PROGRAM" in found.stderr
+    assert json.loads(optimize("list", "--json", runs=tmp_path).stdout) == []
+
+
+def test_quiet_shows_the_answer_alone(runs: Path) -> None:
+    report = StudyFolder.load(runs, "second").read_report()
+    found = optimize("frontier", "-q", runs=runs)
+    assert found.stdout == f"{report.answer}\n"
+    assert found.stderr == ""
+    assert optimize("frontier", "-q", "--require-match", runs=runs).exit_code == 3
+
+
+@pytest.mark.parametrize("command", ["frontier", "report", "advise", "resume", "export", "show", "dashboard"])
 def test_where_there_is_no_study_the_error_says_so(command: str, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="There is no study yet"):
         optimize(command, runs=tmp_path)
 
 
 def test_records_alone_are_read_in_a_folder_that_nobody_may_write_in(runs: Path) -> None:
-    commands = (["frontier"], ["report"], ["advise"], ["compare", "first", "second"])
+    commands = (["frontier"], ["report"], ["advise"], ["compare", "first", "second"], ["list"])
     allowed = [optimize(*arguments, runs=runs).stdout for arguments in commands]
     code = (
         "import sys; from optimizers.cli.app import main\n"

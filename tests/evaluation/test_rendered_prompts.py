@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import dspy
 import pytest
 from fakes import LARGE, SMALL, FakeEngine
 
@@ -39,3 +42,27 @@ def test_messages_are_those_of_the_compiled_program(
         received.insert(0, request.system)
     assert [message.content for message in found.messages] == received
     assert (found.messages[0].role == "text") == (rendering == "completion")
+    parts = {
+        part: "".join(piece.text for one in found.messages for piece in one.pieces if piece.part == part)
+        for part in ("instruction", "demos", "input", "format")
+    }
+    assert parts["instruction"] == "Say which it is."
+    assert parts["input"] == example["review"]
+    assert all(value in parts["demos"] for demo in DEMOS for value in demo.values())
+    assert example["review"] not in parts["demos"] + parts["format"]
+
+
+def test_a_prompt_without_demos_whose_data_holds_private_characters_is_still_sent_whole(
+    task: LoadedTask,
+) -> None:
+    odd = dspy.Example(review="odd \ue010 one \ue0000\ue001", sentiment="positive").with_inputs("review")
+    task = replace(task, dataset=replace(task.dataset, dev=(odd, *task.dataset.dev)))
+    candidate = Candidate(
+        model=LARGE.name,
+        rendering="dspy_chat",
+        technique="direct",
+        predictors={"predict": PredictorPrompt(instruction="Say which it is.")},
+    )
+    (found,) = sent(task, candidate)
+    assert odd["review"] in found.messages[-1].content
+    assert {piece.part for one in found.messages for piece in one.pieces} == {"format"}

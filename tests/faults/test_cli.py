@@ -53,7 +53,7 @@ def project(tmp_path: Path, server: FaultServer) -> Path:
 
 
 def optimize(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "optimizers.cli.app", *arguments]
+    command = [sys.executable, "-m", "optimizers.cli", *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=200)
 
 

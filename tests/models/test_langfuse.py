@@ -95,7 +95,7 @@ def test_the_calls_of_a_study_arrive_and_no_key_of_a_model_does(tmp_path: Path, 
         told = {"LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET, "OPENAI_API_KEY": KEY}
         told |= {"LANGFUSE_HOST": address, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
         done = subprocess.run(
-            [sys.executable, "-m", "optimizers.cli.app", "task.py", "--budget", "30calls", "--study", "s"],
+            [sys.executable, "-m", "optimizers.cli", "task.py", "--budget", "30calls", "--study", "s"],
             cwd=tmp_path, env=os.environ | told, capture_output=True, text=True, timeout=240,
         )  # fmt: skip
         langfuse.shutdown()

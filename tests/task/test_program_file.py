@@ -113,7 +113,7 @@ def test_stdout_is_as_it_was_after_prints_were_kept_off_it(capfd: pytest.Capture
 def test_a_study_of_a_program_that_prints_writes_nothing_but_json_on_stdout(tmp_path: Path) -> None:
     noise = "print('noise'); os.write(1, b'noise'); subprocess.run(['echo', 'noise'])"
     program(tmp_path, noise)
-    command = [sys.executable, "-m", "optimizers.cli.app", "estimate", "task.py", "--json"]
+    command = [sys.executable, "-m", "optimizers.cli", "estimate", "task.py", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["total"]["calls"] > 0

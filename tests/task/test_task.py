@@ -68,6 +68,10 @@ def test_a_plain_dspy_file_works(tmp_path: Path) -> None:
 def test_the_fingerprint_changes_with_the_program_and_the_models(tmp_path: Path) -> None:
     first = load_task(write(tmp_path, PROGRAM + TASK))
     assert load_task(tmp_path / "mine.py").fingerprint == first.fingerprint
+    assert load_task(tmp_path / "mine.py", margin=0.3).fingerprint != first.fingerprint
+    other = next(model for model in first.models if model != first.reference)
+    assert load_task(tmp_path / "mine.py", reference=other.name).fingerprint != first.fingerprint
+    assert load_task(tmp_path / "mine.py", reference=first.reference.name).fingerprint == first.fingerprint
     assert load_task(write(tmp_path, PROGRAM + TASK + "\n# changed\n")).fingerprint != first.fingerprint
     assert replace(first, models=first.models[:1]).fingerprint != first.fingerprint
 

@@ -1,4 +1,4 @@
-"""What a check finds, and how it is said: no secret in it, no traceback."""
+"""What a check finds, in words, without a traceback."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DISTRIBUTION = "prompt-parity"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at.
-        level: ``problem`` stops a study or a model of it; ``warning`` may spoil it.
-        found: What there is.
-        fix: What to do about it, if anything.
+        check: What was checked.
+        level: ``problem`` stops a study or one of its models; ``warning`` may spoil the result.
+        found: What was found.
+        fix: What to do about it; empty where nothing needs doing.
     """
 
     check: str
@@ -35,11 +35,11 @@ Findings = Iterable[Finding]
 
 
 def attempt(check: str, work: Callable[[], T], fix: str = "") -> tuple[T | None, list[Finding]]:
-    """What some work gives, or else the problem with it."""
+    """The result of a function, or the problem that it raised."""
     try:
         return work(), []
     except ParityError as error:
-        # What a program file's own declaration was refused for says more than that the file raises.
+        # The cause names what a program file declares wrongly; the error itself only says that it raised.
         cause = error.__cause__ if isinstance(error.__cause__, ParityError) else error
         said, fix = f"{cause.what} ({cause.where})" if cause.where else cause.what, cause.fix or fix
     except (Exception, SystemExit) as error:
@@ -48,6 +48,6 @@ def attempt(check: str, work: Callable[[], T], fix: str = "") -> tuple[T | None,
 
 
 def checked(check: str, work: Callable[[], Findings], fix: str = "") -> list[Finding]:
-    """What a check finds, or else the problem with the check."""
+    """The findings of a check, or the problem that it raised."""
     found, failed = attempt(check, lambda: list(work()), fix)
     return found or failed

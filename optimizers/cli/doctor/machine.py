@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 EXTRAS = {"dashboard": " (to see a study in Optuna's dashboard too)"}
-"""Extras that studies have a use for; the others are for work on Parity itself."""
+"""Extras that help a user of studies; the others are for work on Parity itself."""
 
 RUNS_BYTES, SPARE_BYTES = 20_000_000, 500_000_000
-"""Disk for a study, which takes 2 to 10 MB, and what should be free beside what is needed."""
-
+"""Disk that a study needs (most take 2 to 10 MB), and what should be free in addition."""
 
 ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -36,11 +35,11 @@ ADDRESSES = (
     ("logged_models", "artifact_location"),
     ("model_versions", "storage_location"),
 )
-"""Where MLflow's store keeps the addresses of files: tables and columns."""
+"""Tables and columns in which MLflow's store keeps addresses of files."""
 
 
 def libraries() -> Findings:
-    """Whether Python, the libraries and the extras fit; versions are looked up, nothing is imported."""
+    """Whether Python, the libraries and the extras fit, by their installed versions; imports none of them."""
     from packaging.specifiers import SpecifierSet
 
     about, version = metadata.metadata(DISTRIBUTION), platform.python_version()
@@ -57,12 +56,12 @@ def libraries() -> Findings:
     for extra, use in EXTRAS.items():
         lacking = ", ".join(one.name for one in _requirements(extra) if _misfit(one))
         said = f"optional, not installed: {lacking}" if lacking else "installed"
-        fix = f"{install} '{DISTRIBUTION}[{extra}]', if it is wanted" if lacking else ""
+        fix = f"{install} '{DISTRIBUTION}[{extra}]' to have it" if lacking else ""
         yield Finding(f"extra {extra}", "ok", f"{said}{use}", fix)
 
 
 def _requirements(extra: str) -> list[Requirement]:
-    """What Parity requires on this machine, or what one of its extras adds."""
+    """What Parity requires on this machine, or what one of its extras adds to that."""
     from packaging.requirements import Requirement
 
     asked = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or ()]
@@ -71,7 +70,7 @@ def _requirements(extra: str) -> list[Requirement]:
 
 
 def _misfit(asked: Requirement) -> str:
-    """What is wrong with a library; empty where nothing is."""
+    """What is wrong with an installed library; empty where it fits."""
     try:
         version = metadata.version(asked.name)
     except metadata.PackageNotFoundError:
@@ -81,12 +80,12 @@ def _misfit(asked: Requirement) -> str:
 
 
 def runs_folder(runs: Path) -> Findings:
-    """Whether studies can be written and locked in a folder, and have room there."""
+    """Whether a folder can be written, holds locks and has room for studies."""
     from filelock import FileLock, Timeout
 
     there, locked = _existing(runs), True
     if not there.is_dir():
-        yield Finding("runs folder", "problem", f"{there} is no folder", "name another with --runs")
+        yield Finding("runs folder", "problem", f"{there} is not a folder", "name another with --runs")
         return
     with tempfile.TemporaryDirectory(dir=there, prefix=".doctor-") as place, FileLock(f"{place}/lock"):
         try:
@@ -94,11 +93,11 @@ def runs_folder(runs: Path) -> Findings:
                 locked = False
         except Timeout:
             pass
-        # The ledger needs this of a file system, and network disks often lack it.
+        # The ledger needs write-ahead logging, which many network disks lack.
         with closing(sqlite3.connect(f"{place}/ledger.db")) as ledger:
             ledger.execute("PRAGMA journal_mode = WAL")
             ledger.execute("CREATE TABLE written (at)")
-    said = "can be written and locked" if locked else "can be written, but locks do not hold there"
+    said = "can be written and locked" if locked else "can be written, but file locks do not work there"
     fix = "" if locked else "name a folder on a local disk with --runs"
     yield Finding("runs folder", "ok" if locked else "problem", f"{runs} {said}", fix)
     yield _disk("runs", there, RUNS_BYTES)
@@ -113,7 +112,7 @@ def _existing(folder: Path) -> Path:
 def _disk(what: str, folder: Path, needed: int) -> Finding:
     free = shutil.disk_usage(folder).free
     level: Level = "problem" if free < needed else "warning" if free < needed + SPARE_BYTES else "ok"
-    fix = "" if level == "ok" else "free some, or name another disk with --runs or OPTIMIZE_CACHE"
+    fix = "" if level == "ok" else "free some, or choose another disk with --runs or OPTIMIZE_CACHE"
     return Finding(f"disk for {what}", level, f"{mb(free)} free at {folder}, {mb(needed)} needed", fix)
 
 
@@ -123,7 +122,7 @@ def mb(count: int) -> str:
 
 
 def disk_for_weights(names: Sequence[str] | None) -> Findings:
-    """Whether the weights that are lacking of some models, or of the default ones, have room in the cache."""
+    """Whether the cache has room for the weights to be pulled, of these models or of the default ones."""
     from optimizers.models.assets import cache_folder
     from optimizers.models.catalogue import CATALOGUE, pulled
     from optimizers.task.task import DEFAULT_MODELS
@@ -131,12 +130,12 @@ def disk_for_weights(names: Sequence[str] | None) -> Findings:
     asked = {name.partition("@")[0] for name in (DEFAULT_MODELS if names is None else names)}
     local = CATALOGUE.keys() & asked
     sizes = [CATALOGUE[name].asset.bytes for name in local if not pulled(name)]
-    # While one is pulled, its parts and the whole are both kept.
+    # A pull needs room for its parts and for the whole file.
     yield _disk("weights", _existing(cache_folder()), sum(sizes) + max(sizes, default=0))
 
 
 def mlflow_store(runs: Path) -> Findings:
-    """Whether the installed MLflow, which is not imported, takes the store there is, and finds its files."""
+    """Whether the installed MLflow can read the store, and finds its files; MLflow is not imported."""
     from optimizers.records.tracking.mlflow_store import tracking_uri
 
     check, uri, installed = "MLflow store", tracking_uri(runs), util.find_spec("mlflow")
@@ -145,17 +144,17 @@ def mlflow_store(runs: Path) -> Findings:
         yield Finding(
             check,
             "ok",
-            f"{without_credentials(uri)}, which MLFLOW_TRACKING_URI names, is not called from here",
+            f"MLFLOW_TRACKING_URI names {without_credentials(uri)}; it is not checked",
         )
     elif not file.exists():
-        yield Finding(check, "ok", f"{file} is made by the first study")
+        yield Finding(check, "ok", f"the first study makes {file}")
     elif installed is not None:
         with closing(_read(file)) as store:
             (version,) = store.execute("SELECT version_num FROM alembic_version").fetchone()
         folder = Path(installed.origin or "").parent / "store/db_migrations/versions"
         known = "\n".join(one.read_text(encoding="utf-8") for one in folder.glob("*.py"))
         newest = f'\nrevision = "{version}"' in known and f'\ndown_revision = "{version}"' not in known
-        said = f"{file} is {'as' if newest else 'not as'} the installed MLflow writes it"
+        said = f"{file} {'fits' if newest else 'does not fit'} the installed MLflow"
         fix = f"keep a copy, then: {sys.executable} -m mlflow db upgrade {uri}; if that fails, move it away"
         yield Finding(check, "ok" if newest else "problem", said, "" if newest else fix)
         if newest and "MLFLOW_TRACKING_URI" not in os.environ:
@@ -163,10 +162,10 @@ def mlflow_store(runs: Path) -> Findings:
 
 
 def _moved(file: Path) -> Findings:
-    """Whether the store beside the studies looks elsewhere for their files: it keeps whole addresses.
+    """Whether the store's addresses of files lead elsewhere: they are absolute.
 
-    Where the folder was moved or copied, MLflow 3.17 shows no file of the studies there are, without a
-    word, and writes those of new ones to the old place, which it makes.
+    After the folder of studies was moved or copied, MLflow 3.17 silently shows no file of earlier
+    studies, and writes those of new ones to the old place.
     """
     from optimizers.records.tracking.mlflow_store import artifacts_folder
 
@@ -178,13 +177,13 @@ def _moved(file: Path) -> Findings:
         addresses = {location.rpartition("/")[0] for (location,) in found}
     for address in sorted(addresses):
         old = Path(url2pathname(urlsplit(address).path))
-        # Experiments that are none of Parity's may be anywhere.
+        # Experiments that Parity did not make may be anywhere.
         if old.name != here.name or old.resolve() == here:
             continue
         change = f"replace({{0}}, {_sql(address)}, {_sql(here.as_uri())})"
         script = "; ".join(f"UPDATE {table} SET {name} = {change.format(name)}" for table, name in ADDRESSES)
         code = f"import sqlite3; sqlite3.connect({str(file.resolve())!r}).executescript({script!r})"
-        there = "another folder" if old.is_dir() else "not there"
+        there = "another folder" if old.is_dir() else "gone"
         said = f"MLflow looks for the files of studies in {old}, which is {there}, and writes new ones to it"
         fix = f"while no study runs: {quote(sys.executable)} -c {quote(code)}"
         yield Finding("MLflow files", "warning", said, fix)

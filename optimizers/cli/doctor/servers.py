@@ -1,7 +1,7 @@
 """Checks of models over HTTP: the key, the server, the context.
 
-Requests go to the addresses that models declare and nowhere else, and what a server writes is never
-shown: it may repeat the key that it was sent.
+Requests go only to the addresses that models declare. What a server writes is never shown: it may
+repeat the key.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from optimizers.models.model import Model
 
 SECONDS = 3.0
-"""How long a server has to answer, from connecting to the end of its list of models."""
+"""Time limit for a server's whole answer, from connecting on."""
 
 
 def key_of(model: Model) -> tuple[str, Finding]:
-    """The variable that holds the key of a model over HTTP, and whether it is set; never what it holds."""
+    """The variable that holds the key of a model over HTTP, and whether it is set; never its value."""
     names, check = key_variables(model.name), f"key of {model.name}"
     variable = held_variable(names)
     if variable and re.fullmatch(r"[!-~]+", os.environ[variable]):
         return variable, Finding(check, "ok", f"{variable} is set")
     if variable:
-        said = f"{variable} holds white space or another character that no key has"
+        said = f"{variable} holds white space or another character that keys never have"
         return variable, Finding(check, "problem", said, "set it again, without a line break")
     needed = needs_key(model)
     said, fix = f"{' or '.join(names)} is not set", f"set {names[0]} in the environment" if needed else ""
@@ -44,7 +44,7 @@ def key_of(model: Model) -> tuple[str, Finding]:
 
 
 def place_of(model: Model) -> Iterator[Finding]:
-    """Whether it is said where the models of a provider without one address are served."""
+    """Whether a provider without a fixed address (Azure, Bedrock ...) is told where its models are served."""
     provider = model.name.partition("/")[0]
     if provider not in PLACES or model.api_base is not None:
         return
@@ -61,19 +61,19 @@ def place_of(model: Model) -> Iterator[Finding]:
 
 
 Answer = Mapping[str, int | None] | int | str
-"""What a server says to being asked for its models: their contexts by name; else its status; else, in
-our words, why there is none."""
+"""A server's answer to the request for its models: context by name; else its status; else, in our words,
+why there is no answer."""
 
 
 class _Stay(HTTPRedirectHandler):
-    """Follows no redirect: requests and the key are for the declared address."""
+    """Follows no redirect: the key is for the declared address alone."""
 
     def redirect_request(self, *asked: Any) -> None:
-        """Nothing to ask instead."""
+        """Give no request to follow with."""
 
 
 def ask(address: str, variable: str) -> Answer:
-    """A server's answer within the time it has, by a thread that is left behind where it takes longer."""
+    """A server's answer within the time limit; a thread that takes longer is left behind."""
     answers: list[Answer] = []
     thread = Thread(target=lambda: answers.append(_listed(address, variable)), daemon=True)
     thread.start()
@@ -87,7 +87,7 @@ def _listed(address: str, variable: str) -> Answer:
         headers["Authorization"] = f"Bearer {os.environ[variable]}"
     try:
         if urlsplit(address).scheme not in ("http", "https"):
-            return "this is no http address"
+            return "not an http address"
         request = Request(f"{address.rstrip('/')}/models", headers=headers)
         with build_opener(_Stay).open(request, timeout=SECONDS) as response:
             body = response.read(4_000_000)
@@ -95,7 +95,7 @@ def _listed(address: str, variable: str) -> Answer:
         error.close()
         return error.code
     except Exception as error:
-        # A message may quote what the server wrote; the system's own word for a failure does not.
+        # A message may quote the server; the system's name of a failure does not.
         reason = getattr(error, "reason", error)
         return getattr(reason, "strerror", None) or type(reason).__name__
     try:
@@ -105,7 +105,7 @@ def _listed(address: str, variable: str) -> Answer:
 
 
 def server_of(model: Model, address: str, answer: Answer, sent: str) -> Finding:
-    """What the answer of the server at an address says of whether it will serve the model."""
+    """Whether the server at an address will serve the model, by its answer."""
     check, where = f"server of {model.name}", without_credentials(address)
     if isinstance(answer, str):
         return Finding(check, "problem", f"{where}: {answer}", "start the server, or correct api_base")
@@ -115,8 +115,8 @@ def server_of(model: Model, address: str, answer: Answer, sent: str) -> Finding:
             check, "problem", said, f"set {sent or key_variables(model.name)[0]} to a key of this server"
         )
     if isinstance(answer, int):
-        fix = "make sure that api_base is right: it often ends with /v1"
-        said = f"{where} answers, with status {answer} and no list of models"
+        fix = "check api_base: it often ends with /v1"
+        said = f"{where} answers with status {answer} and no list of models"
         return Finding(check, "warning", said, "try again later" if answer == 429 or answer >= 500 else fix)
     if model.name.partition("/")[2] in answer:
         return Finding(check, "ok", f"{where} answers and lists the model")
@@ -124,7 +124,7 @@ def server_of(model: Model, address: str, answer: Answer, sent: str) -> Finding:
 
 
 def context_of(model: Model, answer: Answer) -> Finding:
-    """Whether as many tokens fit as calls may have, where the server or the cost map says."""
+    """Whether the declared context fits the one that the server or the cost map names."""
     from optimizers.models.pricing import listed_entries
     from optimizers.models.resolve import REASONING_CONTEXT, REMOTE_CONTEXT
 
@@ -138,5 +138,5 @@ def context_of(model: Model, answer: Answer) -> Finding:
         return Finding(check, "warning" if small else "ok", f"{said}; the model takes {known:,}", fix)
     guessed = model.context in (REMOTE_CONTEXT, REASONING_CONTEXT)
     fix = "declare context= if it takes fewer or more" if guessed else ""
-    said = f"{said} are assumed; nobody says what it takes" if guessed else f"{said}, as declared"
-    return Finding(check, "warning" if guessed else "ok", said, fix)
+    source = "assumed: neither the server nor the cost map says" if guessed else "as declared"
+    return Finding(check, "warning" if guessed else "ok", f"{said}, {source}", fix)

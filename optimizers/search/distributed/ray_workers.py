@@ -105,5 +105,11 @@ def work_on_node(study: str, storage: str) -> int:
         known = fetch(Path(runs), study, storage).read_manifest()
     # Ray makes the project's folder, as it was sent, the working folder.
     program = find_program(known.program, Path.cwd())
-    task = load_task(program, models=known.models, proposer=known.proposer)
+    task = load_task(
+        program,
+        models=known.models,
+        proposer=known.proposer,
+        reference=known.reference,
+        margin=known.margin,
+    )
     return help_shared(task, study, storage)

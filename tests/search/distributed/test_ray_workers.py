@@ -47,7 +47,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(workspace: Path, runs: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "optimizers.cli.app", "sentiment.py", "--study", "s", "--budget", "10"]
+    command = [sys.executable, "-m", "optimizers.cli", "sentiment.py", "--study", "s", "--budget", "10"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     return subprocess.Popen(
         [*command, "--workers", WORKERS, "--runs", str(workspace.parent / runs), *options],
