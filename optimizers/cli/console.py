@@ -84,7 +84,7 @@ def show_report(report: FrontierReport, folder: Path, *, verbose: bool = False) 
         folder: The study's folder.
         verbose: Print the prompts, what choices contributed, robustness and caveats too.
     """
-    from optimizers.cli.finding import runs_folder
+    from optimizers.cli.options import runs_folder
     from optimizers.records.folder import StudyFolder
     from optimizers.results.details import details
     from optimizers.results.render.terminal import show_result
