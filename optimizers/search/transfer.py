@@ -24,6 +24,7 @@ from optimizers.prompting.renderings import renderings_for
 from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.records.budget import Budget
 from optimizers.records.candidate import Candidate, Serving
+from optimizers.records.fingerprint import changes, study_fingerprint
 from optimizers.records.folder import write_record
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import Amount
@@ -40,6 +41,7 @@ from optimizers.search.interleaved import run_interleaved
 from optimizers.search.space.initial_design import default_candidate
 from optimizers.search.space.search_space import search_space
 from optimizers.task.data.split import example_id
+from optimizers.task.hashing import task_fingerprint
 from optimizers.task.program_file import find_program
 from optimizers.task.task import load_task
 
@@ -282,12 +284,10 @@ def _measured_as(model: Model) -> dict[str, object]:
 
 
 def _check_unchanged(manifest: StudyManifest, task: LoadedTask) -> None:
-    pairs = {
-        "the program file": (manifest.program_hash, task.program_hash),
-        "the data": (manifest.data_hash, task.dataset.fingerprint),
-        "the metric": (manifest.metric_hash, task.metric_hash),
-    }
-    changed = [what for what, (then, now) in pairs.items() if then != now]
+    """Refuse a task whose scores are not comparable with the study's; models and margin do not matter."""
+    now = task_fingerprint(task, manifest.seed, manifest.objectives)
+    found = changes(study_fingerprint(manifest), now, ("program", "data", "metric_source"))
+    changed = [one.what for one in found]
     if changed:
         raise StudyError(
             f"The prompts of {manifest.name} cannot be compared as measured, because this changed since: "
