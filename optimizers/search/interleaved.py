@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from optimizers.evaluation.measure import raise_together
 from optimizers.models.keys import OLLAMA
-from optimizers.search.loop import filling
+from optimizers.search.run_blocks import filling
 
 if TYPE_CHECKING:
     import dspy
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate
     from optimizers.records.rows import Rollout, Split
 
-Turn = tuple["Candidate", Sequence["dspy.Example"]]
+Batch = tuple["Candidate", Sequence["dspy.Example"]]
 """A candidate and the examples of one of its turns."""
 
 
 def run_interleaved(
-    rounds: Sequence[Sequence[Turn]],
+    rounds: Sequence[Sequence[Batch]],
     measurer: Measurer,
     split: Split,
     *,
@@ -85,7 +85,7 @@ class _Work:
     alone: frozenset[str]
     told: Callable[[], None]
 
-    def at_once(self, turns: Sequence[Turn]) -> int:
+    def at_once(self, turns: Sequence[Batch]) -> int:
         """Turns that fill what all servers take at once, and no more than there are."""
         size = max((len(examples) for _, examples in turns), default=1)
         used = {name for candidate, _ in turns for name in candidate.models} - self.alone
@@ -93,7 +93,7 @@ class _Work:
         fill = sum(filling(model, size, self.workers) for model in served)
         return max(1, min(len(turns), fill + bool(self.alone)))
 
-    def one_by_one(self, turns: Sequence[Turn]) -> list[Rollout]:
+    def one_by_one(self, turns: Sequence[Batch]) -> list[Rollout]:
         """Run a round's turns one after another."""
         rollouts = []
         for candidate, examples in turns:
@@ -101,11 +101,11 @@ class _Work:
             self.told()
         return rollouts
 
-    def together(self, turns: Sequence[Turn], most: int) -> list[Rollout]:
+    def together(self, turns: Sequence[Batch], most: int) -> list[Rollout]:
         """Run so many of a round's turns at once; when one fails, or is interrupted, the others end soon."""
         stop = threading.Event()
 
-        def run(turn: Turn) -> list[Rollout]:
+        def run(turn: Batch) -> list[Rollout]:
             candidate, examples = turn
             if stop.is_set():
                 raise CancelledError

@@ -9,23 +9,19 @@ blocks are chosen together and run at the same time.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
 
 from optimizers.errors import BudgetSpent
-from optimizers.evaluation.measure import raise_together
 from optimizers.records.rows import Block
 from optimizers.search.model.kernel import MODEL
 from optimizers.search.model.proposed import proposals
 from optimizers.search.model.selection import acquisition_state
+from optimizers.search.run_blocks import Room, filling, run_blocks
 from optimizers.search.space.initial_design import Choices, FixedChoices, drawn_choices
 from optimizers.task.data.split import example_id
 
@@ -33,7 +29,6 @@ if TYPE_CHECKING:
     import dspy
 
     from optimizers.evaluation.measure import Measurer
-    from optimizers.models.model import Model
     from optimizers.records.budget import Unit
     from optimizers.records.candidate import Candidate
     from optimizers.records.rows import TrialRow
@@ -61,9 +56,6 @@ handed over as the best has often run two blocks or three, and is best by luck.
 BLOCKS_PER_TRIAL = 5
 """Blocks of known candidates that a trial runs beside its own, at most."""
 
-AT_ONCE = 1.5
-"""Calls of the blocks that run together, as a multiple of those that a model takes at once."""
-
 AHEAD = 0.25
 """Share of the blocks still to come that are chosen together, at most: in between, nothing is learned."""
 
@@ -72,11 +64,6 @@ DRAWS = 100
 
 MODEL_SHARE = 0.75
 """Share of an equal share of all candidates that every model gets."""
-
-
-def filling(model: Model, size: int, workers: int) -> int:
-    """Blocks of a size that together keep a model's servers busy, in all processes that share the work."""
-    return ceil(AT_ONCE * workers * model.concurrency / size)
 
 
 @dataclass
@@ -101,20 +88,6 @@ class Trial:
     def blocks(self) -> tuple[tuple[str, Block], ...]:
         """The blocks that ran, and whose they are."""
         return tuple((stats.candidate.id, stats.blocks[number]) for stats, number in self.ran)
-
-
-@dataclass
-class Room:
-    """How many more blocks may run at the same time: of each model, and of all."""
-
-    of: dict[str, int]
-    total: int
-
-    def take(self, model: str) -> bool:
-        """Take a place for a model's block; False when none is left."""
-        left = min(self.total, self.of.get(model, 1))
-        self.of[model], self.total = self.of.get(model, 1) - 1, self.total - 1
-        return left > 0
 
 
 class Search:
@@ -358,22 +331,9 @@ class Search:
             for (trial, stats), number in zip(picks, numbers, strict=True)
             if number < len(self.blocks)
         ]
-        stop = threading.Event()
-        with ThreadPoolExecutor(max(1, len(todo))) as pool:
-            running = [
-                pool.submit(copy_context().run, self._measured, stats, number, stop)
-                for _, stats, number in todo
-            ]
-            try:
-                wait(running, return_when=FIRST_EXCEPTION)
-            finally:
-                # When one fails, or the user interrupts, no other begins a further rollout.
-                stop.set()
-        turns = [(one.candidate, [*self.blocks[number], *self._changed(number)]) for _, one, number in todo]
-        raise_together(self.measurer, running, turns)
+        jobs = [(one.candidate, self.blocks[number], self._perturbed_of(number)) for _, one, number in todo]
         spent = None
-        for (trial, stats, number), future in zip(todo, running, strict=True):
-            block = future.result()
+        for (trial, stats, number), block in zip(todo, run_blocks(jobs, self.measurer), strict=True):
             if isinstance(block, Block) and number == len(stats.blocks):
                 self.observations.add(stats, block)
                 if trial is not None:
@@ -385,20 +345,11 @@ class Search:
         if spent is not None:
             raise spent
 
-    def _measured(self, stats: CandidateStats, number: int, stop: threading.Event) -> Block | BudgetSpent:
-        """What a candidate scores on a block, or that the budget does not cover it."""
-        candidate, measure = stats.candidate, self.measurer.measure
-        try:
-            found = measure(candidate, self.blocks[number], "dev", stop=stop)
-            if not self.perturbed:
-                return Block.of(found)
-            return Block.of(found, measure(candidate, self._changed(number), "perturbed", stop=stop))
-        except BudgetSpent as spent:
-            return spent
-
-    def _changed(self, number: int) -> list[dspy.Example]:
-        """The perturbed examples of a block."""
-        names = map(example_id, self.blocks[number]) if self.perturbed else ()
+    def _perturbed_of(self, number: int) -> list[dspy.Example] | None:
+        """The perturbed examples of a block; None where robustness is no objective."""
+        if not self.perturbed:
+            return None
+        names = map(example_id, self.blocks[number])
         return [self.perturbed[name] for name in names if name in self.perturbed]
 
     def _room(self, share: float) -> Room:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate
     from optimizers.records.report import Role
     from optimizers.records.rows import Rollout
-    from optimizers.search.interleaved import Turn
+    from optimizers.search.interleaved import Batch
     from optimizers.search.model.observations import ObservationStore
     from optimizers.search.space.search_space import SearchSpace
     from optimizers.task.task import LoadedTask
@@ -114,7 +114,7 @@ def repeat_sampled(
     run_interleaved([again], measurer, "test", number=1, workers=workers)
 
 
-def _rounds(plan: SealedTestPlan, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Turn]]:
+def _rounds(plan: SealedTestPlan, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Batch]]:
     # Grouped by model within a block: switching weights is what costs time.
     order = sorted(plan.candidates.values(), key=lambda candidate: candidate.model)
     for start in range(0, len(examples), block):
