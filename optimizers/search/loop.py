@@ -41,7 +41,7 @@ FRONTIER_POINTS = 6
 little more, and each would weaken the verdicts on the others."""
 
 REGRET_FLOOR = 0.01
-"""When choosing now is expected to lose no more than this, in quality, the leaders are settled."""
+"""When choosing now is expected to lose no more than this, in quality, the leaders are refined enough."""
 
 REFINED_SHARE = 0.5
 """Share of the dev set's blocks that each model's best runs at least, where trials are limited."""
@@ -195,11 +195,11 @@ class Search:
         }
 
     def refine(self, *, is_paid: bool) -> float:
-        """Run further blocks of the candidates that lead or may; returns the share that is settled.
+        """Run further blocks of the candidates that lead or may; returns the share that is done.
 
-        By turns that of the block that promises most, and that of the candidate that may well be its
+        Alternates the block with the highest expected gain and the candidate that may well be its
         model's best: a gain of hypervolume says little of which is the best where many are nearly as
-        good, and what is believed of them hangs on the few blocks that all of them ran.
+        good, and their posterior means depend on the few blocks that all of them ran.
 
         Args:
             is_paid: Whether the budget has calls set aside for it: it goes on while a candidate may well be

@@ -13,13 +13,13 @@ from optimizers.evaluation.spend import LocalSpend, SpendTracker
 from optimizers.models.llama import llama_engine
 from optimizers.records.budget import Budget, Use
 from optimizers.records.folder import StudyFolder
+from optimizers.records.json_values import json_value
 from optimizers.records.ledger import Ledger
 from optimizers.records.report import FrontierReport
-from optimizers.records.rows import StudyManifest
+from optimizers.records.rows import ExampleRow, Split, StudyManifest
 from optimizers.records.tracking.mlflow_log import StudyRun
 from optimizers.results.summary import report_of
 from optimizers.search.estimate import held_back, held_back_for_robustness, predict
-from optimizers.search.example_rows import example_rows
 from optimizers.search.gc_control import uncollected, uninterrupted
 from optimizers.search.model.observations import ObservationStore
 from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
@@ -38,6 +38,8 @@ from optimizers.search.sealed_test import (
 from optimizers.search.search_phase import StudyContext, ordered, restored
 from optimizers.search.space.search_space import prefix, search_space
 from optimizers.search.trial_log import TrialLog
+from optimizers.task.data.split import example_id
+from optimizers.task.fields import fields_of
 
 if TYPE_CHECKING:
     import dspy
@@ -170,7 +172,7 @@ def _run_phases(study: StudyContext) -> FrontierReport:
     study.display.show("prepare", 0.0)
     task, manifest, ledger = study.task, study.manifest, study.ledger
     plain = study.space_of(task, {})
-    ledger.add_examples(example_rows(task))
+    ledger.add_examples(_example_rows(task))
     prediction = predict(
         task, plain, manifest.budget, objectives=manifest.objectives, robustness=manifest.robustness
     )
@@ -251,3 +253,20 @@ def _finish(study: StudyContext, plan: SealedTestPlan) -> FrontierReport:
     study.trials.tracking.finish(report, [study.folder.picture, study.folder.page])
     study.display.show("done", 1.0)
     return report
+
+
+def _example_rows(task: LoadedTask) -> list[ExampleRow]:
+    """The examples a study measures on, as the ledger keeps them."""
+    _, outputs, _ = fields_of(task.program, task.dataset.dev)
+    parts: dict[Split, Sequence[dspy.Example]] = {"dev": task.dataset.dev, "test": task.dataset.test}
+    return [
+        ExampleRow(
+            id=example_id(example),
+            split=split,
+            group=task.dataset.groups.get(example_id(example)),
+            inputs={name: json_value(value) for name, value in example.inputs().items()},
+            gold={name: json_value(example[name]) for name in outputs},
+        )
+        for split, part in parts.items()
+        for example in part
+    ]

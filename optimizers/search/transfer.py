@@ -33,9 +33,9 @@ from optimizers.results.transfer_matrix import (
     AdaptedPrompt,
     Measured,
     answer,
+    best_per_model,
     best_transfer,
     fill_cell,
-    landings,
 )
 from optimizers.search.interleaved import run_interleaved
 from optimizers.search.space.initial_design import default_candidate
@@ -58,7 +58,7 @@ ROWS = 200
 """Dev examples, when it is not said."""
 
 BLOCK, SHORT_BLOCK = 50, 10
-"""Examples each candidate runs in its turn; short ones where a budget may end the transfer, so that
+"""Examples each candidate runs at a time; few where a budget may end the transfer, so that
 it ends for all alike."""
 
 LEDGER, MODELS, RESULT = "transfer.db", "transfer_models.json", "transfer.json"
@@ -89,7 +89,7 @@ class Transfer:
         manifest: The study.
         task: The study's task, on its models and the new ones.
         prompts: What is transferred.
-        placed: Every prompt on every model.
+        adapted: Every prompt on every model.
         defaults: New model -> its plain default.
         examples: Dev examples that everything is run on.
     """
@@ -97,14 +97,14 @@ class Transfer:
     manifest: StudyManifest
     task: LoadedTask
     prompts: tuple[Prompt, ...]
-    placed: tuple[AdaptedPrompt, ...]
+    adapted: tuple[AdaptedPrompt, ...]
     defaults: dict[str, Candidate]
     examples: tuple[dspy.Example, ...]
 
     @property
     def candidates(self) -> dict[str, Candidate]:
         """Candidate id -> candidate, model by model: switching weights is what costs time."""
-        cells = [placed.candidate for placed in self.placed if placed.candidate is not None]
+        cells = [adapted.candidate for adapted in self.adapted if adapted.candidate is not None]
         found = [*cells, *self.defaults.values()]
         order = [model.name for model in self.task.models]
         return {
@@ -145,7 +145,7 @@ def plan_transfer(folder: StudyFolder, texts: Sequence[str], rows: int = ROWS) -
         manifest=manifest,
         task=task,
         prompts=prompts,
-        placed=tuple(
+        adapted=tuple(
             adapt_prompt(prompt.candidate, model, space) for prompt in prompts for model in task.models
         ),
         defaults={model.name: default_candidate(space, model) for model in new},
@@ -306,7 +306,7 @@ def _take_over(folder: StudyFolder, transfer: Transfer, ledger: Ledger) -> None:
 
 
 def _measure(transfer: Transfer, ledger: Ledger, gate: BudgetGate, watch: Watch) -> None:
-    """Run every candidate on every example, in turns on the same examples."""
+    """Run every candidate on every example, interleaved on the same examples."""
     wanted = {example_id(example) for example in transfer.examples}
     total = len(wanted) * len(transfer.candidates)
     known = sum(
@@ -342,10 +342,10 @@ def _report(transfer: Transfer, ledger: Ledger, cut_by: Budget | None) -> Transf
         )
     manifest, prompts = transfer.manifest, transfer.prompts
     measured = Measured(rollouts, shared, transfer.task.dataset.groups, manifest.min_coverage)
-    cells = [fill_cell(placed, measured) for placed in transfer.placed]
+    cells = [fill_cell(adapted, measured) for adapted in transfer.adapted]
     plain = [AdaptedPrompt(default.id, model, default) for model, default in transfer.defaults.items()]
-    defaults = {placed.model: placed.prompt for placed in plain}
-    found = landings(prompts, cells, defaults, measured)
+    defaults = {adapted.model: adapted.prompt for adapted in plain}
+    found = best_per_model(prompts, cells, defaults, measured)
     best = best_transfer(prompts, cells, defaults, measured)
     notes = [FLATTERED]
     if cut_by is not None:
@@ -358,7 +358,7 @@ def _report(transfer: Transfer, ledger: Ledger, cut_by: Budget | None) -> Transf
         new=tuple(defaults),
         prompts=prompts,
         cells=tuple(cells),
-        defaults=tuple(fill_cell(placed, measured) for placed in plain),
+        defaults=tuple(fill_cell(adapted, measured) for adapted in plain),
         landings=found,
         best=best,
         examples=len(shared),
