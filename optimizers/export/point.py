@@ -13,7 +13,9 @@ from optimizers.errors import ExportError
 from optimizers.export.files import file_names
 from optimizers.prompting.compile import CompiledProgram, compile_candidate
 from optimizers.prompting.renderings.fields import without_none
+from optimizers.records.fingerprint import changes, study_fingerprint
 from optimizers.results.pick import choose
+from optimizers.task.hashing import task_fingerprint
 from optimizers.task.program_file import find_program
 from optimizers.task.task import load_task
 
@@ -99,7 +101,9 @@ def rebuild(folder: StudyFolder, point_id: str | None) -> Exported:
         reference=manifest.reference,
         margin=manifest.margin,
     )
-    if task.program_hash != manifest.program_hash:
+    # Only the program decides how an export behaves: data and metric may have changed.
+    now = task_fingerprint(task, manifest.seed, manifest.objectives)
+    if changes(study_fingerprint(manifest), now, ("program",)):
         raise ExportError(
             "The program file has changed since it was measured, so an export would not behave as measured.",
             where=manifest.program,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from optimizers.errors import StudyError
 from optimizers.records.candidate import Candidate
+from optimizers.records.fingerprint import Part, changes, study_fingerprint
 from optimizers.records.folder import StudyFolder
 from optimizers.records.prediction import Amount
 from optimizers.records.record import Record
@@ -23,6 +24,9 @@ FEWEST_SHARED = 30
 
 SHARED_SHARE = 0.5
 """Share of the smaller test set that must be shared, or a pairing would leave most of both out."""
+
+METRIC: tuple[Part, ...] = ("metric", "metric_source")
+"""What two studies must share for their scores to be comparable."""
 
 ALL_MODELS = "all models"
 
@@ -123,9 +127,11 @@ def _check_metric(a: StudyManifest, b: StudyManifest) -> None:
     Raises:
         StudyError: The metrics differ, by name or by source.
     """
-    if a.metric != b.metric:
+    differing = {one.part for one in changes(study_fingerprint(a), study_fingerprint(b), METRIC)}
+    if "metric" in differing:
         what = f"{a.name} is scored by {a.metric}, {b.name} by {b.metric}"
-    elif a.metric_hash and b.metric_hash and a.metric_hash != b.metric_hash:
+    # Studies of earlier versions did not record the source.
+    elif differing and a.metric_hash and b.metric_hash:
         what = f"the source of {a.metric} is another in {a.name} than in {b.name}"
     else:
         return
@@ -337,9 +343,10 @@ def _volume(front: Sequence[Point], cheapest: float, dearest: float) -> float:
 
 
 def _notes(a: StudyManifest, b: StudyManifest, contests: Sequence[Contest]) -> Iterable[str]:
-    if a.task != b.task or a.program_hash != b.program_hash:
+    differing = {one.part for one in changes(study_fingerprint(a), study_fingerprint(b))}
+    if differing & {"task", "program"}:
         yield "The programs differ: a difference may come from the program as well as from its prompts."
-    if a.margin != b.margin:
+    if "margin" in differing:
         yield f"The margins differ; the smaller one, {min(a.margin, b.margin):g}, is used."
     if any(contest.gap and not contest.gap.paired for contest in contests):
         yield (
@@ -348,7 +355,7 @@ def _notes(a: StudyManifest, b: StudyManifest, contests: Sequence[Contest]) -> I
             "measurements, and the difference is of the prompts and of the examples. Without pairs there is "
             "no verdict."
         )
-    if a.data_hash != b.data_hash:
+    if "data" in differing:
         yield (
             "The data differ. Only examples that were sealed in both studies are paired, and each frontier "
             "is measured on its own study's test examples."

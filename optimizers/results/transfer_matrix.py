@@ -91,29 +91,29 @@ class Measured:
         return Difference(mean=mean, low=low, high=high, n=len(shared))
 
 
-def fill_cell(placed: AdaptedPrompt, measured: Measured) -> Cell:
+def fill_cell(adapted: AdaptedPrompt, measured: Measured) -> Cell:
     """The cell of a prompt on a model, from what was measured."""
-    if placed.candidate is None:
-        return Cell(prompt=placed.prompt, model=placed.model, reason=placed.reason)
-    ran = placed.candidate.id
+    if adapted.candidate is None:
+        return Cell(prompt=adapted.prompt, model=adapted.model, reason=adapted.reason)
+    ran = adapted.candidate.id
     return Cell(
-        prompt=placed.prompt,
-        model=placed.model,
+        prompt=adapted.prompt,
+        model=adapted.model,
         candidate=ran,
-        changed=placed.changed,
+        changed=adapted.changed,
         quality=measured.quality(ran),
-        to_own=None if ran == placed.prompt else measured.difference([(ran, placed.prompt)]),
+        to_own=None if ran == adapted.prompt else measured.difference([(ran, adapted.prompt)]),
         cost=measured.cost(ran),
     )
 
 
-def landings(
+def best_per_model(
     prompts: Sequence[Prompt],
     cells: Iterable[Cell],
     defaults: Mapping[str, str],
     measured: Measured,
 ) -> tuple[TransferResult, ...]:
-    """The best transferred prompt of each model, beside the model's baseline.
+    """The best transferred prompt of each model, compared with the model's baseline.
 
     Args:
         prompts: What was transferred.
@@ -183,7 +183,7 @@ def best_transfer(
 
 
 def _baselines(prompts: Iterable[Prompt], defaults: Mapping[str, str]) -> dict[str, str]:
-    """Model -> candidate id of what a transferred prompt is held against there."""
+    """Model -> candidate id of the baseline of transferred prompts there."""
     own = {prompt.candidate.model: prompt.candidate.id for prompt in prompts if prompt.best}
     return {**own, **defaults}
 
@@ -205,7 +205,7 @@ def answer(
 
     Args:
         prompts: What was transferred.
-        found: The landings.
+        found: The best transferred prompt of each model.
         best: The prompt that transfers best.
         new: Names of the new models; without any, the study's own are spoken of.
     """
@@ -216,15 +216,15 @@ def answer(
             f"{_named(prompts, best.prompt)} transfers best: {_interval(best.gain)} to {baseline}, "
             f"on average over {', '.join(_short(model) for model in best.models)}."
         )
-    for landing in found:
-        if new and landing.model not in new:
+    for result in found:
+        if new and result.model not in new:
             continue
-        cost = "" if landing.cost_ratio is None else f", at {landing.cost_ratio:.0%} of its cost"
+        cost = "" if result.cost_ratio is None else f", at {result.cost_ratio:.0%} of its cost"
         said.append(
-            f"On {_short(landing.model)}, {_named(prompts, landing.prompt)} is the best of "
-            f"{landing.compared} transferred: {landing.quality.mean:.3f} against "
-            f"{landing.baseline_quality.mean:.3f} of its {landing.baseline}, {_interval(landing.gain)}"
-            f"{cost}: {_verdict(landing.gain)}."
+            f"On {_short(result.model)}, {_named(prompts, result.prompt)} is the best of "
+            f"{result.compared} transferred: {result.quality.mean:.3f} against "
+            f"{result.baseline_quality.mean:.3f} of its {result.baseline}, {_interval(result.gain)}"
+            f"{cost}: {_verdict(result.gain)}."
         )
     return " ".join(said) or "No prompt could be compared on a model it was not made for."
 

@@ -85,7 +85,7 @@ class BootstrapProposals:
         """Whether the data labels every predictor."""
         return all(self.is_labelled(name) for name, _ in self.task.program.named_predictors())
 
-    def written(self) -> dict[str, Pool]:
+    def propose_instructions(self) -> dict[str, Pool]:
         """What the proposer writes before anything is measured; nothing without a proposer."""
         if self.task.proposer is None:
             return {}
@@ -98,7 +98,7 @@ class BootstrapProposals:
             pools[name] = Pool(instructions=found, origins=dict.fromkeys(found, Origin(method="written")))
         return pools
 
-    def grown(self, observations: ObservationStore, number: int) -> dict[str, Pool]:
+    def propose_from_runs(self, observations: ObservationStore, number: int) -> dict[str, Pool]:
         """What a round's runs on train give.
 
         Args:

@@ -9,23 +9,19 @@ blocks are chosen together and run at the same time.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import ceil
 from random import Random
 from typing import TYPE_CHECKING
 
 from optimizers.errors import BudgetSpent
-from optimizers.evaluation.measure import raise_together
 from optimizers.records.parameters import Choices
 from optimizers.records.rows import Block
 from optimizers.search.model.proposed import proposals
 from optimizers.search.model.selection import acquisition_state
+from optimizers.search.run_blocks import Room, filling, run_blocks
 from optimizers.search.space.initial_design import FixedChoices, drawn_choices
 from optimizers.search.space.parameters import MODEL
 from optimizers.task.data.split import example_id
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
     import dspy
 
     from optimizers.evaluation.measure import Measurer
-    from optimizers.models.model import Model
     from optimizers.records.budget import Unit
     from optimizers.records.candidate import Candidate
     from optimizers.records.rows import TrialRow
@@ -47,7 +42,7 @@ FRONTIER_POINTS = 6
 little more, and each would weaken the verdicts on the others."""
 
 REGRET_FLOOR = 0.01
-"""When choosing now is expected to lose no more than this, in quality, the leaders are settled."""
+"""When choosing now is expected to lose no more than this, in quality, the leaders are refined enough."""
 
 REFINED_SHARE = 0.5
 """Share of the dev set's blocks that each model's best runs at least, where trials are limited."""
@@ -62,9 +57,6 @@ handed over as the best has often run two blocks or three, and is best by luck.
 BLOCKS_PER_TRIAL = 5
 """Blocks of known candidates that a trial runs beside its own, at most."""
 
-AT_ONCE = 1.5
-"""Calls of the blocks that run together, as a multiple of those that a model takes at once."""
-
 AHEAD = 0.25
 """Share of the blocks still to come that are chosen together, at most: in between, nothing is learned."""
 
@@ -73,11 +65,6 @@ DRAWS = 100
 
 MODEL_SHARE = 0.75
 """Share of an equal share of all candidates that every model gets."""
-
-
-def filling(model: Model, size: int, workers: int) -> int:
-    """Blocks of a size that together keep a model's servers busy, in all processes that share the work."""
-    return ceil(AT_ONCE * workers * model.concurrency / size)
 
 
 @dataclass
@@ -102,20 +89,6 @@ class Trial:
     def blocks(self) -> tuple[tuple[str, Block], ...]:
         """The blocks that ran, and whose they are."""
         return tuple((stats.candidate.id, stats.blocks[number]) for stats, number in self.ran)
-
-
-@dataclass
-class Room:
-    """How many more blocks may run at the same time: of each model, and of all."""
-
-    of: dict[str, int]
-    total: int
-
-    def take(self, model: str) -> bool:
-        """Take a place for a model's block; False when none is left."""
-        left = min(self.total, self.of.get(model, 1))
-        self.of[model], self.total = self.of.get(model, 1) - 1, self.total - 1
-        return left > 0
 
 
 class Search:
@@ -223,11 +196,11 @@ class Search:
         }
 
     def refine(self, *, is_paid: bool) -> float:
-        """Run further blocks of the candidates that lead or may; returns the share that is settled.
+        """Run further blocks of the candidates that lead or may; returns the share that is done.
 
-        By turns that of the block that promises most, and that of the candidate that may well be its
+        Alternates the block with the highest expected gain and the candidate that may well be its
         model's best: a gain of hypervolume says little of which is the best where many are nearly as
-        good, and what is believed of them hangs on the few blocks that all of them ran.
+        good, and their posterior means depend on the few blocks that all of them ran.
 
         Args:
             is_paid: Whether the budget has calls set aside for it: it goes on while a candidate may well be
@@ -361,22 +334,9 @@ class Search:
             for (trial, stats), number in zip(picks, numbers, strict=True)
             if number < len(self.blocks)
         ]
-        stop = threading.Event()
-        with ThreadPoolExecutor(max(1, len(todo))) as pool:
-            running = [
-                pool.submit(copy_context().run, self._measured, stats, number, stop)
-                for _, stats, number in todo
-            ]
-            try:
-                wait(running, return_when=FIRST_EXCEPTION)
-            finally:
-                # When one fails, or the user interrupts, no other begins a further rollout.
-                stop.set()
-        turns = [(one.candidate, [*self.blocks[number], *self._changed(number)]) for _, one, number in todo]
-        raise_together(self.measurer, running, turns)
+        jobs = [(one.candidate, self.blocks[number], self._perturbed_of(number)) for _, one, number in todo]
         spent = None
-        for (trial, stats, number), future in zip(todo, running, strict=True):
-            block = future.result()
+        for (trial, stats, number), block in zip(todo, run_blocks(jobs, self.measurer), strict=True):
             if isinstance(block, Block) and number == len(stats.blocks):
                 self.observations.add_block(stats, block)
                 if trial is not None:
@@ -388,20 +348,11 @@ class Search:
         if spent is not None:
             raise spent
 
-    def _measured(self, stats: CandidateStats, number: int, stop: threading.Event) -> Block | BudgetSpent:
-        """What a candidate scores on a block, or that the budget does not cover it."""
-        candidate, measure = stats.candidate, self.measurer.measure
-        try:
-            found = measure(candidate, self.blocks[number], "dev", stop=stop)
-            if not self.perturbed:
-                return Block.of(found)
-            return Block.of(found, measure(candidate, self._changed(number), "perturbed", stop=stop))
-        except BudgetSpent as spent:
-            return spent
-
-    def _changed(self, number: int) -> list[dspy.Example]:
-        """The perturbed examples of a block."""
-        names = map(example_id, self.blocks[number]) if self.perturbed else ()
+    def _perturbed_of(self, number: int) -> list[dspy.Example] | None:
+        """The perturbed examples of a block; None where robustness is no objective."""
+        if not self.perturbed:
+            return None
+        names = map(example_id, self.blocks[number])
         return [self.perturbed[name] for name in names if name in self.perturbed]
 
     def _room(self, share: float) -> Room:

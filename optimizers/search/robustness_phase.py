@@ -1,4 +1,4 @@
-"""What prompts stand: perturbed dev examples where robustness is traded off, and the frontier's own trial."""
+"""Robustness: perturbed dev examples where it is an objective, perturbed test examples of the frontier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optimizers.task.task import LoadedTask
 
 ROWS = 30
-"""Test examples that everything is done to."""
+"""Test examples that get every perturbation."""
 
 
 def rows_of(task: LoadedTask) -> int:
@@ -50,7 +50,7 @@ def run_robustness(
     workers: int = 1,
     on_share: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Run the frontier and the reference's best on perturbed test examples, all points in turn.
+    """Run the frontier and the reference's best on perturbed test examples, all points interleaved.
 
     Nothing is chosen by what comes out, so that the sealed test stays one.
 

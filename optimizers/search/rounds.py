@@ -66,7 +66,7 @@ def first_round(bootstrap: BootstrapProposals, space_of: SpaceOf, prompts: Seque
         space_of: Gives the space.
         prompts: Candidates of another study, or none.
     """
-    written = bootstrap.written()
+    written = bootstrap.propose_instructions()
     pools = joined(written, pools_of(prompts, bootstrap.task))
     space = space_of(bootstrap.task, pools)
     plain = few_shot_starts(space, 1)
@@ -94,7 +94,7 @@ def later_round(
         observations: What is known of every candidate.
         number: The round's, from 2.
     """
-    found = bootstrap.grown(observations, number)
+    found = bootstrap.propose_from_runs(observations, number)
     space = space_of(bootstrap.task, joined(pools, found))
     good, choices = [*observations.leaders(), *teachers(observations)], search.choices()
     tried = {one.candidate.id: choices[one.candidate.id] for one in good if one.candidate.id in choices}

@@ -1,4 +1,4 @@
-"""Confirmation: freeze the frontier, then open the sealed test set, once."""
+"""The sealed test: freeze the frontier, then open the sealed test set, once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate
     from optimizers.records.report import Role
     from optimizers.records.rows import Rollout
-    from optimizers.search.interleaved import Turn
+    from optimizers.search.interleaved import Batch
     from optimizers.search.model.observations import ObservationStore
     from optimizers.search.space.search_space import SearchSpace
     from optimizers.task.task import LoadedTask
 
 TEST_BLOCK, SHORT_TEST_BLOCK = 50, 10
-"""Test examples each point runs in its turn: interleaved, so that no point meets another hour's machine.
-Turns are short where the budget may end the test, so that it ends for all points alike."""
+"""Test examples each point runs at a time, interleaved, so that all points run under the same load.
+Batches are short where the budget may end the test, so that it ends for all points alike."""
 
 DEFAULT_ROWS = 100
 """Test examples for a plain default that is on no frontier: it is often far off, and slow."""
@@ -76,13 +76,13 @@ def run_test(
     workers: int = 1,
     on_share: Callable[[float], None] = lambda share: None,
 ) -> list[Rollout]:
-    """Run every plan candidate on the sealed test set, interleaved block by block.
+    """Run every planned candidate on the sealed test set, interleaved block by block.
 
     Args:
         plan: What to run.
         examples: The test set.
         measurer: Runs and records; rollouts of an interrupted test are not run again.
-        block: Examples each point runs in its turn.
+        block: Examples each point runs at a time.
         workers: Processes that the rollouts are shared among.
         on_share: Told the share that is done, in [0, 1].
 
@@ -114,13 +114,13 @@ def repeat_sampled(
     run_interleaved([again], measurer, "test", number=1, workers=workers)
 
 
-def _rounds(plan: SealedTestPlan, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Turn]]:
+def _rounds(plan: SealedTestPlan, examples: Sequence[dspy.Example], block: int) -> Iterable[list[Batch]]:
     # Grouped by model within a block: switching weights is what costs time.
     order = sorted(plan.candidates.values(), key=lambda candidate: candidate.model)
     for start in range(0, len(examples), block):
-        turn = examples[start : start + block]
+        batch = examples[start : start + block]
         yield [
-            (candidate, turn)
+            (candidate, batch)
             for candidate in order
             if plan.roles[candidate.id] != ("default",) or start < DEFAULT_ROWS
         ]

@@ -24,6 +24,7 @@ from optimizers.prompting.renderings import renderings_for
 from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.records.budget import Budget
 from optimizers.records.candidate import Candidate, Serving
+from optimizers.records.fingerprint import changes, study_fingerprint
 from optimizers.records.folder import write_record
 from optimizers.records.ledger import Ledger
 from optimizers.records.prediction import Amount
@@ -32,14 +33,15 @@ from optimizers.results.transfer_matrix import (
     AdaptedPrompt,
     Measured,
     answer,
+    best_per_model,
     best_transfer,
     fill_cell,
-    landings,
 )
 from optimizers.search.interleaved import run_interleaved
 from optimizers.search.space.initial_design import default_candidate
 from optimizers.search.space.search_space import search_space
 from optimizers.task.data.split import example_id
+from optimizers.task.hashing import task_fingerprint
 from optimizers.task.program_file import find_program
 from optimizers.task.task import load_task
 
@@ -56,7 +58,7 @@ ROWS = 200
 """Dev examples, when it is not said."""
 
 BLOCK, SHORT_BLOCK = 50, 10
-"""Examples each candidate runs in its turn; short ones where a budget may end the transfer, so that
+"""Examples each candidate runs at a time; few where a budget may end the transfer, so that
 it ends for all alike."""
 
 LEDGER, MODELS, RESULT = "transfer.db", "transfer_models.json", "transfer.json"
@@ -87,7 +89,7 @@ class Transfer:
         manifest: The study.
         task: The study's task, on its models and the new ones.
         prompts: What is transferred.
-        placed: Every prompt on every model.
+        adapted: Every prompt on every model.
         defaults: New model -> its plain default.
         examples: Dev examples that everything is run on.
     """
@@ -95,14 +97,14 @@ class Transfer:
     manifest: StudyManifest
     task: LoadedTask
     prompts: tuple[Prompt, ...]
-    placed: tuple[AdaptedPrompt, ...]
+    adapted: tuple[AdaptedPrompt, ...]
     defaults: dict[str, Candidate]
     examples: tuple[dspy.Example, ...]
 
     @property
     def candidates(self) -> dict[str, Candidate]:
         """Candidate id -> candidate, model by model: switching weights is what costs time."""
-        cells = [placed.candidate for placed in self.placed if placed.candidate is not None]
+        cells = [adapted.candidate for adapted in self.adapted if adapted.candidate is not None]
         found = [*cells, *self.defaults.values()]
         order = [model.name for model in self.task.models]
         return {
@@ -148,7 +150,7 @@ def plan_transfer(folder: StudyFolder, texts: Sequence[str], rows: int = ROWS) -
         manifest=manifest,
         task=task,
         prompts=prompts,
-        placed=tuple(
+        adapted=tuple(
             adapt_prompt(prompt.candidate, model, space) for prompt in prompts for model in task.models
         ),
         defaults={model.name: default_candidate(space, model) for model in new},
@@ -287,12 +289,10 @@ def _measured_as(model: Model) -> dict[str, object]:
 
 
 def _check_unchanged(manifest: StudyManifest, task: LoadedTask) -> None:
-    pairs = {
-        "the program file": (manifest.program_hash, task.program_hash),
-        "the data": (manifest.data_hash, task.dataset.fingerprint),
-        "the metric": (manifest.metric_hash, task.metric_hash),
-    }
-    changed = [what for what, (then, now) in pairs.items() if then != now]
+    """Refuse a task whose scores are not comparable with the study's; models and margin do not matter."""
+    now = task_fingerprint(task, manifest.seed, manifest.objectives)
+    found = changes(study_fingerprint(manifest), now, ("program", "data", "metric_source"))
+    changed = [one.what for one in found]
     if changed:
         raise StudyError(
             f"The prompts of {manifest.name} cannot be compared as measured, because this changed since: "
@@ -311,7 +311,7 @@ def _take_over(folder: StudyFolder, transfer: Transfer, ledger: Ledger) -> None:
 
 
 def _measure(transfer: Transfer, ledger: Ledger, gate: BudgetGate, watch: Watch) -> None:
-    """Run every candidate on every example, in turns on the same examples."""
+    """Run every candidate on every example, interleaved on the same examples."""
     wanted = {example_id(example) for example in transfer.examples}
     total = len(wanted) * len(transfer.candidates)
     known = sum(
@@ -347,10 +347,10 @@ def _report(transfer: Transfer, ledger: Ledger, cut_by: Budget | None) -> Transf
         )
     manifest, prompts = transfer.manifest, transfer.prompts
     measured = Measured(rollouts, shared, transfer.task.dataset.groups, manifest.min_coverage)
-    cells = [fill_cell(placed, measured) for placed in transfer.placed]
+    cells = [fill_cell(adapted, measured) for adapted in transfer.adapted]
     plain = [AdaptedPrompt(default.id, model, default) for model, default in transfer.defaults.items()]
-    defaults = {placed.model: placed.prompt for placed in plain}
-    found = landings(prompts, cells, defaults, measured)
+    defaults = {adapted.model: adapted.prompt for adapted in plain}
+    found = best_per_model(prompts, cells, defaults, measured)
     best = best_transfer(prompts, cells, defaults, measured)
     notes = [FLATTERED]
     if cut_by is not None:
@@ -363,7 +363,7 @@ def _report(transfer: Transfer, ledger: Ledger, cut_by: Budget | None) -> Transf
         new=tuple(defaults),
         prompts=prompts,
         cells=tuple(cells),
-        defaults=tuple(fill_cell(placed, measured) for placed in plain),
+        defaults=tuple(fill_cell(adapted, measured) for adapted in plain),
         landings=found,
         best=best,
         examples=len(shared),

@@ -11,16 +11,19 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from optimizers.errors import DataError
+from optimizers.records.fingerprint import Fingerprint
 from optimizers.records.json_values import json_value
 
 if TYPE_CHECKING:
     import dspy
+
+    from optimizers.task.task import LoadedTask
 
 PASSING = frozenset({"history", "callbacks", "_compiled"})
 """Attributes of a module that say nothing about what it does."""
@@ -37,6 +40,24 @@ def program_hash(program: dspy.Module) -> str:
     Language models are left out: a study brings its own.
     """
     return _digest(_of_program(program))
+
+
+def task_fingerprint(task: LoadedTask, seed: int, objectives: Sequence[str]) -> Fingerprint:
+    """The fingerprint of a loaded task, as a study with this seed and these objectives searches it."""
+    return Fingerprint(
+        task=task.name,
+        program=task.program_hash,
+        data=task.dataset.fingerprint,
+        metric=task.metric_name,
+        metric_source=task.metric_hash,
+        reference=task.reference.name,
+        margin=task.margin,
+        min_coverage=task.min_coverage,
+        proposer=task.proposer.name if task.proposer else None,
+        seed=seed,
+        objectives=tuple(objectives),
+        models=task.models,
+    )
 
 
 def source_file(kind: type) -> Path | None:

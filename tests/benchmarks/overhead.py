@@ -41,9 +41,10 @@ from optimizers.search.blocks import blocks
 from optimizers.search.manifest import open_folder
 from optimizers.search.optuna_trials import OptunaMirror, sqlite_address
 from optimizers.search.rounds import Round
+from optimizers.search.search_phase import closed_outputs, restored
 from optimizers.search.space.initial_design import FixedChoices, drawn_choices
 from optimizers.search.space.search_space import search_space
-from optimizers.search.study import _closed_outputs, _Session
+from optimizers.search.study import open_study
 from optimizers.task.data.split import example_id
 from optimizers.task.task import LoadedTask, load_task
 
@@ -81,7 +82,7 @@ def fill(task: LoadedTask, ledger: Ledger, count: int, examples: int) -> None:
     if not have:
         ledger.put("round 1", Round(pools={}).model_dump_json())
     space, random = search_space(task), Random(have)
-    dev = [example for block in blocks(task.dataset.dev, _closed_outputs(task), 0) for example in block]
+    dev = [example for block in blocks(task.dataset.dev, closed_outputs(task), 0) for example in block]
     for first in range(have, count, AT_ONCE):
         rows: list[Rollout] = []
         trials: list[TrialRow] = []
@@ -143,25 +144,25 @@ def continued(task: LoadedTask, folder: StudyFolder) -> dict[str, float]:
         StudyRun.open(manifest, folder) as run,
         OptunaMirror(sqlite_address(folder.optuna), manifest.name) as mirror,
     ):
-        parts = (task, manifest, folder, ledger, run, mirror, lambda progress: None, LocalSpend(ledger))
-        session = _Session(*parts, grow_at=())
-        search = session.restored()
+        parts = (task, manifest, folder, ledger, run, mirror, LocalSpend(ledger), lambda progress: None)
+        study = open_study(*parts, grow_at=())
+        search = restored(study).search
         found = {"resume": time.perf_counter() - start}
-        session.tracking.recorded = session.done
+        run.recorded = study.trials.done
         decided, kept = [], []
         for _ in range(MEASURED):
             search._seen = None
             start = time.perf_counter()
             search._outlook()
             decided.append(time.perf_counter() - start)
-            trials, _ = search.trials(session.done, 1, 0.5)
+            trials, _ = search.trials(study.trials.done, 1, 0.5)
             start = time.perf_counter()
-            session.keep(search, trials)
+            study.trials.add(search, trials)
             kept.append(time.perf_counter() - start)
         candidate = trials[-1].own.candidate
         rows = task.dataset.train[:200]
         start = time.perf_counter()
-        session.measurer.measure(candidate, rows, "train")
+        study.measurer.measure(candidate, rows, "train")
         found["rollout"] = (time.perf_counter() - start) / len(rows)
     return found | {"decision": median(decided), "trial": median(kept)}
 

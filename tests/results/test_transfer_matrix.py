@@ -14,9 +14,9 @@ from optimizers.results.transfer_matrix import (
     AdaptedPrompt,
     Measured,
     answer,
+    best_per_model,
     best_transfer,
     fill_cell,
-    landings,
 )
 
 SCORES = st.lists(st.tuples(*[st.sampled_from([0.0, 1.0])] * 4), min_size=2, max_size=40)
@@ -108,7 +108,7 @@ def test_the_best_prompt_for_a_new_model_is_held_against_its_default() -> None:
         ("local/b", "local/new"): list(good),
     }
     cells, defaults, found = matrix(scores, list(poor))
-    landed = landings(PROMPTS, cells, defaults, found)
+    landed = best_per_model(PROMPTS, cells, defaults, found)
     assert [landing.model for landing in landed] == ["local/new"]
     assert landed[0].prompt == B.id
     assert (landed[0].gain.mean, landed[0].compared) == (0.5, 2)
@@ -128,7 +128,7 @@ def test_a_prompt_that_mostly_failed_is_not_called_the_best() -> None:
         ("local/b", "local/new"): [1.0] * 5 + [None] * 15,
     }
     cells, defaults, found = matrix(scores, [0.0] * 10 + [1.0] * 10)
-    landed = landings(PROMPTS, cells, defaults, found)
+    landed = best_per_model(PROMPTS, cells, defaults, found)
     assert [(landing.prompt, landing.compared) for landing in landed] == [(A.id, 1)]
     assert "not told apart" in answer(PROMPTS, landed, None, tuple(defaults))
 
@@ -136,7 +136,7 @@ def test_a_prompt_that_mostly_failed_is_not_called_the_best() -> None:
 def test_nothing_is_claimed_where_nothing_can_be_compared() -> None:
     scores: dict[tuple[str, str], list[float | None]] = {("local/a", "local/a"): [1.0] * 4}
     cells, defaults, found = matrix(scores, [1.0] * 4)
-    assert landings(PROMPTS, cells, defaults, found) == ()
+    assert best_per_model(PROMPTS, cells, defaults, found) == ()
     assert best_transfer(PROMPTS, cells, defaults, found) is None
     assert "No prompt" in answer(PROMPTS, (), None, tuple(defaults))
     empty = next(cell for cell in cells if cell.model == "local/new")

@@ -20,7 +20,7 @@ from optimizers.models.resolve import model
 from optimizers.models.sampling import Sampling
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.ledger import Ledger
-from optimizers.search.interleaved import Turn, run_interleaved
+from optimizers.search.interleaved import Batch, run_interleaved
 from optimizers.task.task import LoadedTask
 
 
@@ -68,7 +68,7 @@ def candidate(name: str) -> Candidate:
     )
 
 
-def rounds_of(names: Sequence[str], number: int) -> list[list[Turn]]:
+def rounds_of(names: Sequence[str], number: int) -> list[list[Batch]]:
     made: Any = [
         [(candidate(name), [10 * place + row for row in range(10)]) for name in names]
         for place in range(number)

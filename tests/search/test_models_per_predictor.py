@@ -209,14 +209,17 @@ def test_an_unread_reply_is_put_down_to_the_step_that_gave_it(
         observations.add_block(
             stats, Block.of(measurer.measure(stats.candidate, notes.dataset.dev[:10], "dev"))
         )
-        BootstrapProposals(asked, measurer, 0).grown(observations, 2)
+        BootstrapProposals(asked, measurer, 0).propose_from_runs(observations, 2)
     (request,) = proposer.requests
     assert "output note" in (request.messages[0].text or "")
 
 
 def test_growth_without_one_score_finds_nothing(notes: LoadedTask, tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "ledger.db") as ledger:
-        assert BootstrapProposals(notes, Measurer(notes, ledger), 0).grown(ObservationStore(), 2) == {}
+        assert (
+            BootstrapProposals(notes, Measurer(notes, ledger), 0).propose_from_runs(ObservationStore(), 2)
+            == {}
+        )
 
 
 def test_runs_taken_back_when_a_server_was_down_leave_no_empty_trace(

@@ -48,7 +48,7 @@ def runs(tmp_path: Path, engines: dict[str, FakeEngine]) -> Path:
 def test_what_is_shown_as_used_never_falls(
     task: LoadedTask, runs: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optimizers.search.study.REFRESH", 0.0)
+    monkeypatch.setattr("optimizers.search.progress.REFRESH", 0.0)
     seen: list[Progress] = []
     study(task, runs, trials=3, watch=seen.append)
     for unit in USED:

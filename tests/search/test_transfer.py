@@ -154,11 +154,11 @@ def test_every_cell_is_what_measuring_it_directly_gives(folder: StudyFolder, tmp
     assert len(report.cells) == 9
     with Ledger.open(tmp_path / "direct.db") as ledger:
         measurer = Measurer(plan.task, ledger)
-        for placed in plan.placed:
-            cell = report.cell(placed.prompt, placed.model)
-            assert placed.candidate is not None
+        for adapted in plan.adapted:
+            cell = report.cell(adapted.prompt, adapted.model)
+            assert adapted.candidate is not None
             assert cell.quality is not None
-            rollouts = measurer.measure(placed.candidate, plan.task.dataset.dev[:ROWS], "dev")
+            rollouts = measurer.measure(adapted.candidate, plan.task.dataset.dev[:ROWS], "dev")
             assert cell.quality.mean == pytest.approx(sum(r.score or 0 for r in rollouts) / ROWS)
             assert cell.quality.n == ROWS
             assert cell.cost == pytest.approx(sum(r.cost for r in rollouts) / ROWS)
@@ -195,9 +195,9 @@ def test_a_technique_that_cannot_run_leaves_the_cell_empty_with_its_reason(
     plan = planned(folder, tmp_path)
     scoring = prompt(LARGE.name, "completion", technique="label_scoring")
     # The fake engines give no probabilities, so labels cannot be scored on them.
-    placed = adapt_prompt(scoring, plan.task.models[-1], search_space(plan.task))
-    assert placed.candidate is None
-    assert placed.reason == "label_scoring does not work in completion on this model"
+    adapted = adapt_prompt(scoring, plan.task.models[-1], search_space(plan.task))
+    assert adapted.candidate is None
+    assert adapted.reason == "label_scoring does not work in completion on this model"
 
 
 def test_settings_and_predictors_move_with_the_prompt(folder: StudyFolder, tmp_path: Path) -> None:
@@ -218,14 +218,14 @@ def test_settings_and_predictors_move_with_the_prompt(folder: StudyFolder, tmp_p
             "predict": PredictorPrompt(instruction="Say."),
         },
     )
-    placed = adapt_prompt(mixed, served_by, wide)
-    assert placed.candidate is not None
-    assert placed.candidate.models == (served_by.name,)
-    assert placed.candidate.sampling == Sampling(temperature=0.7, max_tokens=9)
-    assert {s.rendering for s in placed.candidate.servings} == {"turns", "compact"}
+    adapted = adapt_prompt(mixed, served_by, wide)
+    assert adapted.candidate is not None
+    assert adapted.candidate.models == (served_by.name,)
+    assert adapted.candidate.sampling == Sampling(temperature=0.7, max_tokens=9)
+    assert {s.rendering for s in adapted.candidate.servings} == {"turns", "compact"}
     assert (
-        placed.changed == "compact for completion, no top_k"
-        or placed.changed == "no top_k, compact for completion"
+        adapted.changed == "compact for completion, no top_k"
+        or adapted.changed == "no top_k, compact for completion"
     )
 
 
@@ -241,10 +241,10 @@ def test_claude_gets_a_prompt_without_its_top_p(folder: StudyFolder, tmp_path: P
         sampling=Sampling(temperature=0.7, top_p=0.9, max_tokens=9),
         predictors={"predict": PredictorPrompt(instruction="Say.")},
     )
-    placed = adapt_prompt(drawn, claude, wide)
-    assert placed.candidate is not None
-    assert placed.candidate.sampling == Sampling(temperature=0.7, max_tokens=9)
-    assert placed.changed == "no top_p"
+    adapted = adapt_prompt(drawn, claude, wide)
+    assert adapted.candidate is not None
+    assert adapted.candidate.sampling == Sampling(temperature=0.7, max_tokens=9)
+    assert adapted.changed == "no top_p"
 
 
 @pytest.mark.parametrize("call", [1, 40, 150])
