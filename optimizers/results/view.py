@@ -288,7 +288,7 @@ class _View:
         elif point.comparison is not None:
             found = point.comparison
             open_ = f" ({interval(-found.high, -found.low)})" if found.verdict == "indecisive" else ""
-            yield f"{verdict(found)}{open_}"
+            yield f"{verdict(found, unit='')}{open_}"
         if point.noise is not None and point.noise.changed:
             yield f"{point.noise.changed:.0%} of scores change on a rerun"
 
