@@ -75,8 +75,6 @@ class ResultView(Record):
         gains: What the search gained over each model's plain prompt.
         prices: What each price buys: the frontier and each model's best, cheapest first.
         closing: What to do, how far to trust it, what was spent.
-        numbers: Candidate id -> its number on the frontier, cheapest first, from 1.
-        labels: Candidate id -> names of its models, of every point.
     """
 
     study: str
@@ -85,8 +83,6 @@ class ResultView(Record):
     gains: Section
     prices: Section
     closing: tuple[tuple[str, str], ...]
-    numbers: dict[str, int]
-    labels: dict[str, str]
 
 
 def result_view(
@@ -118,7 +114,6 @@ class _View:
         self.rows = max((p.test.n for p in self.tested if p.test), default=0)
 
     def whole(self) -> ResultView:
-        frontier = self.report.with_role("frontier")
         return ResultView(
             study=self.report.study,
             headline=self.headline,
@@ -126,8 +121,6 @@ class _View:
             gains=self.gains(),
             prices=self.prices(),
             closing=tuple(self.closing()),
-            numbers={point.candidate.id: place for place, point in enumerate(frontier, start=1)},
-            labels={p.candidate.id: label_of(p, self.names) for p in self.report.points},
         )
 
     def bests(self) -> Section:
@@ -288,7 +281,7 @@ class _View:
         elif point.comparison is not None:
             found = point.comparison
             open_ = f" ({interval(-found.high, -found.low)})" if found.verdict == "indecisive" else ""
-            yield f"{verdict(found)}{open_}"
+            yield f"{verdict(found, unit='')}{open_}"
         if point.noise is not None and point.noise.changed:
             yield f"{point.noise.changed:.0%} of scores change on a rerun"
 

@@ -138,11 +138,16 @@ def clock(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s"
 
 
-def verdict(found: Comparison) -> str:
-    """A verdict for people; records keep ``match``, ``no match`` and ``indecisive``."""
+def verdict(found: Comparison, *, unit: str = " points") -> str:
+    """A verdict for people; records keep ``match``, ``no match`` and ``indecisive``.
+
+    Args:
+        found: The comparison.
+        unit: The margin's unit; empty in a column of points.
+    """
     words = {
         "match": "matches",
-        "no match": f"worse by more than {allowed(found.margin)} points",
+        "no match": f"worse by more than {allowed(found.margin)}{unit}",
         "indecisive": "not settled",
     }
     return words[found.verdict]

@@ -7,6 +7,7 @@ from io import StringIO
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markdown import Markdown, TableElement
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -56,14 +57,7 @@ def _section(section: Section) -> Iterable[RenderableType]:
     if section.facts:
         yield _facts(section.facts, width)
     for line in section.lines:
-        yield _indented(Text(plain(line)))
-
-
-def _indented(part: RenderableType) -> RenderableType:
-    grid = Grid.grid(padding=(0, 0, 0, 2))
-    grid.add_column()
-    grid.add_row(part)
-    return grid
+        yield Padding(Text(plain(line)), (0, 0, 0, 2))
 
 
 def _table(table: Table) -> Grid:
