@@ -1,7 +1,7 @@
 """How much each choice mattered to quality, from the posterior of a model like the search's own.
 
-The kernel of the search's model is a sum over choices, so what one choice contributes has a Gaussian
-posterior in closed form. Here the values of a choice are independent a priori, and a value may suit some
+The kernel of the search's model is a sum over choices, so given the variances, what one choice contributes
+has a Gaussian posterior in closed form. The variances are drawn from theirs. Here the values of a choice are independent a priori, and a value may suit some
 blocks of examples better than others: that is no effect, and few blocks may look like one. The mean score
 of candidate i on block b is
 
@@ -63,8 +63,8 @@ LEVEL = 0.9
 TAIL = (1 - LEVEL) / 2
 """Coverage of the intervals, and the share of the posterior below each."""
 
-VARIANCES = {"all": 0.06, "part": 0.06, "own": 0.008, "block": 0.004, "value's block": 0.001, "noise": 1.0}
-LOG_SD = {"all": 0.5, "noise": 0.3, "part": 2.0}
+VARIANCES = {"all": 0.06, "part": 0.08, "own": 0.008, "block": 0.004, "value's block": 0.001, "noise": 1.0}
+LOG_SD = {"all": 0.5, "noise": 0.3, "part": 2.5}
 """Medians of the prior variances, and standard deviations of their logarithms; 1 where none is given.
 
 Those of a choice are larger than in the search, so that little data gives a wide interval.
