@@ -1,9 +1,9 @@
 """How much each choice mattered to quality, from the posterior of a model like the search's own.
 
-The kernel of the search's model is a sum over choices, so given the variances, what one choice contributes
-has a Gaussian posterior in closed form. The variances are drawn from theirs. Here the values of a choice are independent a priori, and a value may suit some
-blocks of examples better than others: that is no effect, and few blocks may look like one. The mean score
-of candidate i on block b is
+The kernel of the search's model is a sum over choices. So given the variances, the contribution of each
+choice has a Gaussian posterior in closed form; the variances are drawn from theirs. The values of a choice
+are independent a priori here. A value may suit some blocks of examples better than others: that is no effect,
+but few blocks may look like one. The mean score of candidate i on block b is
 
     y[i, b] = mu + sum_c f_c[v_c(i)] + g[i] + h[b] + sum_c e_c[v_c(i), b] + noise.
 
