@@ -1,9 +1,9 @@
 """How much each choice mattered to quality, from the posterior of a model like the search's own.
 
-The kernel of the search's model is a sum over choices, so what one choice contributes has a Gaussian
-posterior in closed form. Here the values of a choice are independent a priori, and a value may suit some
-blocks of examples better than others: that is no effect, and few blocks may look like one. The mean score
-of candidate i on block b is
+The kernel of the search's model is a sum over choices. So given the variances, the contribution of each
+choice has a Gaussian posterior in closed form; the variances are drawn from theirs. The values of a choice
+are independent a priori here. A value may suit some blocks of examples better than others: that is no effect,
+but few blocks may look like one. The mean score of candidate i on block b is
 
     y[i, b] = mu + sum_c f_c[v_c(i)] + g[i] + h[b] + sum_c e_c[v_c(i), b] + noise.
 
@@ -25,23 +25,30 @@ Symbols and shapes:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve, solve_triangular
 from scipy.sparse import csr_array
-from scipy.stats import chi2, norm
 
 from optimizers.records.candidate import Candidate
 from optimizers.records.report import Effect, Importance
 from optimizers.records.rows import Rollout
 from optimizers.results.choices import choices_of
 from optimizers.search.model.kernel import Floats
-from optimizers.search.model.posterior import PRIOR_MEAN, BlockMeans, most_likely, single_thread
+from optimizers.search.model.posterior import (
+    PRIOR_MEAN,
+    BlockMeans,
+    minimized,
+    negative_log_posterior,
+    single_thread,
+)
 from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
@@ -53,10 +60,15 @@ CandidateChoices = Mapping[str, Mapping[str, str]]
 """Candidate id -> choice -> value; a choice that does not apply to a candidate is absent."""
 
 LEVEL = 0.9
-"""Coverage of the intervals."""
+TAIL = (1 - LEVEL) / 2
+"""Coverage of the intervals, and the share of the posterior below each."""
 
-VARIANCES = {"all": 0.06, "part": 0.05, "own": 0.008, "block": 0.004, "value's block": 0.001, "noise": 1.0}
-"""Prior variances. A choice's is larger than in the search, so that little data gives a wide interval."""
+VARIANCES = {"all": 0.06, "part": 0.08, "own": 0.008, "block": 0.004, "value's block": 0.001, "noise": 1.0}
+LOG_SD = {"all": 0.5, "noise": 0.3, "part": 2.5}
+"""Medians of the prior variances, and standard deviations of their logarithms; 1 where none is given.
+
+Those of a choice are larger than in the search, so that little data gives a wide interval.
+"""
 
 MAX_CANDIDATES = 1000
 """Most candidates of a model, a random sample where there are more: memory grows with their square."""
@@ -129,10 +141,12 @@ def importances(
         by_model.setdefault(" + ".join(candidates[identity].models), []).append(identity)
     if len(by_model) == 2:
         del by_model[None]
-    # As many sets of groups as there are blocks, so that many small groups are no slower than a few.
-    count = max(blocks.values(), default=0) + 1
+    # At most 10 sets of examples that a value may suit: time grows with the cube of their number.
+    count = min(10, max(blocks.values(), default=0) + 1)
     place = {group: number % count for number, group in enumerate(sorted(set((groups or {}).values())))}
-    sets = {name: place[groups[name]] if groups and name in groups else blocks[name] for name in blocks}
+    sets = {
+        name: place[groups[name]] if groups and name in groups else blocks[name] % count for name in blocks
+    }
     found: list[Importance] = []
     with single_thread():
         for model, members in by_model.items():
@@ -155,13 +169,11 @@ def _of_model(
     choices = _choices(chosen)
     if not choices:
         return []
-    mean, covariance = _posterior(choices, *_entries(rows, blocks, sets))
+    drawn = _draws(choices, *_entries(rows, blocks, sets), seed)
     ends = [0, *accumulate(len(choice.values) for choice in choices)]
     columns = [slice(*both) for both in pairwise(ends)]
-    # 3,000 draws: other ones change a share by 0.003 in the median.
-    drawn = np.random.default_rng(seed).multivariate_normal(mean, covariance, 3000, method="eigh")
     between = np.stack([drawn[:, part].var(axis=1) for part in (*columns, slice(ends[-1], None))])
-    shares = np.quantile(between / between.sum(axis=0), ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2), axis=1)
+    shares = np.quantile(between / between.sum(axis=0), (TAIL, 0.5, 1 - TAIL), axis=1)
     costs = _log_cost_effects(choices, [fmean(row.cost for row in own) for own in rows])
     # Of many choices that do nothing, one or another would look as if it did (Bonferroni).
     level = 1 - (1 - LEVEL) / len(choices)
@@ -169,20 +181,17 @@ def _of_model(
     for place, (choice, part) in enumerate(zip(choices, columns, strict=True)):
         tried = Counter(choice.of[choice.of >= 0].tolist())
         base = max(tried, key=lambda value: (tried[value], choice.values[value]))
-        against = np.eye(len(choice.values)) - np.eye(len(choice.values))[base]
-        effects, errors = against @ mean[part], against @ covariance[part, part] @ against.T
-        # Whether "no effects" lies outside the ellipsoid that holds this share of the posterior.
-        distance = effects @ np.linalg.pinv(errors, hermitian=True) @ effects
+        against = drawn[:, part] - drawn[:, [part.start + base]]
         low, median, high = shares[:, place].tolist()
         found.append(
             Importance(
                 model=model,
                 dimension=choice.name,
                 share=median,
-                low=low if distance > chi2.ppf(level, len(effects) - 1) else 0.0,
+                low=low if _differs(np.delete(against, base, axis=1), level) else 0.0,
                 high=high,
                 baseline=choice.values[base],
-                effects=_effects(choice, effects, errors, None if costs is None else costs[part], base),
+                effects=_effects(choice, against, None if costs is None else costs[part], base),
                 goes_with=tuple(
                     other.name
                     for other in choices
@@ -193,31 +202,37 @@ def _of_model(
     return sorted(found, key=lambda one: (not one.distinguishable, -one.share, one.dimension))
 
 
-def _effects(
-    choice: _Choice, effects: Floats, errors: Floats, log_costs: Floats | None, base: int
-) -> tuple[Effect, ...]:
+def _effects(choice: _Choice, against: Floats, log_costs: Floats | None, base: int) -> tuple[Effect, ...]:
     """Each value's effect, with its interval.
 
     Args:
         choice: The choice, of v values.
-        effects: (v,): posterior means of the effects against the most common value, in score units.
-        errors: (v, v): their covariance.
+        against: (draws, v): effects against the most common value, in score units.
         log_costs: (v,): effects on the logarithm of cost; None where a candidate is free.
         base: Place of the most common value.
     """
-    half = norm.ppf((1 + LEVEL) / 2) * np.sqrt(np.maximum(np.diag(errors), 0.0))
+    mean, (low, high) = against.mean(axis=0), np.quantile(against, (TAIL, 1 - TAIL), axis=0)
     ratios = None if log_costs is None else np.exp(log_costs - log_costs[base])
     return tuple(
         Effect(
             value=value,
-            effect=effects[place],
-            low=effects[place] - half[place],
-            high=effects[place] + half[place],
+            effect=mean[place],
+            low=low[place],
+            high=high[place],
             cost_ratio=None if ratios is None else ratios[place],
             candidates=int((choice.of == place).sum()),
         )
         for place, value in enumerate(choice.values)
     )
+
+
+def _differs(drawn: Floats, level: float) -> bool:
+    """Whether 0 lies outside the ellipsoid about the mean that holds this share of the (draws, v) draws."""
+    mean = drawn.mean(axis=0)
+    inverse = np.linalg.pinv(np.atleast_2d(np.cov(drawn, rowvar=False)))
+    away = drawn - mean
+    distances = np.einsum("ij,jk,ik->i", away, inverse, away)
+    return bool(mean @ inverse @ mean > np.quantile(distances, level))
 
 
 def _choices(chosen: Sequence[Mapping[str, str]]) -> list[_Choice]:
@@ -245,40 +260,61 @@ def _entries(
     return BlockMeans(candidate, block, mean, np.array([float(len(scores[key])) for key in keys])), part
 
 
-def _posterior(
-    choices: Sequence[_Choice], scores: BlockMeans, part: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
-    """Posterior mean (V + n,) and covariance (V + n, V + n) of the contributions f and g.
+def _draws(choices: Sequence[_Choice], scores: BlockMeans, part: NDArray[np.int64], seed: int) -> Floats:
+    """(3000, V + n): draws from the joint posterior of the contributions f and g.
+
+    For each of 60 draws of the variances, 50 of the unknowns: the closed form is that given the variances.
 
     Args:
         choices: The choices.
         scores: The m entries.
         part: (m,): the set of examples that each entry is of.
+        seed: Seed of the draws.
     """
-    # 300 entries, evenly taken, are enough for a few variances.
-    few = np.unique(np.linspace(0, len(part) - 1, min(300, len(part))).round().astype(int))
-    noise = scores.sampling_variance()
-    parts: dict[str, Floats] = {"noise": np.diag(noise[few])}
-    columns = _columns(choices, scores, part)
-    for name, of in columns:
-        shared: Floats = ((of[few][:, None] == of[few]) & (of[few] >= 0)).astype(float)
-        parts[name] = parts.get(name, 0.0) + shared
-    prior = {name: VARIANCES[name if name in VARIANCES else "part"] for name in parts}
-    off = scores.mean - PRIOR_MEAN
-    variances = most_likely(parts, prior, off[few])
-
+    columns, noise = _columns(choices, scores, part), scores.sampling_variance()
+    residual, random = scores.mean - PRIOR_MEAN, np.random.default_rng(seed)
     sizes = [int(of.max()) + 1 for _, of in columns]
     starts = [0, *accumulate(sizes)]
     unknown = np.stack([of for _, of in columns])
     kind, entry = np.nonzero(unknown >= 0)
     at = np.array(starts)[kind] + unknown[kind, entry]
     z = csr_array((np.ones(len(entry)), (entry, at)), shape=(len(part), starts[-1]))
-    weighted = z.multiply(1 / (variances["noise"] * noise)[:, None]).T.tocsr()
-    spread = np.repeat([variances[name] for name, _ in columns], sizes)
-    covariance = np.linalg.inv((weighted @ z).toarray() + np.diag(1 / spread))
-    wanted = slice(starts[len(choices) + 1])
-    mean: Floats = covariance[wanted] @ (weighted @ off)
-    return mean, covariance[wanted, wanted]
+    weighted = z.multiply(1 / noise[:, None]).T.tocsr()
+    gram, pull = (weighted @ z).toarray(), weighted @ residual
+    found = []
+    for variances in _variances(columns, noise, residual, random):
+        prior = np.repeat([1 / variances[name] for name, _ in columns], sizes)
+        root = np.linalg.cholesky(gram / variances["noise"] + np.diag(prior))
+        mean = cho_solve((root, True), pull / variances["noise"])
+        drawn = mean[:, None] + solve_triangular(root.T, random.standard_normal((len(mean), 50)))
+        found.append(drawn[: starts[len(choices) + 1]].T)
+    return np.concatenate(found)
+
+
+def _variances(
+    columns: Sequence[tuple[str, NDArray[np.int64]]], noise: Floats, residual: Floats, random: Generator
+) -> Iterator[dict[str, float]]:
+    """60 draws of the variances from the Laplace approximation to the posterior of their logarithms."""
+    # 300 entries, evenly taken, are enough for a few variances.
+    few = np.unique(np.linspace(0, len(noise) - 1, min(300, len(noise))).round().astype(int))
+    kernels: dict[str, Floats] = {"noise": np.diag(noise[few])}
+    for name, of in columns:
+        shared: Floats = ((of[few][:, None] == of[few]) & (of[few] >= 0)).astype(float)
+        kernels[name] = kernels.get(name, 0.0) + shared
+    expected = np.log([VARIANCES[name if name in VARIANCES else "part"] for name in kernels])
+    sd = np.array([LOG_SD.get(name.partition(" ")[0], 1.0) for name in kernels])
+    objective = negative_log_posterior(kernels, expected, sd, residual[few])
+    mode, step = minimized(objective, expected), 1e-3
+    ways = step * np.eye(len(mode))
+    hessian = np.stack([objective(mode + way)[1] - objective(mode - way)[1] for way in ways]) / (2 * step)
+    precision, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    # No direction is less certain than twice the widest prior variance.
+    root = vectors / np.sqrt(np.maximum(precision, 0.5 / sd.max() ** 2))
+    logs = mode + random.standard_normal((60, len(mode))) @ root.T
+    # No standard deviation of scores in [0, 1] is above 0.5; noise is a multiple.
+    limits = np.array([np.inf if name == "noise" else np.log(0.25) for name in kernels])
+    for row in np.exp(np.minimum(logs, limits)):
+        yield dict(zip(kernels, row.tolist(), strict=True))
 
 
 def _columns(

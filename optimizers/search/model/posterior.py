@@ -23,7 +23,7 @@ Symbols and shapes:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -50,6 +50,9 @@ PRIOR_VARIANCES: Variances = {
     "noise": 1.0,
 }
 """Variances before any score; ``noise`` is a multiple of the variance of 0/1 scores."""
+
+Objective = Callable[[Floats], tuple[float, Floats]]
+"""A function of log variances with its gradient."""
 
 LOG_VARIANCE_SD = {"all": 0.5, "noise": 0.3, "part": 1.5}
 """Prior standard deviation of the logarithm of a variance; 1 where none is given."""
@@ -228,11 +231,35 @@ def most_likely(kernels: Mapping[str, Floats], start: Variances, residual: Float
         start: Part -> the prior's median, above 0; :data:`LOG_VARIANCE_SD` gives its width.
         residual: (m,), y less its prior mean.
     """
-    names, stacked = list(kernels), np.stack(list(kernels.values()))
-    expected = np.log([start[name] for name in names])
-    sd = np.array([LOG_VARIANCE_SD.get(name.partition(" ")[0], 1.0) for name in names])
+    expected = np.log([start[name] for name in kernels])
+    sd = np.array([LOG_VARIANCE_SD.get(name.partition(" ")[0], 1.0) for name in kernels])
+    logs = minimized(negative_log_posterior(kernels, expected, sd, residual), expected)
+    return {name: float(np.exp(log)) for name, log in zip(kernels, logs, strict=True)}
 
-    def negative_log_posterior(logs: Floats) -> tuple[float, Floats]:
+
+def minimized(objective: Objective, start: Floats) -> Floats:
+    """(parts,): the logarithms of variances at the minimum; more than 25 steps change little."""
+    found: Floats = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 25}).x
+    return found
+
+
+def negative_log_posterior(
+    kernels: Mapping[str, Floats], expected: Floats, sd: Floats, residual: Floats
+) -> Objective:
+    """The negative log posterior density of log variances, up to a constant.
+
+    Args:
+        kernels: Part -> (m, m), the covariance of the entries per unit of the part's variance.
+        expected: (parts,), mean of the prior on the logarithms.
+        sd: (parts,), its standard deviations.
+        residual: (m,), y less its prior mean.
+
+    Returns:
+        A function from (parts,) logarithms to the value and its (parts,) gradient.
+    """
+    stacked = np.stack(list(kernels.values()))
+
+    def objective(logs: Floats) -> tuple[float, Floats]:
         weights = np.exp(logs)
         factor = cho_factor(np.tensordot(weights, stacked, 1) + 1e-9 * np.eye(len(residual)))
         inverse = cho_solve(factor, np.eye(len(residual)))
@@ -242,9 +269,7 @@ def most_likely(kernels: Mapping[str, Floats], start: Variances, residual: Float
         value = 0.5 * residual @ alpha + np.log(np.diag(factor[0])).sum() + 0.5 * z @ z
         return float(value), slope + z / sd
 
-    # More than 25 steps change little.
-    found = minimize(negative_log_posterior, expected, jac=True, method="L-BFGS-B", options={"maxiter": 25})
-    return {name: float(np.exp(log)) for name, log in zip(names, found.x, strict=True)}
+    return objective
 
 
 def predict_log_costs(features: Features, logs: Floats) -> Floats:
