@@ -217,20 +217,16 @@ def _listed(folder: StudyFolder) -> dict[str, Any]:
 
 
 def _short_answer(report: FrontierReport) -> str:
-    """Whether a model other than the reference is shown to match it, and which is the cheapest."""
-    compared = [
-        (point, point.comparison)
-        for point in report.eligible()
-        if point.comparison is not None and point.candidate.models != (report.reference,)
-    ]
-    matches = [(point, found) for point, found in compared if found.verdict == "match"]
-    if matches:
-        point, found = min(matches, key=lambda pair: pair[0].cost)
-        share = "" if found.cost_ratio is None else f" at {found.cost_ratio:.0%} of the cost"
-        return f"yes: {point.candidate.label}{share}"
-    if not compared:
-        return "nothing compared"
-    return "not settled" if any(found.verdict == "indecisive" for _, found in compared) else "no"
+    """The headline's answer, with the model that matches; its sentence where nothing was compared."""
+    from optimizers.results.headline import headline
+
+    found = headline(report)
+    if found.answer is None:
+        return found.short
+    about = next(point for point in report.points if point.candidate.id == found.point)
+    ratio = about.comparison and about.comparison.cost_ratio
+    share = "" if ratio is None else f" at {ratio:.0%} of the cost"
+    return f"yes: {about.candidate.label}{share}" if found.answer == "YES" else found.answer.lower()
 
 
 def _cells(row: dict[str, Any]) -> dict[str, object]:

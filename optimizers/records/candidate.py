@@ -91,6 +91,16 @@ class PredictorPrompt(BaseModel):
     serving: Serving | None = None
     origin: PromptOrigin | None = None
 
+    @property
+    def demos_label(self) -> str:
+        """How the demos were chosen, for people; the short name where a record does not say more."""
+        origin = self.origin
+        if origin is None or origin.demos_method is None:
+            return self.demos_name
+        many = f"{len(self.demos) if self.nearest is None else self.nearest.count}"
+        count = many if origin.demos_per_label is None else f"{origin.demos_per_label} per label"
+        return f"{count} {origin.demos_method}" + (", labels alternating" if origin.alternate else "")
+
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # What is not used does not show: ids stay what they were before the field was there.
@@ -162,7 +172,7 @@ class Candidate(BaseModel):
         if self.sampling.summary:
             parts.append(self.sampling.summary)
         prompts = [
-            f"instruction {p.instruction_name}, demos {p.demos_name}" for p in self.predictors.values()
+            f"instruction {p.instruction_name}, demos {p.demos_label}" for p in self.predictors.values()
         ]
         if len(prompts) == 1:
             return ", ".join([*parts[:2], *prompts, *parts[2:]])
