@@ -209,9 +209,10 @@ def write_files(folder: Path) -> None:
             if path := re.match(r"# (\w+/\w+\.py)\n", code):
                 (folder / path[1]).write_text(code, encoding="utf-8")
     header, *rows = csv.reader(io.StringIO(blocks(TEXTS["task"], "csv")[0]))
-    with (folder / "data" / "messages.csv").open("w", encoding="utf-8", newline="") as file:
-        lines = [[f"{row[0]} (case {number * 7919})", *row[1:]] for number in range(30) for row in rows]
-        csv.writer(file).writerows([header, *lines])
+    lines = [[f"{row[0]} (case {number * 7919})", *row[1:]] for number in range(30) for row in rows]
+    for place in (folder / "data" / "messages.csv", folder / "messages.csv"):
+        with place.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *lines])
 
 
 @pytest.fixture(scope="module")
