@@ -91,10 +91,10 @@ def test_the_command_line_comes_before_the_environment_and_that_before_the_task(
     def shown(*arguments: str, **env: str) -> str:
         return optimize("estimate", program, *arguments, env=env).stdout
 
-    assert "0.02" in shown()
-    assert "0.3" in shown(**environment)
+    assert "you allow 2." in shown()
+    assert "you allow 30." in shown(**environment)
     assert "budget 7 trials" in shown(**environment)
-    assert "0.4" in shown("--margin", "0.4", **environment)
+    assert "you allow 40." in shown("--margin", "0.4", **environment)
 
 
 def test_every_option_has_the_variable_of_its_name() -> None:
