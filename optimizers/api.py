@@ -270,9 +270,9 @@ class Parity(Teleprompter):  # type: ignore[misc]
 
     def _run(self, task: LoadedTask, folder: StudyFolder) -> FrontierReport:
         from optimizers.cli import console
-        from optimizers.cli.chatter import silenced
         from optimizers.cli.live import run_in_view
         from optimizers.cli.options import command_on
+        from optimizers.models.third_party import silenced
         from optimizers.search.study import run_study
 
         interrupted = f"{folder.path} keeps the measurements; the same compile continues it."

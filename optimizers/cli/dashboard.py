@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from optimizers.cli.chatter import silence
 from optimizers.cli.options import RunsOption, complete_study, study_folder
+from optimizers.models.third_party import silence
 
 
 def dashboard(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from optimizers.cli.chatter import silence
 from optimizers.cli.options import NewestArgument, RunsOption, study_folder
+from optimizers.models.third_party import silence
 
 
 def export(

@@ -44,7 +44,7 @@ def init(
         written = write_workspace(folder)
         commands = ["optimize programs/classify.py --budget 50"]
     else:
-        from optimizers.cli.chatter import silence
+        from optimizers.models.third_party import silence
 
         silence()
         from optimizers.cli.table_program import write_program

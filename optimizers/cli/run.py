@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizers.cli.chatter import silence
 from optimizers.cli.options import (
     DEFAULT_BUDGET,
     INTERRUPTED,
@@ -31,6 +30,7 @@ from optimizers.cli.options import (
 )
 from optimizers.cli.studies import Shown, show_result
 from optimizers.errors import UsageError
+from optimizers.models.third_party import silence
 
 if TYPE_CHECKING:
     from optimizers.records.budget import Budget

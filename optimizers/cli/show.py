@@ -55,7 +55,7 @@ def _prompts(folder: StudyFolder, point: Point) -> tuple[SentPrompt, ...]:
     known = folder.read_prompts()
     if known is not None and point.candidate.id in known.prompts:
         return known.prompts[point.candidate.id]
-    from optimizers.cli.chatter import silence
+    from optimizers.models.third_party import silence
 
     silence()
     from optimizers.evaluation.rendered_prompts import sent

@@ -1,8 +1,8 @@
-"""The account of a study: every call is reserved before it is sent and settled when it ends.
+"""May this call go out? The one gate that every call of a study passes, whoever makes it.
 
-A call goes out only when the most it may use still fits the budget beside all that is in
-flight, so no budget is ever overshot, whatever the concurrency. The reservation is in the
-ledger before the call is sent: a process that dies leaves no call uncounted.
+A call goes out only if the most it may use fits the budget together with all calls in flight, so no limit
+is exceeded at any concurrency. The reservation is in the ledger before the call is sent: a process that dies
+leaves no call uncounted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ LEFT_FOR_THE_REPORT = 3.0
 
 @dataclass
 class BudgetGate:
-    """What a study has used and may still use. Usable from several threads.
+    """Lets calls through within a budget, over one spend tracker. Usable from several threads.
+
+    It tracks calls, tokens, dollars and time of every call that a ``MeteredLM`` makes: for candidates,
+    teachers, proposers and judges given by name. It does not see trials, which the search counts, nor
+    calls of a ``dspy.LM`` that a metric or a tool holds by itself.
 
     Args:
         spend: What is used and reserved.
@@ -54,11 +58,7 @@ class BudgetGate:
         """What calls that have ended used, by earlier processes too, and all time: it never falls."""
         return self.spend.booked()
 
-    def for_candidate(self, candidate: str) -> CandidateGate:
-        """The gate for the calls that one candidate's rollouts cause, a judge's among them."""
-        return CandidateGate(self, candidate)
-
-    def open(self, model: Model, candidate: str, prompt: int | None, completion: int | None) -> int:
+    def open(self, model: Model, candidate: str | None, prompt: int | None, completion: int | None) -> int:
         """Reserve a call, waiting for calls in flight to settle where that may make room.
 
         Raises:
@@ -113,6 +113,11 @@ class BudgetGate:
         seconds = self.used.seconds + self.held_back.seconds + LEFT_FOR_THE_REPORT
         return BudgetSpent("seconds", str(self.budget)) if seconds > self.budget.most.seconds else None
 
+    def check(self) -> None:
+        """Raise that the time is up, if it is."""
+        if spent := self.out_of_time():
+            raise spent
+
     def touch(self) -> None:
         """Show that this process still works: its time counts."""
         self.spend.touch()
@@ -127,31 +132,6 @@ class BudgetGate:
         # A call is expected to take no longer than the slowest so far; its timeout cuts it anyway.
         seconds = self._slowest.get(model.name, 0.0) + LEFT_FOR_THE_REPORT
         return self.budget.most + (self.held_back + bound + Use(seconds=seconds)) * -1
-
-
-@dataclass(frozen=True)
-class CandidateGate:
-    """Lets one candidate's calls through its study's account."""
-
-    account: BudgetGate
-    candidate: str
-
-    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
-        """Reserve a call of at most so many tokens."""
-        return self.account.open(model, self.candidate, prompt, completion)
-
-    def check(self) -> None:
-        """Raise that the time is up, where it is."""
-        if spent := self.account.out_of_time():
-            raise spent
-
-    def close(self, number: int, call: Tokens) -> None:
-        """Settle an answered call."""
-        self.account.close(number, call)
-
-    def fail(self, number: int, *, refused: bool) -> None:
-        """Settle a call without an answer."""
-        self.account.fail(number, refused=refused)
 
 
 def _bounded(model: Model, prompt: int | None, completion: int | None) -> tuple[int, int]:

@@ -126,7 +126,7 @@ class Measurer:
             metric=self.task.metric,
             split=split,
             number=number,
-            gate=self.gate.for_candidate(candidate.id) if self.gate else None,
+            gate=self.gate,
             slots=self._slots_of(model),
             stop=stop,
             record=self._record,

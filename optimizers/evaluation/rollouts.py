@@ -177,7 +177,7 @@ def run_rollout(
     identity = example_id(example)
     steps: list[Entry] | None = [] if split == "train" else None
     start = time.perf_counter()
-    with metered(gate) as meter, dspy.context(trace=steps):
+    with metered(gate, compiled.candidate.id) as meter, dspy.context(trace=steps):
         try:
             prediction = compiled(example.inputs().toDict(), seed=_seed(identity, number))
         except AdapterParseError as problem:
@@ -196,7 +196,9 @@ def run_rollout(
     prompt, cached, completion, cost = _used(meter)
     score, feedback = None, ""
     if failure is None:
-        score, feedback = _judged(metric, example, prediction, gate) if parsed else (0.0, "")
+        score, feedback = (
+            _judged(metric, example, prediction, gate, compiled.candidate.id) if parsed else (0.0, "")
+        )
     return Rollout(
         candidate=compiled.candidate.id,
         example=identity,
@@ -284,10 +286,14 @@ def _remedy(problem: Exception, variable: str) -> str:
 
 
 def _judged(
-    metric: Callable[..., float], example: dspy.Example, prediction: Any, gate: Gate | None
+    metric: Callable[..., float],
+    example: dspy.Example,
+    prediction: Any,
+    gate: Gate | None,
+    candidate: str,
 ) -> tuple[float, str]:
     """Score and feedback; a judge's calls are spend, and no part of what the rollout costs to serve."""
-    with metered(gate) as meter:
+    with metered(gate, candidate) as meter:
         try:
             judged = _score(metric, example, prediction)
         except MetricError:

@@ -1,4 +1,4 @@
-"""What a study has used, reservations included, where one process works on it."""
+"""What a study has used, reservations included: by one process, or by all that share it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from optimizers.records.budget import Use
 if TYPE_CHECKING:
     from optimizers.records.ledger import Ledger
     from optimizers.records.rows import Call
+    from optimizers.records.worker_group import WorkerGroup
 
 SIGN_OF_LIFE = 1.0
 """Seconds between two notes in the ledger that a process still works."""
@@ -106,3 +107,52 @@ class LocalSpend:
         """Show in the ledger that this process still works."""
         self._touched = time.time()
         self._ledger.touch(self._session, self._touched)
+
+
+class SharedSpend:
+    """What all processes of a study have used, kept by its database server.
+
+    Args:
+        group: This process's membership.
+        ledger: The study's ledger.
+    """
+
+    def __init__(self, group: WorkerGroup, ledger: Ledger) -> None:
+        self._group, self._ledger = group, ledger
+        self._began: float | None = None
+        self._earlier, self._session = 0.0, 0
+
+    def begin(self) -> None:
+        """Count time from now on, as the process that leads does."""
+        self._earlier = self._ledger.used().seconds
+        self._session = self._ledger.begin_session(time.time())
+        self._began = time.monotonic()
+
+    def used(self) -> Use:
+        """Everything used so far, by all processes; time only where this one leads."""
+        return self._group.used() + self._time()
+
+    def booked(self) -> Use:
+        """What calls that have ended used, by all processes, and the time of those that led."""
+        return self._group.booked() + self._time()
+
+    def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
+        """Write a call that is about to be sent, once it fits."""
+        if self._time().seconds > room.seconds:
+            return "seconds"
+        while (found := self._group.reserve(call, bound, room)) is None:
+            time.sleep(0.05)  # until a call of another process has ended
+        return found
+
+    def settle(self, number: int, bound: Use, use: Use, **changes: Any) -> None:
+        """Write how a call ended."""
+        self._group.settle(number, bound, use, **changes)
+
+    def touch(self) -> None:
+        """Note the time this process has led so far."""
+        if self._began is not None:
+            self._ledger.touch(self._session, time.time())
+
+    def _time(self) -> Use:
+        led = time.monotonic() - self._began + self._earlier if self._began is not None else 0.0
+        return Use(seconds=led)

@@ -68,7 +68,9 @@ class Run:
 class _NoCalls:
     """A gate that lets no call through: an export spends nothing."""
 
-    def open(self, model: Model, prompt: int | None, completion: int | None) -> NoReturn:
+    def open(
+        self, model: Model, candidate: str | None, prompt: int | None, completion: int | None
+    ) -> NoReturn:
         raise ExportError("An export calls no model.", where=model.name)
 
     def check(self) -> None: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Self
@@ -11,8 +10,7 @@ from dspy.lm15 import Request, Response, response_to_events
 
 from optimizers.models.keys import OLLAMA, key_or_none
 from optimizers.models.text_completion import text_options, text_response, wire_name
-
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+from optimizers.models.third_party import litellm_module
 
 REST = 5.0
 """Seconds for which a server that failed is left alone, if another one is there."""
@@ -21,12 +19,10 @@ REST = 5.0
 @lru_cache(maxsize=64)
 def _router(model: str, addresses: tuple[str, ...], timeout: float, text: bool) -> Any:
     """The router of a fleet: one for the process, as it must know of all calls that are under way."""
-    from litellm import Router
-
     provider, _, short = model.partition("/")
     # Ollama's servers are given by their address of OpenAI's kind.
     chat = f"openai/{short}" if provider in OLLAMA else model
-    return Router(
+    return litellm_module().Router(
         model_list=[
             {
                 "model_name": model,

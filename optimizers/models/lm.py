@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import dspy
-from dspy.clients import execution
 from dspy.lm15 import Request, Response
 from dspy.utils.exceptions import (
     LMAuthError,
@@ -72,13 +71,10 @@ class Call:
 
 
 class Gate(Protocol):
-    """Who lets calls through and keeps the book of them."""
+    """What a meter asks before every call: a study's budget gate."""
 
-    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
-        """Let a call of a model through that may use so many tokens (None: as many as fit).
-
-        Returns its number.
-        """
+    def open(self, model: Model, candidate: str | None, prompt: int | None, completion: int | None) -> int:
+        """Reserve a call that may use this many tokens (None: as many as fit), and return its number."""
         ...
 
     def check(self) -> None:
@@ -99,12 +95,14 @@ class Meter:
     """Collects the calls made while :func:`metered` is open, from any thread DSPy starts.
 
     Attributes:
-        gate: Asked before every call, told after it.
+        gate: Reserves every call before it is sent, and books it when it ends; None where nothing is limited.
+        candidate: Id of the candidate the calls are for, or what else they are for.
         calls: The answered calls, each with the model that answered.
         stopped: What the gate refused a call with, should the program have swallowed it.
     """
 
     gate: Gate | None = None
+    candidate: str | None = None
     calls: list[tuple[Model, Call]] = field(default_factory=list)
     stopped: ParityError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -112,7 +110,7 @@ class Meter:
     def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
         """Ask the gate for a call."""
         try:
-            return self.gate.open(model, prompt, completion) if self.gate else 0
+            return self.gate.open(model, self.candidate, prompt, completion) if self.gate else 0
         except ParityError as error:
             self.stopped = error
             raise
@@ -143,9 +141,9 @@ class Meter:
 
 
 @contextmanager
-def metered(gate: Gate | None = None) -> Iterator[Meter]:
-    """Read every call that MeteredLMs make inside the block."""
-    meter = Meter(gate)
+def metered(gate: Gate | None = None, candidate: str | None = None) -> Iterator[Meter]:
+    """Read every call that MeteredLMs make inside the block, on account of a candidate."""
+    meter = Meter(gate, candidate)
     with dspy.context(**{_METER: meter, "disable_history": False}):
         yield meter
 
@@ -153,23 +151,9 @@ def metered(gate: Gate | None = None) -> Iterator[Meter]:
 _answers: ContextVar[list[Call]] = ContextVar("parity_answers")
 
 
-def _spare_pricing() -> None:
-    """Keep DSPy from pricing metered calls, which Parity prices itself.
-
-    It works out each call's route once more for it, and for a model that is not in its list of prices
-    goes through the whole list twice: milliseconds in which no other thread runs. It has no switch for it.
-    """
-    price = getattr(execution, "_price_result", None)
-    if price is None:  # a later DSPy's own way; it only costs time
-        return
-
-    def priced(*args: Any, **kwargs: Any) -> Any:
-        return price(*args, **kwargs) if _answers.get(None) is None else None
-
-    execution._price_result = priced
-
-
-_spare_pricing()
+def is_in_metered_call() -> bool:
+    """Whether this thread is inside a call that a meter reads."""
+    return _answers.get(None) is not None
 
 
 class MeteredLM(dspy.LM):  # type: ignore[misc]

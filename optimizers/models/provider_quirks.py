@@ -6,12 +6,11 @@ setting that the provider does not take, and passes the limit of a reply on by t
 
 from __future__ import annotations
 
-import os
 from functools import cache
 
 import dspy
 
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+from optimizers.models.third_party import litellm_module
 
 _NEWER_LIMIT = frozenset({"openai", "azure"})
 """Services that call the limit of a reply ``max_completion_tokens``, and refuse the older ``max_tokens``
@@ -51,6 +50,6 @@ def _by_litellm(lm: dspy.BaseLM) -> bool:
 
 @cache
 def _litellm_takes(parameter: str, model: str) -> bool:
-    import litellm
+    litellm = litellm_module()
 
     return parameter in (litellm.get_supported_openai_params(model=model) or ())

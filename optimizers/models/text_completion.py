@@ -6,15 +6,13 @@ prompt. A base model must see exactly the rendering's text, so this engine sends
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
 from optimizers.models.keys import key_or_none
-
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+from optimizers.models.third_party import litellm_module
 
 
 class TextCompletionEngine:
@@ -37,7 +35,7 @@ class TextCompletionEngine:
         Raises:
             lm15 errors: As LiteLLM reports them, translated by DSPy's own table.
         """
-        import litellm
+        litellm = litellm_module()
         from dspy.clients.engines.litellm_errors import litellm_errors
 
         provider = self.model.partition("/")[0]

@@ -260,7 +260,7 @@ class BootstrapProposals:
             known: list[str] = json.loads(kept)
             return known
         lm = language_model(proposer, PROPOSER_SAMPLING)
-        with metered(gate.for_candidate("proposer") if gate else None) as meter:
+        with metered(gate, "proposer") as meter:
             try:
                 texts = ask(lm)
             except LMError as error:

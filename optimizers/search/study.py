@@ -11,6 +11,7 @@ from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.spend import LocalSpend, SpendTracker
 from optimizers.models.llama import llama_engine
+from optimizers.models.third_party import unpriced_calls
 from optimizers.records.budget import Budget, Use
 from optimizers.records.folder import StudyFolder
 from optimizers.records.json_values import json_value
@@ -175,6 +176,7 @@ def open_study(
     return StudyContext(*parts, space_of=space_of, grow_at=grow_at)
 
 
+@unpriced_calls()
 @uncollected()
 def _run_phases(study: StudyContext) -> FrontierReport:
     """Search, decide what is tested, open the sealed test, run perturbed examples, report."""

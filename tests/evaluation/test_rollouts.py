@@ -166,7 +166,7 @@ class Tally:
     def __init__(self, most: int) -> None:
         self.most, self.models = most, []  # type: ignore[var-annotated]
 
-    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
+    def open(self, model: Model, candidate: str | None, prompt: int | None, completion: int | None) -> int:
         if len(self.models) == self.most:
             raise BudgetSpent("calls", f"{self.most} calls")
         self.models.append(model.name)
@@ -182,7 +182,7 @@ class Tally:
 def test_every_completion_of_a_call_is_reserved(engines: dict[str, FakeEngine]) -> None:
     lm, reserved, used = language_model(SMALL, Sampling(max_tokens=5)), [], []
     gate = Tally(most=1)
-    gate.open = lambda model, *bound: reserved.append(bound) or 1  # type: ignore[func-returns-value, method-assign]
+    gate.open = lambda model, candidate, *bound: reserved.append(bound) or 1  # type: ignore[func-returns-value, method-assign]
     gate.close = lambda number, call: used.append(call)  # type: ignore[method-assign]
     with metered(gate):
         assert len(lm("Is it a good review?", n=4)) == 4

@@ -76,7 +76,7 @@ def test_processes_share_a_limit() -> None:
 class OutOfTime:
     """A gate whose time is up as soon as a call has to wait."""
 
-    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
+    def open(self, model: Model, candidate: str | None, prompt: int | None, completion: int | None) -> int:
         return 0
 
     def check(self) -> None:

@@ -60,7 +60,7 @@ class Book:
         self.calls: list[Call] = []
         self.refused: list[bool] = []
 
-    def open(self, model: Model, prompt: int | None, completion: int | None) -> int:
+    def open(self, model: Model, candidate: str | None, prompt: int | None, completion: int | None) -> int:
         return 0
 
     def close(self, number: int, call: Call) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from optimizers.cli.chatter import silence
 from optimizers.cli.options import JsonOption, RunsOption, runs_folder
+from optimizers.models.third_party import silence
 
 
 def doctor(

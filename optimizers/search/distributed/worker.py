@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
 import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from optimizers.errors import EngineError, LeadershipLost, ParityError, from_json, to_json
 from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.perturbations.examples import is_relabelled, perturbed
 from optimizers.evaluation.rollouts import compiled_for, problems_of, raise_first, run_rollout
-from optimizers.evaluation.spend import SIGN_OF_LIFE
+from optimizers.evaluation.spend import SIGN_OF_LIFE, SharedSpend
 from optimizers.prompting.compile import CompiledProgram
-from optimizers.records.budget import Use
 from optimizers.records.perturbed_rows import PERTURBED_DEV, PERTURBED_TEST, perturbed_of
 from optimizers.task.data.split import example_id
 
@@ -26,67 +24,14 @@ if TYPE_CHECKING:
     import dspy
 
     from optimizers.records.ledger import Ledger
-    from optimizers.records.rows import Call
     from optimizers.records.worker_group import Job, JobLimits, WorkerGroup
     from optimizers.task.task import LoadedTask
 
 LEAST_PAUSE, MOST_PAUSE = 0.005, 0.1
 """Seconds between two looks for jobs: few while there are some, more and more while there are none."""
 
-ROOM_WAIT = 0.05
-"""Seconds before a call is tried again that does not fit beside what others have in flight."""
-
 COMPILED = 64
 """Compiled candidates kept, the last used ones."""
-
-
-class SharedSpend:
-    """What all processes of a study have used, kept by its database server.
-
-    Args:
-        group: This process's membership.
-        ledger: The study's ledger.
-    """
-
-    def __init__(self, group: WorkerGroup, ledger: Ledger) -> None:
-        self._crew, self._ledger = group, ledger
-        self._began: float | None = None
-        self._earlier, self._session = 0.0, 0
-
-    def begin(self) -> None:
-        """Count time from now on, as the process that leads does."""
-        self._earlier = self._ledger.used().seconds
-        self._session = self._ledger.begin_session(time.time())
-        self._began = time.monotonic()
-
-    def used(self) -> Use:
-        """Everything used so far, by all processes; time only where this one leads."""
-        return self._crew.used() + self._time()
-
-    def booked(self) -> Use:
-        """What calls that have ended used, by all processes, and the time of those that led."""
-        return self._crew.booked() + self._time()
-
-    def reserve(self, call: Call, bound: Use, room: Use) -> int | str:
-        """Write a call that is about to be sent, once it fits."""
-        if self._time().seconds > room.seconds:
-            return "seconds"
-        while (found := self._crew.reserve(call, bound, room)) is None:
-            time.sleep(ROOM_WAIT)
-        return found
-
-    def settle(self, number: int, bound: Use, use: Use, **changes: Any) -> None:
-        """Write how a call ended."""
-        self._crew.settle(number, bound, use, **changes)
-
-    def touch(self) -> None:
-        """Note the time this process has led so far."""
-        if self._began is not None:
-            self._ledger.touch(self._session, time.time())
-
-    def _time(self) -> Use:
-        led = time.monotonic() - self._began + self._earlier if self._began is not None else 0.0
-        return Use(seconds=led)
 
 
 class Worker:
@@ -266,7 +211,7 @@ class Worker:
                 metric=self._task.metric,
                 split=job.split,
                 number=job.number,
-                gate=self._gate_for(job.limits).for_candidate(job.candidate),
+                gate=self._gate_for(job.limits),
             )
             self._ledger.add([rollout])
             self.rollouts += 1

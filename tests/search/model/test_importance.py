@@ -12,7 +12,7 @@ from fakes import candidate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizers.records.candidate import Candidate, PredictorPrompt
+from optimizers.records.candidate import Candidate, PredictorPrompt, PromptOrigin
 from optimizers.records.report import Importance
 from optimizers.records.rows import Rollout
 from optimizers.search.model.importance import importances
@@ -242,7 +242,14 @@ def test_each_model_has_its_own_importances() -> None:
             model=model,
             rendering="completion",
             technique="direct",
-            predictors={"p": PredictorPrompt(instruction=f"{number}", demos_name=f"{many} per label")},
+            predictors={
+                "p": PredictorPrompt(
+                    instruction=f"{number}",
+                    origin=PromptOrigin(
+                        instruction_parts=("own",), demos_method="balanced", demos_per_label=many
+                    ),
+                )
+            },
         )
         known[made.id] = made
         # Demos help the small model only.

@@ -35,7 +35,7 @@ def observations(space: SearchSpace) -> ObservationStore:
 def measured(
     observations: ObservationStore, choices: Choices, right: int, *, blocks: int = 1, cost: float = 1e-6
 ) -> CandidateStats:
-    entered = candidate(str(choices["model"]), str(sorted(choices.items())))
+    entered = candidate(str(choices[MODEL]), str(sorted((str(one), value) for one, value in choices.items())))
     observations.register(entered, choices)
     stats = observations.stats[entered.id]
     for _ in range(blocks):
@@ -126,7 +126,7 @@ def test_quality_is_shrunk_towards_others_and_a_long_measurement_is_not(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
     for model in (SMALL, LARGE):
-        starts = [c for size in (1, 4) for c in few_shot_starts(space, size) if c["model"] == model.name]
+        starts = [c for size in (1, 4) for c in few_shot_starts(space, size) if c[MODEL] == model.name]
         for choices in starts:
             measured(observations, choices, 5, blocks=4)
     lucky = measured(observations, {**few_shot_starts(space, 8)[0]}, 10)
