@@ -180,9 +180,7 @@ def test_without_dpkg_deb_it_is_named_after_other_sources_were_tried(
     index: Index, debian: DebianFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     which = shutil.which
-    monkeypatch.setattr(
-        asset_sources.shutil, "which", lambda name: None if name == "dpkg-deb" else which(name) or name
-    )
+    monkeypatch.setattr("shutil.which", lambda name: None if name == "dpkg-deb" else which(name) or name)
     assert fetch(asset(sources=(debian, *asset().sources))).is_file()
     with pytest.raises(AssetError, match="no dpkg-deb; Debian has it in the package dpkg"):
         fetch(rows(sources=(debian,)))
