@@ -127,7 +127,7 @@ def test_quality_is_shrunk_towards_others_and_a_long_measurement_is_not(
     observations: ObservationStore, space: SearchSpace
 ) -> None:
     for model in (SMALL, LARGE):
-        starts = [c for size in (1, 4) for c in few_shot_starts(space, size) if c["model"] == model.name]
+        starts = [c for size in (1, 4) for c in few_shot_starts(space, size) if c[MODEL] == model.name]
         for choices in starts:
             measured(observations, choices, 5, blocks=4)
     lucky = measured(observations, {**few_shot_starts(space, 8)[0]}, 10)
