@@ -26,9 +26,9 @@ from optimizers.records.rows import OBJECTIVES, Objective
 from optimizers.results.pick import Pick, picked
 from optimizers.task.data.split import Dataset, make_dataset
 from optimizers.task.data.user_splits import Columns, given_dataset, given_rows
-from optimizers.task.fields import fields_of
 from optimizers.task.hashing import metric_hash, program_hash, source_file
 from optimizers.task.program_file import IN_CODE
+from optimizers.task.signature_fields import fields_of
 from optimizers.task.task import DEFAULT_MODELS, LoadedTask, Metric, Task, resolve
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.report import Estimate, Point
 from optimizers.records.rows import Block, Rollout, Split, SplitSizes, StudyManifest
 from optimizers.search.blocks import BLOCK
-from optimizers.search.model.observations import CandidateStats, ObservationStore
+from optimizers.search.model.inducing_subset import CandidateStats
+from optimizers.search.model.observations import ObservationStore
 from optimizers.task.data.load import load_rows
 from optimizers.task.data.split import Dataset, make_dataset
 from optimizers.task.task import LoadedTask

@@ -24,7 +24,7 @@ from optimizers.prompting.renderings import RENDERINGS, rendering
 from optimizers.prompting.renderings.constraints import text_grammar
 from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.rows import Rollout
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 
 AGES = {f"person{index}": str(20 + index) for index in range(90)}
 ROWS = [dspy.Example(question=f"How old is {n}?", answer=a).with_inputs("question") for n, a in AGES.items()]

@@ -12,7 +12,7 @@ from optimizers.prompting.renderings.fields import format_value, parse_value
 from optimizers.records.budget import parse_budget
 from optimizers.search.estimate import predict
 from optimizers.search.space.search_space import search_space
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 from optimizers.task.task import LoadedTask, load_task
 from programs.extract import Order
 from programs.extract import rows as emails

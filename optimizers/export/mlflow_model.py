@@ -29,8 +29,8 @@ from optimizers.export.program_sources import pinned_requirements, sources_of
 from optimizers.export.targets.dspy_program import write_dspy
 from optimizers.prompting.renderings.fields import closed_values, without_none
 from optimizers.records.json_values import json_value
-from optimizers.task.fields import fields_of
 from optimizers.task.program_file import find_program
+from optimizers.task.signature_fields import fields_of
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

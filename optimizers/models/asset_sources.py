@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import lzma
 import os
 import re
 import shutil
@@ -179,8 +178,9 @@ def _in_tar(content: bytes, member: str) -> bytes:
 
 
 def _from_debian(source: DebianFile, folder: Path) -> bytes:
-    if shutil.which("apt-get") is None:
-        raise SourceFailed("this machine has no apt-get")
+    for program, home in (("apt-get", "apt"), ("dpkg-deb", "dpkg")):
+        if shutil.which(program) is None:
+            raise SourceFailed(f"this machine has no {program}; Debian has it in the package {home}")
     with tempfile.TemporaryDirectory(dir=folder) as place:
         try:
             _run(["apt-get", "download", "-qq", source.package], cwd=place)
@@ -191,20 +191,12 @@ def _from_debian(source: DebianFile, folder: Path) -> bytes:
         packages = list(Path(place).glob("*.deb"))
         if not packages:
             raise SourceFailed("apt-get left no package")
-        return _in_tar(_data_of(packages[0].read_bytes()), source.member)
-
-
-def _data_of(package: bytes) -> bytes:
-    """The data archive inside a .deb, which is an ``ar`` archive of three members."""
-    position = 8
-    while position + 60 <= len(package):
-        name = package[position : position + 16].decode("ascii", "replace").strip().rstrip("/")
-        size = int(package[position + 48 : position + 58])
-        content = package[position + 60 : position + 60 + size]
-        if name.startswith("data.tar"):
-            return lzma.decompress(content) if name.endswith(".xz") else content
-        position += 60 + size + size % 2
-    raise SourceFailed("the package holds no data archive")
+        # apt-get has checked the package's hash against its signed list.
+        _run(["dpkg-deb", "--extract", str(packages[0]), "unpacked"], cwd=place)
+        member = Path(place) / "unpacked" / source.member
+        if not member.is_file():
+            raise SourceFailed(f"it holds no {source.member}")
+        return member.read_bytes()
 
 
 def _run(command: list[str], cwd: str | None = None) -> None:

@@ -14,7 +14,7 @@ class Parameter(NamedTuple):
     Attributes:
         model: Label of the model it is for; None where it is for all.
         predictor: Name of the predictor it is for; None where it is for all.
-        part: What is chosen; :mod:`optimizers.search.space.parameters` has the parts and their schema.
+        part: What is chosen; :mod:`optimizers.search.space.parts` has the parts and their schema.
         given: Choices under which alone the parameter exists, such as the rendering of ``max_tokens``.
     """
 

@@ -52,11 +52,6 @@ class LabelSuspect:
     candidates: int
     models: tuple[str, ...]
 
-    @property
-    def one_model(self) -> bool:
-        """Whether only one model speaks."""
-        return len(self.models) == 1
-
 
 def label_noise_suspects(
     rollouts: Iterable[Rollout], gold: Mapping[str, Mapping[str, Any]], models: Mapping[str, str]

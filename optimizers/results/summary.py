@@ -18,7 +18,7 @@ from optimizers.records.rows import ExampleRow, Rollout
 from optimizers.results.frontier import build_report
 from optimizers.results.label_noise import label_noise_suspects
 from optimizers.results.robustness_loss import robustness_of
-from optimizers.results.statistics.selection import selection_optimism
+from optimizers.results.statistics.optimism import selection_optimism
 
 MOST_SUSPECTS = 20
 """Suspected labels that a report lists."""

@@ -36,13 +36,14 @@ from optimizers.records.rows import Rollout
 from optimizers.search.demo_leakage import shown
 from optimizers.search.interleaved import run_interleaved
 from optimizers.task.data.split import example_id
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 
 if TYPE_CHECKING:
     import dspy
 
     from optimizers.evaluation.measure import Measurer
-    from optimizers.search.model.observations import CandidateStats, ObservationStore
+    from optimizers.search.model.inducing_subset import CandidateStats
+    from optimizers.search.model.observations import ObservationStore
     from optimizers.task.task import LoadedTask
 
 RUNS = 24

@@ -1,7 +1,8 @@
 """The search: which candidates are tried next, and how far each is measured.
 
 What to try and how long to measure is decided by what the next block is expected to gain
-(:mod:`optimizers.search.model.selection`). That follows from the study's seed and its recorded scores alone.
+(:mod:`optimizers.search.model.acquisition_state`). That follows from the study's seed and its recorded
+scores alone.
 A process that takes up an interrupted study counts the finished trials' blocks again, and so stands
 where the other one stood. Where a model takes more calls at once than a block has examples, several
 blocks are chosen together and run at the same time.
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING
 from optimizers.errors import BudgetSpent
 from optimizers.records.parameters import Choices
 from optimizers.records.rows import Block
+from optimizers.search.model.acquisition_state import acquisition_state
 from optimizers.search.model.proposed import proposals
-from optimizers.search.model.selection import acquisition_state
 from optimizers.search.run_blocks import Room, filling, run_blocks
 from optimizers.search.space.initial_design import FixedChoices, drawn_choices
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.task.data.split import example_id
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from optimizers.records.budget import Unit
     from optimizers.records.candidate import Candidate
     from optimizers.records.rows import TrialRow
-    from optimizers.search.model.observations import CandidateStats, ObservationStore
-    from optimizers.search.model.selection import AcquisitionState
+    from optimizers.search.model.acquisition_state import AcquisitionState
+    from optimizers.search.model.inducing_subset import CandidateStats
+    from optimizers.search.model.observations import ObservationStore
     from optimizers.search.space.search_space import SearchSpace
 
 FRONTIER_POINTS = 6

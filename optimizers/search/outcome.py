@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from optimizers.evaluation.rendered_prompts import sent
 from optimizers.records.folder import write_record
 from optimizers.records.prompts import StudyPrompts
-from optimizers.results.render.page import Message, Sent, write_study_page
+from optimizers.results.render.page import write_study_page
 from optimizers.results.render.plot import draw_frontier
 
 if TYPE_CHECKING:
     from optimizers.records.folder import StudyFolder
     from optimizers.records.ledger import Ledger
-    from optimizers.records.prompts import SentPrompt
     from optimizers.records.report import FrontierReport
     from optimizers.records.rows import Rollout
     from optimizers.task.task import LoadedTask
@@ -32,16 +31,4 @@ def write_outcome(
     shown = [point.candidate for point in report.points if point.roles != ("searched",)]
     prompts = {one.id: sent(task, one) for one in shown}
     write_record(folder.prompts, StudyPrompts(prompts=prompts))
-    write_study_page(
-        folder, ledger, rollouts, report, {one: _on_page(found) for one, found in prompts.items()}
-    )
-
-
-def _on_page(prompts: Sequence[SentPrompt]) -> tuple[Sent, ...]:
-    return tuple(
-        Sent(
-            predictor=prompt.predictor,
-            messages=tuple(Message(role=one.role, content=one.content) for one in prompt.messages),
-        )
-        for prompt in prompts
-    )
+    write_study_page(folder, ledger, rollouts, report, prompts)

@@ -16,13 +16,13 @@ from optimizers.search.blocks import blocks
 from optimizers.search.bootstrap_proposals import BootstrapProposals
 from optimizers.search.gc_control import uninterrupted
 from optimizers.search.loop import SEARCH_SHARE, Search
-from optimizers.search.model.selection import scarcest_unit
+from optimizers.search.model.acquisition_state import scarcest_unit
 from optimizers.search.robustness_phase import perturbed_dev
 from optimizers.search.rounds import GROW_AT, Round, SpaceOf, first_round, later_round, proposal_shares
 from optimizers.search.space.search_space import search_space
 from optimizers.search.warm_start import prompts_of
 from optimizers.task.data.split import example_id
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 
 if TYPE_CHECKING:
     import dspy

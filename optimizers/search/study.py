@@ -44,7 +44,7 @@ from optimizers.search.search_phase import StudyContext, ordered, restored
 from optimizers.search.space.search_space import search_space
 from optimizers.search.trial_log import TrialLog
 from optimizers.task.data.split import example_id
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 
 if TYPE_CHECKING:
     import dspy

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from optimizers.records.ledger import Ledger
     from optimizers.records.tracking.mlflow_log import StudyRun
     from optimizers.search.loop import Search, Trial
-    from optimizers.search.model.observations import CandidateStats, ObservationStore
+    from optimizers.search.model.inducing_subset import CandidateStats
+    from optimizers.search.model.observations import ObservationStore
     from optimizers.search.optuna_trials import OptunaMirror
 
 

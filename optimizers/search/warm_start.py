@@ -11,7 +11,7 @@ from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.records.parameters import Choices
 from optimizers.search.demo_leakage import known_inputs, said
 from optimizers.search.space.initial_design import completed
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import ELABORATE, NEAREST, SEVERAL_CALLS
 
 if TYPE_CHECKING:

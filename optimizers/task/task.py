@@ -249,7 +249,7 @@ def _dataset(task: Task, base: Path) -> Dataset:
     from optimizers.task.data.load import load_rows
     from optimizers.task.data.split import make_dataset
     from optimizers.task.data.validate import read_structures
-    from optimizers.task.fields import fields_of, structured_outputs, text_columns
+    from optimizers.task.signature_fields import fields_of, structured_outputs, text_columns
 
     rows = load_rows(task.data, base=base, as_text=text_columns(task.program))
     inputs, outputs, labels = fields_of(task.program, rows.rows)

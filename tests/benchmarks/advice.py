@@ -36,7 +36,7 @@ from optimizers.results.statistics.forecast import DOUBT, Scored, forecast
 from optimizers.results.statistics.intervals import estimate
 from optimizers.results.verdict import Contender, compare
 from optimizers.search.space.initial_design import FixedChoices
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 
 if TYPE_CHECKING:
     from optimizers.records.candidate import Candidate

@@ -49,7 +49,7 @@ from optimizers.records.budget import Budget
 from optimizers.search.blocks import blocks
 from optimizers.search.manifest import open_folder
 from optimizers.search.study import run_study
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 from optimizers.task.task import LoadedTask, load_task
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from optimizers.records.candidate import Candidate, PredictorPrompt
 from optimizers.records.parameters import Parameter
 from optimizers.records.rows import Rollout
 from optimizers.results.statistics.pareto import hypervolume, non_dominated
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import Chooser
 
 Searcher = Callable[["Replay", np.random.Generator], Generator[list[int], None, None]]

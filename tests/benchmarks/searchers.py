@@ -23,7 +23,7 @@ from optimizers.records.parameters import Choices
 from optimizers.search.loop import SEARCH_SHARE, Search
 from optimizers.search.model.observations import ObservationStore
 from optimizers.search.space.initial_design import FixedChoices
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 
 BLOCK = 10
 

@@ -29,7 +29,7 @@ from optimizers.records.parameters import Choices
 from optimizers.search.blocks import blocks
 from optimizers.search.space.initial_design import FixedChoices, completed
 from optimizers.search.space.search_space import ELABORATE, SEVERAL_CALLS, SearchSpace, search_space
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 from optimizers.task.task import LoadedTask, load_task
 
 if TYPE_CHECKING:

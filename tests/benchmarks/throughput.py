@@ -29,7 +29,7 @@ from optimizers.records.budget import Budget
 from optimizers.records.candidate import Candidate
 from optimizers.records.ledger import Ledger
 from optimizers.search.space.initial_design import FixedChoices, starts
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import search_space
 from optimizers.task.task import LoadedTask, load_task
 

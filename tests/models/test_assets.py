@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -140,6 +142,48 @@ def test_the_next_source_is_tried_and_all_are_named_when_none_answers(
     ):
         assert part in message
     assert "index.example" not in message
+
+
+@pytest.fixture
+def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DebianFile:
+    """A package with one file, which a stand-in of apt-get leaves where it is asked for."""
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: rows\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: rows\n"
+    )
+    (tree / "usr" / "share").mkdir(parents=True)
+    (tree / "usr" / "share" / "rows.txt").write_bytes(b"the rows")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    stand_in = programs / "apt-get"
+    stand_in.write_text(f"#!/bin/sh\nexec {shutil.which('dpkg-deb')} --build {tree} rows_1_all.deb\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    return DebianFile(package="rows", member="usr/share/rows.txt")
+
+
+def rows(**changes: Any) -> Asset:
+    whole = {"sha256": hashlib.sha256(b"the rows").hexdigest(), "bytes": 8, "filename": "rows.txt"}
+    return asset(**whole | changes)
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb to build a package")
+def test_a_debian_package_is_unpacked(debian: DebianFile) -> None:
+    assert fetch(rows(sources=(debian,))).read_bytes() == b"the rows"
+    missing = debian.model_copy(update={"member": "usr/share/other.txt"})
+    with pytest.raises(AssetError, match=r"holds no usr/share/other\.txt"):
+        fetch(rows(filename="other.txt", sha256="2" * 64, sources=(missing,)))
+
+
+def test_without_dpkg_deb_it_is_named_after_other_sources_were_tried(
+    index: Index, debian: DebianFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which = shutil.which
+    monkeypatch.setattr("shutil.which", lambda name: None if name == "dpkg-deb" else which(name) or name)
+    assert fetch(asset(sources=(debian, *asset().sources))).is_file()
+    with pytest.raises(AssetError, match="no dpkg-deb; Debian has it in the package dpkg"):
+        fetch(rows(sources=(debian,)))
 
 
 def test_two_at_once_pull_once(index: Index) -> None:

@@ -42,7 +42,7 @@ from optimizers.search.manifest import open_folder
 from optimizers.search.model.observations import ObservationStore
 from optimizers.search.rounds import Round
 from optimizers.search.space.initial_design import FixedChoices, completed, default_candidate, starts
-from optimizers.search.space.parameters import MODEL, model_of
+from optimizers.search.space.parts import MODEL, model_of
 from optimizers.search.space.search_space import MIXED, search_space
 from optimizers.search.study import run_study
 from optimizers.task.task import LoadedTask

@@ -110,8 +110,8 @@ def _data(task: Task, path: Path) -> Findings:
     from optimizers.models.assets import cached
     from optimizers.records.json_values import json_value
     from optimizers.task.data.cards import read_card
-    from optimizers.task.fields import fields_of
     from optimizers.task.program_file import project_folder
+    from optimizers.task.signature_fields import fields_of
     from optimizers.task.task import resolve
 
     source = str(task.data) if isinstance(task.data, str | Path) else ""

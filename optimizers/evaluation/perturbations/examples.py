@@ -12,7 +12,7 @@ from optimizers.prompting.renderings.fields import closed_values
 from optimizers.records.json_values import json_value
 from optimizers.records.rows import MADE_UP, PerturbedRow
 from optimizers.task.data.split import example_id
-from optimizers.task.fields import fields_of
+from optimizers.task.signature_fields import fields_of
 
 if TYPE_CHECKING:
     import dspy

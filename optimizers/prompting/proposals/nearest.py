@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizers.prompting.proposals.demos import Demo, demo_key, demo_pools
+from optimizers.prompting.proposals.demos import Demo
 from optimizers.prompting.proposals.tfidf import rarity, weights
 from optimizers.prompting.renderings.fields import format_value
 
 if TYPE_CHECKING:
-    import dspy
+    pass
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,6 @@ class NearestIndex:
     known: Mapping[str, float]
     postings: Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
     places: Mapping[str, Sequence[int]]
-
-
-def nearest_index(train: Sequence[dspy.Example], signature: type[dspy.Signature]) -> NearestIndex:
-    """Index the examples that demos may be drawn from.
-
-    Args:
-        train: The examples; their order does not matter.
-        signature: Whose inputs are compared and whose fields the demos fill.
-
-    Returns:
-        The index; an empty one when ``train`` lacks a field of the signature.
-    """
-    pools = demo_pools(train, signature)
-    demos = sorted((demo for pool in pools.values() for demo in pool), key=demo_key)
-    return pool_index(tuple(signature.input_fields), demos)
 
 
 def nearest(index: NearestIndex, inputs: Mapping[str, Any], k: int) -> tuple[Demo, ...]:

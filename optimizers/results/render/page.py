@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 from pydantic import BaseModel
 
+from optimizers.records.prompts import SentPrompt
 from optimizers.records.record import Record
 from optimizers.records.report import FrontierReport, Point
 from optimizers.records.rows import StudyManifest
@@ -31,30 +32,6 @@ POOL_SHOWN = 2
 """Rows shown of a pool that demos are chosen from for every input; the page would hold it per candidate."""
 
 
-class Message(Record):
-    """One message of a request.
-
-    Attributes:
-        role: ``system``, ``user``, ``assistant``, or ``text`` for a plain text to continue.
-        content: Its text, exactly as sent.
-    """
-
-    role: str
-    content: str
-
-
-class Sent(Record):
-    """What one predictor is sent for one sample input.
-
-    Attributes:
-        predictor: Its name in the program.
-        messages: The messages of its first call, in order.
-    """
-
-    predictor: str
-    messages: tuple[Message, ...]
-
-
 class Detail(Record):
     """What the page shows of a point in addition to its report; all of it may be absent.
 
@@ -63,7 +40,7 @@ class Detail(Record):
         found: Where it errs.
     """
 
-    sent: tuple[Sent, ...] = ()
+    sent: tuple[SentPrompt, ...] = ()
     found: CandidateErrors = CandidateErrors()
 
 
@@ -72,7 +49,7 @@ def write_study_page(
     ledger: Ledger,
     known: Sequence[Rollout],
     report: FrontierReport,
-    sent: Mapping[str, Sequence[Sent]],
+    sent: Mapping[str, Sequence[SentPrompt]],
 ) -> None:
     """Write the page of a study's frontier from its records: no model is loaded, no network is used.
 
@@ -155,9 +132,20 @@ def _content(
             "stress": [_plain(section) for section in stress],
             "luck": list(further.luck(report.optimism)),
         },
-        "details": {identity: _plain(detail) for identity, detail in details.items() if identity in known},
+        "details": {identity: _detail(detail) for identity, detail in details.items() if identity in known},
         "anytime": [[spent, quality] for spent, quality in anytime],
     }
+
+
+def _detail(detail: Detail) -> dict[str, Any]:
+    sent = [
+        {
+            "predictor": prompt.predictor,
+            "messages": [{"role": one.role, "content": one.content} for one in prompt.messages],
+        }
+        for prompt in detail.sent
+    ]
+    return {"sent": sent, "found": _plain(detail.found)}
 
 
 def _plain(record: BaseModel) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizers.records.parameters import Parameter
-from optimizers.search.space.parameters import MODEL, part_of
+from optimizers.search.space.parts import MODEL, part_of
 
 Floats = NDArray[np.float64]
 Choices = Mapping[Parameter, Any]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from optimizers.records.budget import Use
 from optimizers.results.statistics.pareto import non_dominated, thin
-from optimizers.search.model.inducing_subset import Totals, block_means, inducing_subset, training_data
+from optimizers.search.model.inducing_subset import (
+    SHRINKAGE,
+    CandidateStats,
+    Totals,
+    block_means,
+    inducing_subset,
+    training_data,
+)
 from optimizers.search.model.kernel import features
 from optimizers.search.model.posterior import fit_variances, posterior, prior_variances, single_thread
 
 if TYPE_CHECKING:
-    from optimizers.records.budget import Unit
     from optimizers.records.candidate import Candidate
     from optimizers.records.parameters import Parameter
     from optimizers.records.rows import Block, Objective
@@ -30,83 +33,6 @@ MOST_FITTED = 200
 
 SUBSET_EVERY = 25
 """Blocks between two choices of the inducing subset."""
-
-SHRINKAGE = 10
-"""Scores that a prior mean counts as, where a candidate's mean is shrunk towards one."""
-
-
-@dataclass
-class CandidateStats:
-    """One candidate's dev results so far.
-
-    Attributes:
-        candidate: The candidate.
-        choices: The choices that make it; None for one that the search did not choose.
-        blocks: Results of the blocks that it ran, in the order of the blocks.
-        totals: Their sums.
-    """
-
-    candidate: Candidate
-    choices: Mapping[Parameter, Any] | None = None
-    blocks: list[Block] = field(default_factory=list)
-    totals: Totals = field(default_factory=Totals)
-
-    @property
-    def n(self) -> int:
-        """Examples tried."""
-        return sum(block.tried for block in self.blocks)
-
-    @property
-    def scores(self) -> list[float]:
-        """Scores of the examples that got one, each in [0, 1]."""
-        return [score for block in self.blocks for score in block.scores]
-
-    @property
-    def scored(self) -> int:
-        """Examples that got a score."""
-        return self.totals.scored
-
-    @property
-    def mean(self) -> float:
-        """Mean score; 0 when there is none."""
-        return self.totals.score / max(1, self.scored)
-
-    @property
-    def cost(self) -> float:
-        """Mean serving cost of a rollout, US dollars."""
-        return self.totals.cost / max(1, self.scored)
-
-    @property
-    def fragility(self) -> float:
-        """1 less the mean score on perturbed examples, shrunk towards that on others; at least 0.01.
-
-        Candidates within 0.01 of perfect count as equally robust.
-        """
-        scores = [score for block in self.blocks for score in block.perturbed]
-        robustness = (sum(scores) + SHRINKAGE * self.mean) / (len(scores) + SHRINKAGE)
-        return max(0.01, 1.0 - robustness)
-
-    @property
-    def latency(self) -> float:
-        """Seconds of a rollout: the median of the blocks' medians."""
-        return median(block.latency for block in self.blocks) if self.blocks else 0.0
-
-    @property
-    def coverage(self) -> float:
-        """Share of the examples tried that have a score."""
-        return self.scored / self.n if self.n else 1.0
-
-    @property
-    def use(self) -> Use:
-        """What all its blocks used; seconds as if no two rollouts ran at once."""
-        total = Use()
-        for block in self.blocks:
-            total += Use(block.calls, block.tokens, block.cost, block.latency * block.tried)
-        return total
-
-    def spend(self, unit: Unit) -> float:
-        """What one rollout uses of the budget, in a unit of it."""
-        return float(getattr(self.use, unit)) / max(1, self.n)
 
 
 class ObservationStore:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.records.parameters import Choices, Parameter
 from optimizers.search.space.initial_design import drawn_choices
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import MIXED, SearchSpace
 
 if TYPE_CHECKING:

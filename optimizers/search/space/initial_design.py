@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from optimizers.records.parameters import Choices, Parameter
-from optimizers.search.space.parameters import MODEL, model_of, part_of
+from optimizers.search.space.parts import MODEL, model_of, part_of
 from optimizers.search.space.search_space import ELABORATE, MIXED, NEAREST
 
 if TYPE_CHECKING:

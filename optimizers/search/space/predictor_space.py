@@ -20,7 +20,7 @@ from optimizers.prompting.proposals.instructions import Instruction, compose, pa
 from optimizers.prompting.proposals.pools import Pool
 from optimizers.prompting.proposals.strategies import STRATEGIES
 from optimizers.prompting.techniques.technique import output_tokens, with_bounded_thoughts
-from optimizers.search.space.parameters import TOGGLES
+from optimizers.search.space.parts import TOGGLES
 
 if TYPE_CHECKING:
     import dspy

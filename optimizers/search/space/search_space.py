@@ -24,7 +24,7 @@ from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.prompting.techniques.technique import with_instruction
 from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt, PromptOrigin, Serving
 from optimizers.records.parameters import Parameter
-from optimizers.search.space.parameters import MODEL, model_of
+from optimizers.search.space.parts import MODEL, model_of
 from optimizers.search.space.predictor_space import WAYS, PredictorSpace, predictor_space
 
 if TYPE_CHECKING:

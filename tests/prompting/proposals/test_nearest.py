@@ -12,8 +12,8 @@ import dspy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizers.prompting.proposals.demos import Demo
-from optimizers.prompting.proposals.nearest import nearest, nearest_index, pool_index
+from optimizers.prompting.proposals.demos import Demo, demo_key, demo_pools
+from optimizers.prompting.proposals.nearest import NearestIndex, nearest, pool_index
 
 
 class Sentiment(dspy.Signature):
@@ -34,6 +34,14 @@ TRAIN = [
     dspy.Example(review=review(n), sentiment=("positive", "negative")[n % 2], page=n).with_inputs("review")
     for n in range(60)
 ]
+
+
+def nearest_index(train: list[dspy.Example], signature: type[dspy.Signature]) -> NearestIndex:
+    pools = demo_pools(train, signature)
+    demos = sorted((demo for pool in pools.values() for demo in pool), key=demo_key)
+    return pool_index(tuple(signature.input_fields), demos)
+
+
 INDEX = nearest_index(TRAIN, Sentiment)
 
 

@@ -25,7 +25,7 @@ from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt
 from optimizers.records.parameters import Parameter
 from optimizers.records.report import Estimate, Point
 from optimizers.search.space.initial_design import FixedChoices
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import MOST_NEAREST, NEAREST, search_space
 from optimizers.task.task import LoadedTask
 

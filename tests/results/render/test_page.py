@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt
 from optimizers.records.ledger import Ledger
+from optimizers.records.prompts import Piece, SentMessage, SentPrompt
 from optimizers.records.report import (
     Effect,
     Estimate,
@@ -28,7 +29,7 @@ from optimizers.records.report import (
 )
 from optimizers.records.rows import Call, TrialRow
 from optimizers.results.failures import Answer, CandidateErrors, LabelScore, SampleError
-from optimizers.results.render.page import Detail, Message, Sent, anytime, write_page
+from optimizers.results.render.page import Detail, anytime, write_page
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -127,8 +128,9 @@ def report(points: tuple[Point, ...], text: str = "plain", **changes: Any) -> Fr
 
 
 def detail(text: str) -> Detail:
+    message = SentMessage(role=text, pieces=(Piece(part="input", text=text),))
     return Detail(
-        sent=(Sent(predictor=text, messages=(Message(role=text, content=text),)),),
+        sent=(SentPrompt(predictor=text, messages=(message,)),),
         found=CandidateErrors(
             labels=(LabelScore(field=text, label=text, mean=0.5, n=2),),
             errors=(
@@ -168,7 +170,9 @@ def test_any_text_in_any_field_is_data_and_never_markup(text: str, folder: Path)
     assert found["suspects"][0]["said"] == {text: [text, 1]}
     assert found["importance"][0]["effects"][0]["value"] == text
     assert found["points"][0]["candidate"] == json.loads(one.candidate.model_dump_json())
-    assert Detail.model_validate(page.data["details"][one.candidate.id]) == detail(text)
+    shown = page.data["details"][one.candidate.id]
+    assert shown["sent"] == [{"predictor": text, "messages": [{"role": text, "content": text}]}]
+    assert CandidateErrors.model_validate(shown["found"]) == detail(text).found
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from optimizers.records.candidate import Candidate, Nearest, PredictorPrompt
+from optimizers.records.prompts import Piece, SentMessage, SentPrompt
 from optimizers.records.report import (
     Attack,
     Comparison,
@@ -31,7 +32,7 @@ from optimizers.records.report import (
     Suspect,
 )
 from optimizers.results.failures import Answer, CandidateErrors, LabelScore, SampleError
-from optimizers.results.render.page import Detail, Message, Sent, write_page
+from optimizers.results.render.page import Detail, write_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((found for name in NAMES if (found := shutil.which(name))), None)
@@ -237,7 +238,12 @@ def stands(candidate: str, said: str) -> Robustness:
 
 def details(report: FrontierReport, said: str = "plain") -> dict[str, Detail]:
     one = Detail(
-        sent=(Sent(predictor="classify", messages=(Message(role="user", content=f"as sent: {said}"),)),),
+        sent=(
+            SentPrompt(
+                predictor="classify",
+                messages=(SentMessage(role="user", pieces=(Piece(part="input", text=f"as sent: {said}"),)),),
+            ),
+        ),
         found=CandidateErrors(
             labels=(LabelScore(field="label", label=said, mean=0.25, n=8),),
             errors=(

@@ -6,8 +6,8 @@ from fakes import candidate, rollouts
 
 from optimizers.records.parameters import Parameter
 from optimizers.records.rows import Block
-from optimizers.search.model.inducing_subset import LEADING, SAMPLED, training_data
-from optimizers.search.model.observations import SUBSET_EVERY, CandidateStats, ObservationStore
+from optimizers.search.model.inducing_subset import LEADING, SAMPLED, CandidateStats, training_data
+from optimizers.search.model.observations import SUBSET_EVERY, ObservationStore
 
 
 def measured(observations: ObservationStore, name: str, right: int, *, cost: float = 1e-6) -> CandidateStats:

@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizers.records.parameters import Parameter
 from optimizers.search.model.kernel import SHARED, STEP, features, shown_by
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 
 WAY, SIZE, SOURCE = (Parameter("small", "p", part) for part in ("instruction", "demos", "demos.from"))
 SMALL: dict[Parameter, Any] = {MODEL: "small", WAY: "own", SIZE: 4, SOURCE: "balanced"}

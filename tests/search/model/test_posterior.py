@@ -20,7 +20,7 @@ from optimizers.search.model.posterior import (
     predict_log_costs,
     prior_variances,
 )
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 
 SIZE, WAY = Parameter("small", "p", "demos"), Parameter("small", "p", "instruction")
 PARTS: list[dict[Parameter, Any]] = [

@@ -19,7 +19,7 @@ from optimizers.search.space.initial_design import (
     default_candidate,
     starts,
 )
-from optimizers.search.space.parameters import MODEL, model_of
+from optimizers.search.space.parts import MODEL, model_of
 from optimizers.search.space.search_space import MIXED, SearchSpace, search_space
 from optimizers.task.task import LoadedTask
 

@@ -18,7 +18,7 @@ from optimizers.prompting.techniques import TECHNIQUES
 from optimizers.records.candidate import Candidate
 from optimizers.records.parameters import Parameter
 from optimizers.search.space.initial_design import FixedChoices, default_candidate, drawn, starts
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import ELABORATE, SEVERAL_CALLS, SearchSpace, search_space
 from optimizers.task.task import LoadedTask
 

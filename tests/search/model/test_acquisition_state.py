@@ -11,11 +11,12 @@ from fakes import LARGE, SMALL, candidate, rollouts
 from optimizers.records.budget import Budget
 from optimizers.records.parameters import Choices
 from optimizers.records.rows import Block
-from optimizers.search.model.observations import CandidateStats, ObservationStore
+from optimizers.search.model.acquisition_state import AcquisitionState, acquisition_state, scarcest_unit
+from optimizers.search.model.inducing_subset import CandidateStats
+from optimizers.search.model.observations import ObservationStore
 from optimizers.search.model.proposed import proposals
-from optimizers.search.model.selection import AcquisitionState, acquisition_state, scarcest_unit
 from optimizers.search.space.initial_design import few_shot_starts
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import SearchSpace, search_space
 from optimizers.task.task import LoadedTask
 

@@ -20,12 +20,13 @@ from optimizers.search.model.acquisition import (
     regret,
 )
 from optimizers.search.model.posterior import Posterior, posterior, predict_log_costs, single_thread
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 
 if TYPE_CHECKING:
     from optimizers.records.budget import Budget, Unit
+    from optimizers.search.model.inducing_subset import CandidateStats
     from optimizers.search.model.kernel import Choices, Floats
-    from optimizers.search.model.observations import CandidateStats, ObservationStore
+    from optimizers.search.model.observations import ObservationStore
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizers.results.statistics.selection import FEWEST_SCORES, selection_optimism
+from optimizers.results.statistics.optimism import FEWEST_SCORES, selection_optimism
 
 
 def test_the_optimism_of_many_equals_is_what_their_best_owes_to_luck() -> None:
