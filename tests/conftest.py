@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from hypothesis import settings
 
 from optimizers.records.tracking import mlflow_store
 from optimizers.task.task import LoadedTask
+
+# As a command and a study set it: LiteLLM asks the network for prices where it is imported without.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("parity", deadline=None)
