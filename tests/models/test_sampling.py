@@ -75,7 +75,7 @@ def test_what_is_not_used_leaves_the_id_of_a_candidate_alone() -> None:
 )
 def test_a_summary_names_what_has_an_effect(sampling: Sampling, shown: str) -> None:
     candidate = Candidate(model="m", rendering="turns", technique="direct", predictors={}, sampling=sampling)
-    assert candidate.summary.endswith(f", {shown}" if shown else "demos ")
+    assert candidate.summary.endswith(f", {shown}" if shown else "direct")
 
 
 # What a model is declared, or known, to take.
