@@ -83,7 +83,7 @@ class Judge:
         return await asyncio.to_thread(self.text, messages)
 
     def found(self, reply: str) -> Any:
-        """The JSON object in a reply, whatever stands around it.
+        """The JSON object in a reply, whatever surrounds it.
 
         Raises:
             MetricError: There is none.

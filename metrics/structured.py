@@ -44,7 +44,7 @@ def field_f1(*fields: str) -> Metric:
     """A metric of the single values that a predicted record shares with the labelled one.
 
     F1 over the leaves of both records, all leaves weighing the same: ``2 * shared / (labelled
-    + predicted)``. A leaf is shared when it stands at the same place and is equal as in
+    + predicted)``. A leaf is shared when it is at the same place and is equal as in
     :func:`metrics.exact.exact_match`. Entries of lists have no place: they are paired so that
     the most leaves are shared, by optimal assignment (Kuhn, Naval Research Logistics
     Quarterly 2, 1955), as coreference scoring pairs entities (Luo, "On Coreference

@@ -168,7 +168,7 @@ _PLACEHOLDERS = {
 """What servers that want no key are given in its place: words that messages need."""
 
 _PIECE = 8
-"""Characters of a secret in a row that are hidden wherever they stand."""
+"""Characters of a secret in a row that are hidden wherever they are."""
 
 
 def scrubbed(text: str) -> str:

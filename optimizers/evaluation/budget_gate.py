@@ -1,4 +1,4 @@
-"""May this call go out? The one gate that every call of a study passes, whoever makes it.
+"""May this call go out? The one gate that every call of a study passes, by any caller.
 
 A call goes out only if the most it may use fits the budget together with all calls in flight, so no limit
 is exceeded at any concurrency. The reservation is in the ledger before the call is sent: a process that dies

@@ -117,7 +117,7 @@ def run_rollouts(
         EngineError: The model refuses every call: no key, no credit, no such model.
         BudgetSpent: The gate lets no more calls pass. As with the others, what was
             running has ended and is recorded when it is raised.
-        CancelledError: ``stop`` was set; likewise.
+        CancelledError: ``stop`` was set; finished ones are recorded.
     """
 
     def run(example: dspy.Example) -> Rollout:
@@ -265,7 +265,7 @@ def _refused(model: Model, problem: Exception) -> EngineError:
     if held is None and needs_key(model) and isinstance(problem, (LMAuthError, LMConfigurationError)):
         what, do = f"{' or '.join(names)} is not set", f"set {names[0]} in the environment"
     else:
-        # What comes before are names of classes and of the model, which stands below.
+        # What comes before are names of classes and of the model, which the message names.
         said = _PREFIX.sub("", str(problem).strip()) or type(problem).__name__
         what, do = said.splitlines()[0], _remedy(problem, held or names[0])
     return EngineError(
@@ -290,7 +290,7 @@ def _judged(
     example: dspy.Example,
     prediction: Any,
     gate: Gate | None,
-    candidate: str,
+    candidate: str | None = None,
 ) -> tuple[float, str]:
     """Score and feedback; a judge's calls are spend, and no part of what the rollout costs to serve."""
     with metered(gate, candidate) as meter:
@@ -329,7 +329,7 @@ def _score(metric: Callable[..., float], example: dspy.Example, prediction: Any)
         ) from None
     if not (math.isfinite(score) and 0 <= score <= 1):
         raise MetricError(f"The metric returned {score}, outside [0, 1].", where=where, fix=SCORE)
-    # Metrics written for DSPy's GEPA return their feedback beside the score.
+    # Metrics written for DSPy's GEPA return their feedback with the score.
     return score, whole(str(getattr(value, "feedback", None) or ""))
 
 

@@ -48,7 +48,7 @@ class SpendTracker(Protocol):
 
 
 class LocalSpend:
-    """A spend of one process, kept in memory beside the ledger. Usable from several threads."""
+    """A spend of one process, kept in memory, and in the ledger. Usable from several threads."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

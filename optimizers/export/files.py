@@ -1,4 +1,4 @@
-"""Where an export's files go: beside the user's own, none of which is written over."""
+"""Where an export's files go: next to the user's own, which are never overwritten."""
 
 from __future__ import annotations
 

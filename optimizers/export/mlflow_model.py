@@ -1,4 +1,4 @@
-"""A compiled program as an MLflow model that stands on its own, checked before anyone registers it.
+"""A compiled program as a self-contained MLflow model, checked before anyone registers it.
 
 The model is code and JSON, no pickle: MLflow's ``dspy`` flavour would keep DSPy's settings as one, and
 would lose what a technique adds. It holds

@@ -1,4 +1,4 @@
-"""A compiled prompt as MLflow's prompt registry keeps it: a template, and what is sent beside it.
+"""A compiled prompt as MLflow's prompt registry keeps it: a template, and what is sent with it.
 
 A template is in MLflow's own form, ``{{ field }}``, where that gives what was measured. Otherwise it is a
 Jinja template, which MLflow renders too: MLflow takes a template for Jinja where a message has both ``{%``
@@ -8,7 +8,7 @@ and ``%}`` (``mlflow.entities.model_registry.PromptVersion.format``). Its own fo
 - takes every ``{{ word }}`` for a variable, also in a demo;
 - cannot turn the line breaks of an input into spaces, as the renderings of plain lines do.
 
-Every input stands in a Jinja template as ``{{ field }}`` as well, because MLflow lists its variables by that.
+Every input is in a Jinja template as ``{{ field }}`` as well, because MLflow lists its variables by that.
 Inputs reach a template as texts: a list or record as compact JSON.
 """
 
@@ -57,7 +57,7 @@ class RegistryPrompt:
         file: The same as part of a name that MLflow takes.
         template: Messages; a text where the prompt is text to continue.
         response_format: JSON schema that replies are held to; None where none is sent.
-        config: Model, sampling, and under ``request`` all that is sent beside the messages.
+        config: Model, sampling, and under ``request`` all that is sent with the messages.
         outputs: JSON schema of the outputs, however they are written.
     """
 

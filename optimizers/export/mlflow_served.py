@@ -1,7 +1,7 @@
 """What MLflow runs to serve an exported program. It is copied into the model, and is imported nowhere.
 
 See "models from code" in MLflow's documentation: MLflow runs this file and takes what it sets as the model,
-so that nothing has to be unpickled. The package travels beside it.
+so that nothing has to be unpickled. The package is part of the model.
 """
 
 import logging

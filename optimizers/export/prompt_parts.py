@@ -32,11 +32,11 @@ _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 @dataclass(frozen=True)
 class Place:
-    """Where an input stands.
+    """The place of an input.
 
     Attributes:
         field: Its name.
-        led: Whether a space stands before it that goes where its text is empty.
+        led: Whether a space precedes it that goes where its text is empty.
     """
 
     field: str
@@ -65,7 +65,7 @@ class PromptParts:
         turns: The messages.
         raw: Whether the one message is text to continue.
         lines: Whether line breaks in inputs become spaces, and space around them goes.
-        parameters: What is sent beside the messages, by OpenAI's names.
+        parameters: What is sent with the messages, by OpenAI's names.
     """
 
     name: str
@@ -99,7 +99,7 @@ def parts_of(exported: Exported) -> list[PromptParts]:
 
 
 def shown(parts: PromptParts, inputs: Mapping[str, Any]) -> dict[str, str]:
-    """Each input as the text that stands in its place."""
+    """Each input as the text in its place."""
     texts = {name: format_value(inputs[name]) for name in parts.signature.input_fields}
     return {name: one_line(text) for name, text in texts.items()} if parts.lines else texts
 

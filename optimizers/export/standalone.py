@@ -1,4 +1,4 @@
-"""What exported Python modules are made of: literals, and functions copied into them as they stand.
+"""What exported Python modules are made of: literals, and functions copied into them unchanged.
 
 So the functions in :data:`FUNCTIONS` use the standard library of Python 3.10 and each other, nothing
 else, and take what they know of a program as arguments. A *form* says what a value is, as plain data::
@@ -309,7 +309,7 @@ def source_of(roots: Iterable[str]) -> tuple[list[str], str]:
     """Source of some functions and of all they call.
 
     Args:
-        roots: Names of functions in :data:`FUNCTIONS`, and of what else is used beside them.
+        roots: Names of functions in :data:`FUNCTIONS`, and of what else is used.
 
     Returns:
         The import lines they need, and the functions' source.

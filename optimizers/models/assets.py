@@ -115,10 +115,10 @@ def _pull(asset: Asset, folder: Path, parts: Path, progress: Progress) -> Path:
 
 def _joined(asset: Asset, source: Source, folder: Path, parts: Path, progress: Progress) -> Path | None:
     """The asset put together from a source's parts and moved into place, or None when its hash differs."""
-    beside = folder / f"{asset.filename}.{os.getpid()}.part"
+    partial = folder / f"{asset.filename}.{os.getpid()}.part"
     digest, done = hashlib.sha256(), 0
     try:
-        with beside.open("wb") as whole:
+        with partial.open("wb") as whole:
             for content in parts_of(source, parts):
                 digest.update(content)
                 whole.write(content)
@@ -127,10 +127,10 @@ def _joined(asset: Asset, source: Source, folder: Path, parts: Path, progress: P
         if digest.hexdigest() != asset.sha256:
             return None
         path = folder / asset.filename
-        beside.replace(path)
+        partial.replace(path)
         for kept in parts.glob("*"):
             if kept.name != "lock":
                 kept.unlink()
         return path
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)

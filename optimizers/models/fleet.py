@@ -53,7 +53,7 @@ class FleetEngine:
         model: LiteLLM model string, e.g. ``openai/NAME``.
         addresses: Where the servers are.
         timeout: Seconds to wait for one reply.
-        text: Send prompts as they stand to ``/completions``, as base models need it.
+        text: Send prompts unchanged to ``/completions``, as base models need it.
     """
 
     def __init__(

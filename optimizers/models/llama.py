@@ -34,7 +34,7 @@ SLOTS = 4
 """Replies decoded together. More slots on a CPU only split its memory bandwidth further."""
 
 PREFIX_CACHE = 1024
-"""MiB of decoded prompts kept beside the slots: candidates take turns, and each finds its prefix again."""
+"""MiB of decoded prompts kept in addition to the slots: interleaved candidates find their prefixes again."""
 
 SHORT_REPLY = 16
 """Replies of at most this many tokens are decoded one at a time.
@@ -183,7 +183,7 @@ def weights(name: str) -> Path:
 
 
 def with_real_size(model: Model) -> Model:
-    """A model with the size of its weights as they are, where they had to be made and were foretold."""
+    """A model with the size of its weights as they are, where they were made here and predicted before."""
     made = "@" in model.name and model.is_local
     return model.model_copy(update={"weights": weights(model.name).stat().st_size}) if made else model
 

@@ -46,7 +46,7 @@ LONGEST_WAIT = 30.0
 """Seconds to wait before the second attempt at most, whatever the server asks for."""
 
 THINKING_BESIDE = 32_768
-"""Tokens that DSPy allows some of Anthropic's models for thinking beside the limit it is given, at most."""
+"""Most tokens that DSPy allows some of Anthropic's models for thinking on top of the given limit."""
 
 _METER = "parity_meter"
 
@@ -272,7 +272,7 @@ def _completions(entry: Mapping[str, Any]) -> Sequence[Response]:
 
 
 def _call(usage: Mapping[str, Any]) -> Call:
-    """Usage as DSPy states it, whoever the provider and the engine: totals that hold everything."""
+    """Usage as DSPy states it, for every provider and engine: totals that hold everything."""
     details = usage.get("prompt_tokens_details") or {}
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else details.cached_tokens
     return Call(usage.get("prompt_tokens"), cached or 0, usage.get("completion_tokens"))
@@ -311,7 +311,7 @@ def call_settings(model: Model, sampling: Sampling) -> dict[str, Any]:
     """What a model is sent of a sampling, by the names that ``dspy.LM`` has for it.
 
     Greedy decoding is sent nothing that shapes a draw; a model that fixes its own sampling is sent
-    no temperature; and one that reasons has room to, beside the reply's own limit.
+    no temperature; and one that reasons has room to, on top of the reply's own limit.
 
     Raises:
         ModelError: The sampling has what the model does not take.
@@ -331,7 +331,7 @@ def call_settings(model: Model, sampling: Sampling) -> dict[str, Any]:
     thinks = effort not in (None, "none")
     room = model.reasoning_room if thinks or effort is None or not model.takes_temperature else 0
     settings: dict[str, Any] = {"max_tokens": sampling.max_tokens + room}
-    # Claude takes no temperature while it thinks, and none beside a top_p since version 4.1.
+    # Claude takes no temperature while it thinks, and none together with a top_p since version 4.1.
     if model.takes_temperature and not (thinks and "claude" in model.name):
         settings["temperature"] = sampling.temperature
         if sampling.temperature > 0:

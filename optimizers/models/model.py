@@ -31,11 +31,11 @@ LLAMA_ACCEPTS = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Those that llama.cpp takes."""
 
 CONTINUING = frozenset({"openai", "hosted_vllm", "lm_studio", "together_ai", "fireworks_ai"})
-"""Providers with an endpoint that takes text to continue as it stands. Of others LiteLLM would make a
+"""Providers with an endpoint that takes text to continue unchanged. Of others LiteLLM would make a
 conversation of it, or the server would put a chat template around it."""
 
 REASONING_ROOM = 16_384
-"""Tokens a reply may hold beside its limit where the model reasons. DSPy asks for 16,000 at least of
+"""Tokens a reply may hold on top of its limit where the model reasons. DSPy asks for 16,000 at least of
 OpenAI's models: a limit that reasoning has used up leaves no answer, and is paid for."""
 
 
@@ -79,7 +79,7 @@ class Model(BaseModel):
         kind: How the model is addressed.
         size: Billions of parameters, when known.
         quantization: How its weights are quantized, where they are a file here and its name says.
-        weights: Bytes of that file, and of memory that it takes, beside what decoding needs.
+        weights: Bytes of that file, and of memory that it takes, without what decoding needs.
         price: What its tokens cost.
         engine: Who serves it.
         api_base: Address of an OpenAI-compatible server, for models served over HTTP.
@@ -88,7 +88,7 @@ class Model(BaseModel):
         concurrency: Calls that may be in flight at once.
         timeout: Seconds to wait for a reply of a model over HTTP.
         rpm: Calls per minute at most, over all servers; None without a limit.
-        tpm: Tokens per minute at most, likewise: about those of the prompt and all a reply may hold.
+        tpm: Tokens per minute at most: about those of the prompt and all a reply may hold.
         accepts: Sampling parameters its engine takes beyond temperature, top_p, max_tokens and seed:
             some of :data:`ACCEPTABLE`.
         reasoning_efforts: Levels of its native reasoning, lowest first; empty where it does not
@@ -123,14 +123,14 @@ class Model(BaseModel):
 
     @property
     def reasoning_room(self) -> int:
-        """Tokens that a reply may hold beside its limit, for reasoning; 0 where the model does none."""
+        """Tokens that a reply may hold on top of its limit, for reasoning; 0 where the model does none."""
         if not self.takes_temperature:
             return REASONING_ROOM
         return min(REASONING_ROOM, self.context // 2) if self.reasoning_efforts else 0
 
     @property
     def takes_top_p(self) -> bool:
-        """Whether top_p may be sent beside a temperature: Claude takes one of the two since version 4.1."""
+        """Whether top_p may be sent with a temperature: Claude takes one of the two since version 4.1."""
         return "claude" not in self.name
 
     @property

@@ -50,7 +50,7 @@ def requantized(source: Path, quantization: str) -> Path:
         quantization: One of :data:`BITS`.
 
     Returns:
-        Path of the file, beside the source. Small vectors, and what does not fit the blocks of the
+        Path of the file, next to the source. Small vectors, and what does not fit the blocks of the
         quantization, stay as they are.
     """
     from filelock import FileLock
@@ -58,12 +58,12 @@ def requantized(source: Path, quantization: str) -> Path:
     path = made_path(source, quantization)
     with FileLock(path.with_suffix(".lock")):
         if not path.is_file():
-            beside = path.with_suffix(f".{os.getpid()}.part")
+            partial = path.with_suffix(f".{os.getpid()}.part")
             try:
-                _write(source, beside, quantization)
-                beside.replace(path)
+                _write(source, partial, quantization)
+                partial.replace(path)
             finally:
-                beside.unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
     return path
 
 

@@ -38,7 +38,7 @@ def seconds_to_wait(model: Model, most_bytes: int | None, completion: int | None
     Args:
         model: What is called.
         most_bytes: Bytes of the prompt; None where nobody knows, which counts as a full context.
-        completion: Tokens of the reply at most, likewise.
+        completion: Tokens of the reply at most.
     """
     if model.rpm is None and model.tpm is None:
         return 0.0

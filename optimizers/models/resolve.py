@@ -110,7 +110,7 @@ def model(
     provider = name.partition("/")[0]
     if kind == "base" and provider not in CONTINUING:
         raise ModelError(
-            f"{provider} has no endpoint that continues text as it stands, which a base model needs.",
+            f"{provider} has no endpoint that continues text unchanged, which a base model needs.",
             where=name,
             fix="declare another kind, or name it openai/NAME with the api_base of a server of OpenAI's kind",
         )
@@ -245,7 +245,7 @@ def _local(
     base, _, quantization = name.partition("@")
     known = CATALOGUE.get(base)
     if known is None:
-        quantization = ""  # what stands behind an @ in a path is part of it
+        quantization = ""  # what follows an @ in a path is part of it
     elif quantization == known.quantization:
         name, quantization = base, ""
     if known is not None and quantization:

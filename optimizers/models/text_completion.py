@@ -30,7 +30,7 @@ class TextCompletionEngine:
         self.model, self.api_base, self.timeout = model, api_base, timeout
 
     def complete(self, request: Request) -> Response:
-        """Send the prompt as it stands and return the continuation.
+        """Send the prompt unchanged and return the continuation.
 
         Raises:
             lm15 errors: As LiteLLM reports them, translated by DSPy's own table.

@@ -256,10 +256,10 @@ def record_text(content: BaseModel) -> str:
 
 
 def write_record(path: Path, content: BaseModel) -> None:
-    """Write beside the file and move into place, so that a reader never sees half of it."""
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_text(record_text(content), encoding="utf-8")
-    beside.replace(path)
+    """Write next to the file and move into place, so that a reader never sees half of it."""
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    partial.write_text(record_text(content), encoding="utf-8")
+    partial.replace(path)
 
 
 def _read(path: Path, record: type[Record]) -> Record:

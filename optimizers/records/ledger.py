@@ -188,7 +188,7 @@ class Ledger:
             connection.execute(self._new[tables.kept], {"key": key, "content": content})
 
     def replace(self, key: str, content: str) -> None:
-        """Write what a key stands for anew."""
+        """Write the value of a key anew."""
         with self._write() as connection:
             connection.execute(sa.delete(tables.kept).where(tables.kept.c.key == key))
             connection.execute(self._new[tables.kept], {"key": key, "content": content})

@@ -16,15 +16,15 @@ from optimizers.records.ledger import Ledger
 from optimizers.records.tables import SCHEMA_VERSION, metadata
 
 BESIDE = ("", "-wal", "-journal")
-"""What SQLite keeps beside a file and reads with it: what is committed may stand there alone."""
+"""What SQLite keeps next to a file and reads with it: committed rows may be only there."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[Ledger]:
-    """A ledger to read alone, while the block runs; nothing is added to it or left beside it.
+    """A ledger to read alone, while the block runs; nothing is added to it or left next to it.
 
-    It is read where it is, as SQLite's write-ahead log lets one do beside a process that writes. Where SQLite
-    cannot, as it needs files beside it that a read-only folder lacks, a copy of the moment is read. (To
+    It is read where it is, as SQLite's write-ahead log allows while a process writes. Where SQLite
+    cannot, as it needs files next to it that a read-only folder lacks, a copy of the moment is read. (To
     declare the file immutable would do without, but what is in the log alone would be missing unseen.)
 
     Args:
@@ -70,8 +70,8 @@ def _copied(path: Path, folder: Path) -> Ledger:
     copy = folder / path.name
     try:
         for ending in BESIDE:
-            if (beside := path.with_name(path.name + ending)).exists():
-                shutil.copyfile(beside, copy.with_name(copy.name + ending))
+            if (extra := path.with_name(path.name + ending)).exists():
+                shutil.copyfile(extra, copy.with_name(copy.name + ending))
     except OSError as error:
         raise StudyError(
             f"The ledger cannot be read: {error.strerror}",

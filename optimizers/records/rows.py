@@ -19,7 +19,7 @@ from optimizers.records.parameters import Choices
 
 Split = Literal["train", "dev", "test", "perturbed"]
 """``train`` rollouts are where proposals come from: no score of them counts for a candidate. ``perturbed``
-ones are of examples made of others, to see what a prompt stands."""
+ones are of changed examples, to measure robustness."""
 
 Failure = Literal["timeout", "rate_limit", "server", "context_overflow", "provider", "program"]
 """Why a rollout has no score: the infrastructure failed it, not the model's answer.
@@ -45,7 +45,7 @@ class Step(BaseModel):
 
 
 class Trace(BaseModel):
-    """What a rollout shows beside its outcome, kept of rollouts on train only.
+    """What a rollout shows in addition to its outcome; kept only for rollouts on train.
 
     Attributes:
         steps: The predictors' calls, in order.
@@ -125,7 +125,7 @@ class Block(BaseModel):
         cost: Serving cost of those with a score, US dollars.
         latency: Median seconds of those with a score.
         calls: Model calls of all, perturbed ones included.
-        tokens: Tokens of all, likewise.
+        tokens: Tokens of all rollouts, those on perturbed examples included.
         perturbed: Scores of the same examples perturbed, where robustness is traded off.
     """
 
@@ -199,12 +199,12 @@ class Call(BaseModel):
         phase: What the study was doing.
         candidate: The candidate it was for; None when for none.
         model: The model's name.
-        state: How it stands.
+        state: Whether it is in flight, answered, failed or lost.
         prompt_tokens: Tokens read and billed; the most there may be until the call is finished,
             and where it failed or was lost without an answer.
         cached_tokens: Of those, tokens from a prefix cache.
-        completion_tokens: Tokens generated and billed, likewise.
-        cost: US dollars billed, likewise.
+        completion_tokens: Tokens generated and billed; the most until it is finished.
+        cost: US dollars billed; the most until it is finished.
         started: When it was sent, seconds since the epoch.
         ended: When it ended.
     """
@@ -261,7 +261,7 @@ class PerturbedRow(BaseModel):
         id: Content hash of what was made.
         source: That of what it was made of.
         rule: What was done: a rule's name, or an injection's.
-        field: The input field that an injection stands in; None for other rules.
+        field: The input field that holds the injection; None for other rules.
         output: The output field that an injection is after.
         target: The answer it wants; None where it wants the prompt itself.
         inputs: The input fields that were changed, as they are now.
@@ -279,7 +279,7 @@ class PerturbedRow(BaseModel):
 
     @property
     def name(self) -> str:
-        """The rule, and where an injection stands."""
+        """The rule, and the field of an injection."""
         return self.rule if self.field is None else f"{self.rule} in {self.field}"
 
 

@@ -177,14 +177,14 @@ def _silent(error: sa.exc.DBAPIError, where: str) -> StorageError:
 
 def copy_to_file(engine: sa.Engine, path: Path) -> None:
     """Copy a study's ledger from a server into a file, in place of what is there."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    copied = sqlite_engine(beside)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    copied = sqlite_engine(partial)
     with writing_to(engine, shown(engine.url)), engine.connect() as source, copied.begin() as target:
         for table in metadata.sorted_tables:
             for rows in source.execute(sa.select(table)).mappings().partitions(ROWS):
                 target.execute(sa.insert(table), [dict(row) for row in rows])
     copied.dispose()
-    beside.replace(path)
+    partial.replace(path)
 
 
 def parsed(url: str) -> sa.URL:

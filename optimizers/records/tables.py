@@ -93,7 +93,7 @@ calls = sa.Table(
 )
 
 shared = sa.MetaData()
-"""What a study has beside its ledger where several processes work on it."""
+"""What a study has in addition to its ledger if several processes work on it."""
 
 workers = sa.Table(
     "workers",

@@ -77,7 +77,7 @@ class Cell(BaseModel):
 
 
 class TransferResult(BaseModel):
-    """The transferred prompt that did best on a model, beside the model's baseline.
+    """The transferred prompt that did best on a model, compared with the model's baseline.
 
     Attributes:
         model: The model.

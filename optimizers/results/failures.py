@@ -233,14 +233,14 @@ def shared_errors(bests: Sequence[Best], reference: str, examples: Mapping[str, 
     """
     common = _common(bests, examples)
     by_all = [example for example in common if all(_is_wrong(best.rows[example]) for best in bests)]
-    yardstick = next((best for best in bests if best.model == reference), None)
+    reference_best = next((best for best in bests if best.model == reference), None)
     versus, alone = [], []
     for best in bests:
-        if yardstick is None or best is yardstick:
+        if reference_best is None or best is reference_best:
             continue
         outcome = {
-            example: (_is_wrong(best.rows[example]), _is_wrong(yardstick.rows[example]))
-            for example in _common([best, yardstick], examples)
+            example: (_is_wrong(best.rows[example]), _is_wrong(reference_best.rows[example]))
+            for example in _common([best, reference_best], examples)
         }
         versus.append(_versus(best.model, outcome.values()))
         own = [example for example, found in outcome.items() if found == (True, False)]

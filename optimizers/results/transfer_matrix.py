@@ -43,7 +43,7 @@ class Measured:
     Attributes:
         rollouts: Candidate id -> example id -> rollout.
         examples: Ids of the examples that every candidate ran.
-        groups: Example id -> group, for examples that come in groups; others stand alone.
+        groups: Example id -> group, for examples that come in groups; others are alone.
         min_coverage: Share of a candidate's rollouts that must get a score for it to be compared.
     """
 

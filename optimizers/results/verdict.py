@@ -70,7 +70,7 @@ def compare_pairs(
     margin: float,
     min_coverage: float,
 ) -> list[Comparison]:
-    """Compare points, each with its own yardstick, on the test examples both have a score for.
+    """Compare points, each with its own reference, on the test examples both have a score for.
 
     ``match`` when the non-inferiority test, Holm-adjusted over these contests, shows the
     loss below the margin; ``no match`` when the whole 95% interval of the difference, which
@@ -79,8 +79,8 @@ def compare_pairs(
     decided.
 
     Args:
-        contests: (point, yardstick), in any number.
-        against: Candidate id of each yardstick.
+        contests: (point, reference), in any number.
+        against: Candidate id of each reference.
         margin: Quality the user accepts to lose, in score units.
         min_coverage: Share of the examples that must have got a score, in [0, 1].
 
@@ -93,7 +93,7 @@ def compare_pairs(
     matched = sum(p_value <= ALPHA for p_value in adjusted)
     level = ALPHA / max(1, len(pairs) - matched)
     found = []
-    for (contender, reference), paired, p_value, yardstick in zip(
+    for (contender, reference), paired, p_value, identity in zip(
         contests, pairs, adjusted, against, strict=True
     ):
         covered = min(contender.coverage, reference.coverage) >= min_coverage
@@ -104,7 +104,7 @@ def compare_pairs(
             more = examples_to_settle(paired.own, paired.theirs, margin, level=level, groups=paired.groups)
         found.append(
             Comparison(
-                against=yardstick,
+                against=identity,
                 difference=difference,
                 low=low,
                 high=high,

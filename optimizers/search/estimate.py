@@ -41,7 +41,7 @@ TRIED_SHARE = 0.8
 """Share of those that go to the trial's own candidate; the rest measures leaders further."""
 
 LED = 4
-"""Leaders that are measured further and tested beside one of each model, where quality is not all."""
+"""Leaders that are measured further and tested in addition to one of each model, if cost counts."""
 
 REFINED_ROWS = 200
 """Rollouts of each leader that are still to be run when the trials end."""
@@ -68,7 +68,7 @@ SAMPLED, ROWS = 12, 3
 """Drawn candidates per model, and dev examples each is rendered on."""
 
 KEPT_SHARE, KEPT_ROOM = 0.5, 1.25
-"""Most of a budget that is kept for the test, and room beside what the test is predicted to need."""
+"""Most of a budget that is kept for the test, and the margin over the predicted need of the test."""
 
 PERTURBED_LENGTH = 1.4
 """Tokens of perturbed examples over those of others: one in twelve is very long, most a little longer."""
@@ -184,7 +184,7 @@ def shortage_note(prediction: Prediction) -> str | None:
         return None
     left, enough = _rounded(short.unit, short.left, floor), _rounded(short.unit, short.enough, ceil)
     return (
-        f"beside the sealed test, the budget leaves about {left} for searching. Most of that goes to the "
+        f"besides the sealed test, the budget leaves about {left} for searching. Most of that goes to the "
         "prompts that every study tries first, and little to what they suggest. "
         f"About {enough} in all would be enough."
     )

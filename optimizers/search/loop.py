@@ -3,8 +3,8 @@
 What to try and how long to measure is decided by what the next block is expected to gain
 (:mod:`optimizers.search.model.acquisition_state`). That follows from the study's seed and its recorded
 scores alone.
-A process that takes up an interrupted study counts the finished trials' blocks again, and so stands
-where the other one stood. Where a model takes more calls at once than a block has examples, several
+A process that takes up an interrupted study counts the finished trials' blocks again, and so is
+where the other one was. Where a model takes more calls at once than a block has examples, several
 blocks are chosen together and run at the same time.
 """
 
@@ -57,7 +57,7 @@ handed over as the best has often run two blocks or three, and is best by luck.
 """
 
 BLOCKS_PER_TRIAL = 5
-"""Blocks of known candidates that a trial runs beside its own, at most."""
+"""Blocks of known candidates that a trial runs in addition to its own, at most."""
 
 AHEAD = 0.25
 """Share of the blocks still to come that are chosen together, at most: in between, nothing is learned."""
@@ -244,7 +244,7 @@ class Search:
         return [len(block) for block in self.blocks]
 
     def _outlook(self) -> AcquisitionState:
-        """What is worth doing now; the same whoever asks, as long as nothing more was measured."""
+        """What is worth doing now; the same at every call, as long as nothing more was measured."""
         if self._seen is None or self._seen[0] != (len(self.observations.history), self.round):
             random = Random(f"{self.seed} {len(self.observations.history)}")
             leaders = [one.choices for one in self.observations.leaders() if one.choices is not None]

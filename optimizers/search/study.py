@@ -100,7 +100,7 @@ def run_study(
                 task, manifest, *records, LocalSpend(ledger), watch, space_of=space_of, grow_at=grow_at
             )
             report = _run_phases(study)
-        # Last: a folder with a report is one of a finished study, of which nothing is to be made any more.
+        # Last: a folder with a report is one of a finished study, which is not continued.
         folder.write_report(report)
         return report
 

@@ -387,5 +387,5 @@ def _read_models(path: Path) -> tuple[Model, ...]:
         return KnownModels.model_validate_json(path.read_text(encoding="utf-8")).models
     except (ValidationError, UnicodeDecodeError) as error:
         raise StudyError(
-            "The file cannot be read.", where=str(path), fix=f"delete it and {LEDGER} beside it"
+            "The file cannot be read.", where=str(path), fix=f"delete it and {LEDGER} next to it"
         ) from error

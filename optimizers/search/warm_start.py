@@ -35,7 +35,7 @@ def pools_of(candidates: Sequence[Candidate], task: LoadedTask) -> dict[str, Poo
     """The instructions and demos of candidates, for the predictors of this task with the same names.
 
     A demo that says what an example of this task's dev or test set does, in all that its predictor reads
-    of the example, is left out: it would show the answer. So is one of which that cannot be told, as
+    of the example, is left out: it would show the answer. So is one for which this is unknown, as
     its predictor reads what others write alone, and one that lacks a field.
 
     Args:

@@ -1,6 +1,6 @@
 """What decides how a program or a metric handed over in code behaves, as one hash.
 
-Code of an importable module stands for itself with its whole file, since what it calls there
+Code of an importable module is hashed with its whole file, since what it calls there
 counts too. A script or a notebook cell also holds the call that starts the study, which may
 change; there only the code that is used counts.
 """

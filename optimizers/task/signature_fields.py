@@ -110,7 +110,7 @@ def _own_signature(program: dspy.Module) -> type[dspy.Signature] | None:
 
 def _parameters(program: dspy.Module) -> list[inspect.Parameter]:
     """The named parameters of ``forward``."""
-    # Read off the class: DSPy warns whoever reaches for an instance's forward.
+    # Read off the class: DSPy warns about access to an instance's forward.
     _, *parameters = inspect.signature(type(program).forward).parameters.values()
     return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 

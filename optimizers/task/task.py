@@ -146,7 +146,7 @@ def load_task(
         path: The program file.
         models: Models to use in place of the declared ones.
         proposer: A proposer to use in place of the declared one.
-        reference: Name of the reference in place of the declared one, with or without what stands before
+        reference: Name of the reference in place of the declared one, with or without what precedes
             its last slash: one of the models, or a declared model, which is then added to ``models``.
         margin: Margin in place of the declared one.
 

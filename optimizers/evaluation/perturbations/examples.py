@@ -98,7 +98,7 @@ def perturbed_rows(
         dev: Examples that tell what the fields hold.
         examples: The examples.
         seed: Of every random choice.
-        each: Everything to each example; else one thing to each, in turns.
+        each: Everything to each example; else one thing to each, cyclically.
 
     Returns:
         Rows in the order of what is done, then of the examples; what would leave an example as it is

@@ -1,4 +1,4 @@
-"""Rules that change a text and leave what it says: typos, case, white space, wording, what stands beside it.
+"""Rules that change a text and leave what it says: typos, case, white space, wording, surrounding text.
 
 Libraries of such changes (garak, textattack) were looked at: they bring PyTorch and dozens of packages,
 and pull word vectors or models at run time. These rules need neither, and a person can read what they do.
@@ -17,14 +17,14 @@ TYPO_SHARE = 0.06
 """Share of a text's letters that get a typo, at least one."""
 
 LONG_WORDS = 200
-"""Words put beside a text to make it very long: about 270 tokens, which fit beside demos."""
+"""Words put next to a text to make it very long: about 270 tokens, which fit together with demos."""
 
 NEIGHBOURS: Mapping[str, str] = {
     "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo",
     "j": "hk", "k": "jl", "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "wa", "r": "et",
     "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "xa",
 }  # fmt: skip
-"""Letter -> the letters beside it on a keyboard."""
+"""Letter -> its neighbours on a keyboard."""
 
 WORDINGS: Mapping[str, str] = {
     "don't": "do not", "doesn't": "does not", "didn't": "did not", "isn't": "is not", "wasn't": "was not",
@@ -36,7 +36,7 @@ WORDINGS: Mapping[str, str] = {
     "maybe": "perhaps", "several": "a number of", "many": "a lot of", "believe": "think",
     "difficult": "hard", "easy": "simple", "begins": "starts", "near": "close to", "however": "yet",
 }  # fmt: skip
-"""A wording -> another one for the same, whatever it stands in; used in one direction."""
+"""A wording -> another one for the same, in any context; used in one direction."""
 
 OPENINGS = ("In other words: ", "To put it plainly: ", "That is to say: ")
 """Put before a text in which no wording was found to replace."""
@@ -62,7 +62,7 @@ FILLER = (
 
 
 def typos(text: str, random: Random) -> str:
-    """Some letters swapped with the next, left out, doubled, or the one beside them on the keyboard."""
+    """Some letters swapped with the next, left out, doubled, or the neighbouring key."""
     letters = [place for place, sign in enumerate(text) if sign.isalpha()]
     wanted = max(1, round(TYPO_SHARE * len(letters)))
     signs = list(text)

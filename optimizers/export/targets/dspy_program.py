@@ -1,4 +1,4 @@
-"""Export to DSPy: the program's own JSON, and beside it what that JSON leaves out.
+"""Export to DSPy: the program's own JSON, and what that JSON leaves out.
 
 DSPy's ``save`` keeps signatures, demos and the language model, but neither the adapter nor
 what a technique adds: fields, and calls around the call. The manifest names those, and
@@ -28,7 +28,7 @@ PROGRAM, MANIFEST = "program.json", "manifest.json"
 
 
 class ExportManifest(BaseModel):
-    """What a saved DSPy program needs beside its JSON to behave as measured.
+    """What a saved DSPy program needs in addition to its JSON to behave as measured.
 
     Attributes:
         study: The study it comes from.

@@ -6,7 +6,7 @@ label all that a predictor writes (reasoning, a step inside a pipeline) they are
 runs on train that the metric passed: rejection sampling, as STaR (Zelikman et al., NeurIPS 2022) and
 RFT (Yuan et al. 2023, arXiv 2308.01825) take it. Nothing of dev or test is in the files.
 
-Renderings in turns give ``{"messages": [...]}``, a system message if there is one, then one user
+Renderings with messages give ``{"messages": [...]}``, a system message if there is one, then one user
 and one assistant turn. That is what these take:
 
 - OpenAI: at least 10 rows (supervised fine-tuning guide); no unknown key or role, no empty content,
@@ -93,7 +93,7 @@ def write_finetune(exported: Exported, folder: Path) -> list[Path]:
 
     Raises:
         ExportError: A text holds NUL or half a character, or a predictor has fewer than ten rows
-            left to train on beside those of validation; nothing is written.
+            left to train on next to those of validation; nothing is written.
     """
     recorded, runs = _recorded(exported)
     pool = _pool(exported, recorded)

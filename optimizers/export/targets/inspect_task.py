@@ -233,7 +233,7 @@ def _verify_task(
 
 
 def _beside(step: Step) -> dict[str, Any]:
-    """What the measured calls were sent beside messages and model."""
+    """What the measured calls were sent with messages and model."""
     return {name: value for name, value in step.constants["PARAMETERS"].items() if name != "model"}
 
 

@@ -7,7 +7,7 @@ to that name; what a request says itself goes before them. Those that OpenAI has
 The messages are not in the configuration. LiteLLM's own way, ``.prompt`` files (docs.litellm.ai/docs/
 proxy/prompt_management), does not keep them: as of ``litellm/integrations/dotprompt/dotprompt_manager.py``
 in 1.106 every line loses the space around it, a line of an input that begins with ``User:`` starts a
-message, and the request's own messages are added. So each predictor's template stands beside the
+message, and the request's own messages are added. So each predictor's template is next to the
 configuration as the ``openai`` target writes it, with the name to ask for as its ``model``; an app fills
 it in and sends it to the proxy.
 
@@ -78,7 +78,7 @@ def _entry(name: str, parts: PromptParts) -> dict[str, Any]:
     provider, _, served = model.name.partition("/")
     alike = model.is_local or provider == "openai"
     if alike:
-        # A server's own name may hold slashes, so the provider stands before it whatever it is.
+        # A server's own name may hold slashes, so the provider always precedes it.
         provider = "text-completion-openai" if parts.raw else "openai"
     elif parts.raw:
         raise ExportError(

@@ -123,7 +123,7 @@ def why_not(predictor: dspy.Predict) -> str | None:
 
 
 def parameters_of(model: Model, sampling: Sampling, prompt: Prompt, able: frozenset[str]) -> dict[str, Any]:
-    """What is sent beside the messages, by OpenAI's names; nothing that the measured calls did without.
+    """What is sent with the messages, by OpenAI's names; nothing that the measured calls did without.
 
     Args:
         model: Who serves it.

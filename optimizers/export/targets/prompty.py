@@ -4,7 +4,7 @@ Format: prompty.ai (Prompty 2: ``model.id``, ``provider``, ``apiType``, ``connec
 of Prompty 1 (``model.api``, ``configuration``, ``parameters``) cannot be these too: either version refuses
 or ignores the other's keys. What follows is as in the Python package ``prompty`` 2.1:
 
-- The front matter ends at the next three dashes or pluses, wherever they stand, so none may be in it.
+- The front matter ends at the next three dashes or pluses, anywhere, so none may be in it.
   A value ``${env:NAME}`` or ``${file:NAME}`` is replaced, so no other value may look like one.
 - The body is rendered by Jinja and then cut into messages at lines such as ``user:``. Line breaks around
   a message go, and all of Python's line ends become the same one.
@@ -210,7 +210,7 @@ def _refers(value: Any) -> bool:
 
 
 def _yaml(front: Mapping[str, Any]) -> str:
-    """As YAML that holds neither three dashes nor three pluses: those stand escaped, in quotes."""
+    """As YAML that holds neither three dashes nor three pluses: those are escaped, in quotes."""
     plain: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=float("inf"))
     if "---" not in plain and "+++" not in plain:
         return plain

@@ -54,7 +54,7 @@ class Shape:
 
     Attributes:
         shown: The inputs, each as a text.
-        between: What stands between those.
+        between: The text between those.
         read: A reply's outputs.
         blank: Whether a blank line ends a reply in lines; None where replies are not in lines.
     """
@@ -274,7 +274,7 @@ def _reading(step: Step) -> list[str]:
 
 
 def _functions(step: Step) -> str:
-    """A predictor's own functions. Only names that were made here stand in them."""
+    """A predictor's own functions. They use only names that were made here."""
     upper, lower, shape = step.suffix.upper(), step.suffix, step.shape
     question = (
         f"BEFORE{upper} + {shape.between!r}.join([*{shape.shown.__name__}"
@@ -336,7 +336,7 @@ def _header(exported: Exported, steps: Sequence[Step], more: Sequence[str]) -> s
     if len(steps) == 1:
         (step,) = steps
         lines += [
-            f"{step.render}(inputs) is what the model is sent, beside PARAMETERS; {step.parse}(reply) is",
+            f"{step.render}(inputs) is what the model is sent, with PARAMETERS; {step.parse}(reply) is",
             "what its reply says; run(client, inputs) does both.",
         ]
         if not isinstance(exported.compiled.module, dspy.Predict):

@@ -24,7 +24,7 @@ BYTES_PER_TOKEN = 2
 
 
 def prompt_room(context: int, reply: int) -> int:
-    """Bytes of prompt that fit a model beside its reply.
+    """Bytes of prompt that fit a model together with its reply.
 
     Args:
         context: Tokens that fit in one call.
@@ -75,7 +75,7 @@ def fit_demos(
         inputs: Values of the input fields; :func:`longest_inputs` for a whole set of examples.
         max_bytes: The bound on :func:`prompt_bytes`: the model's context in tokens, less the
             reply's.
-        keep: Which end stays: the first, or the last where the most useful demo stands last,
+        keep: Which end stays: the first, or the last if the most useful demo is last,
             as in :func:`~optimizers.prompting.proposals.nearest.nearest`.
 
     Returns:

@@ -120,7 +120,7 @@ def parts_for(signature: type[dspy.Signature]) -> frozenset[str]:
 
 
 def _blocks(signature: type[dspy.Signature]) -> dict[str, str]:
-    """The text of every part, empty where it does not apply, and of the sentences they stand around."""
+    """The text of every part, empty where it does not apply, and of the sentences between them."""
     inputs = [_field(name, info) for name, info in signature.input_fields.items()]
     outputs = [_field(name, info) for name, info in signature.output_fields.items()]
     return {
@@ -144,7 +144,7 @@ def _joined(blocks: Mapping[str, str], parts: frozenset[str]) -> str:
     """The parts in their order around the sentence that says the task.
 
     That sentence is the user's own, the procedure, or the plain task. A list of labels below
-    spares it the labels. What goes with a plain sentence stands in its paragraph.
+    spares it the labels. What goes with a plain sentence is in its paragraph.
     """
     listed = (blocks["criteria"] if "criteria" in parts else "") or (
         blocks["labels"] if parts & {"labels", "criteria"} else ""

@@ -94,7 +94,7 @@ def write_notation(
     """Ask a model to write the task in the notation, in one call.
 
     Args:
-        lm: The proposer; a strong model that takes turns.
+        lm: The proposer; a strong model that takes a conversation.
         signature: The predictor's signature, with the user's own instruction.
         train: Examples it may be told about.
         seed: Of the examples shown and the sampling.

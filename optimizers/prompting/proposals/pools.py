@@ -1,4 +1,4 @@
-"""What a study has found to try beside what a signature and the labels give: pools that grow in rounds."""
+"""What a study found to try in addition to what signature and labels give: pools that grow in rounds."""
 
 from __future__ import annotations
 

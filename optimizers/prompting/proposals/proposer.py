@@ -37,7 +37,7 @@ def ask(lm: dspy.LM, question: str, *, max_tokens: int, seed: int) -> str:
     """Put one question to a model, in one call.
 
     Args:
-        lm: A model that takes turns, ``instruct`` or ``chat``. Its own settings stand.
+        lm: A model that takes a conversation, ``instruct`` or ``chat``, with its own settings.
         question: The one user turn.
         max_tokens: Longest reply, where the model's settings say nothing.
         seed: Seed of the sampling, sent when the model samples at a temperature.

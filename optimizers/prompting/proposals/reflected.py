@@ -1,6 +1,6 @@
 """Instructions rewritten from real failures.
 
-A model reads the current instruction beside inputs on which it failed, what came out, what
+A model reads the current instruction with inputs on which it failed, what came out, what
 should have, and what the metric says about it, and writes a better one (Agrawal et al.,
 "GEPA: Reflective Prompt Evolution Can Outperform Reinforcement Learning", 2025).
 """
@@ -55,7 +55,7 @@ def reflect(
     """Ask a model to rewrite one predictor's instruction, in one call.
 
     Args:
-        lm: The proposer: a declared model that takes turns.
+        lm: The proposer: a declared model that takes a conversation.
         signature: The predictor's signature.
         instruction: Its instruction as it is.
         failures: What went wrong with it, on train examples only. Without any no call is made.

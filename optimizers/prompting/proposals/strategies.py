@@ -49,7 +49,7 @@ def random_demos(
     Args:
         pools: Where to draw from.
         signature: Whose fields the demos fill.
-        per_label: As for a balanced draw, of which this has the size.
+        per_label: As for a balanced draw, whose size this has.
         seed: The same seed is the same draw.
     """
     count = len(deal(pools, per_label=per_label, seed=0))

@@ -55,7 +55,7 @@ def write_instructions(
     """Ask a model for instructions, in one call.
 
     Args:
-        lm: The proposer: a declared model that takes turns.
+        lm: The proposer: a declared model that takes a conversation.
         signature: The predictor's signature, with the user's own instruction.
         train: Examples it may be told about.
         count: Instructions wanted.

@@ -81,7 +81,7 @@ def is_mapping(annotation: Any) -> bool:
 
 
 def most_characters(info: FieldInfo) -> int | None:
-    """The ``max_length`` a field declares, in its type or beside it; None where it declares none."""
+    """The ``max_length`` a field declares, in its type or its field; None where it declares none."""
     declared = (getattr(constraint, "max_length", None) for constraint in info.metadata)
     return min((most for most in declared if most is not None), default=None)
 

@@ -96,7 +96,7 @@ def parse_value(text: str, annotation: Any) -> Any:
     models are read as JSON.
 
     Args:
-        text: What stands where the value should.
+        text: The text in place of the value.
         annotation: Type of the output field.
 
     Raises:
@@ -204,7 +204,7 @@ def _written(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A JSON value as it stands in a prompt."""
+    """A JSON value as a prompt shows it."""
     if isinstance(value, str):
         return value
     if value is None:

@@ -40,7 +40,7 @@ CONFIG_SETTINGS = (
 """Generation settings that go to the engine as they are."""
 
 EXTENSIONS = ("min_p", "repetition_penalty")
-"""Generation settings that DSPy has no field for: servers that know them take them beside the others."""
+"""Generation settings that DSPy has no field for: servers that know them take them with the others."""
 
 CALL_OPTIONS = ("cache", "rollout_id")
 """Settings of DSPy's own reply cache."""
@@ -125,7 +125,7 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
         self._calls = itertools.count()
 
     def count_with(self, other: Rendering) -> None:
-        """Take seeds in turns with another rendering of the program, so that no two calls share one."""
+        """Take seeds alternately with another rendering of the program, so that no two calls share one."""
         self.seed, self._calls, self.lost = other.seed, other._calls, other.lost
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -285,7 +285,7 @@ class Rendering(dspy.Adapter):  # type: ignore[misc]
 
 
 def abilities(lm: dspy.BaseLM) -> frozenset[str]:
-    """What an LM's engine takes beside a conversation.
+    """What an LM's engine takes in addition to a conversation.
 
     Engines of this package say so themselves: ``raw`` text, ``grammar`` and ``schema``
     constraints. Of others only DSPy's word on structured output is known.
@@ -328,7 +328,7 @@ def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _beside(lm: dspy.BaseLM) -> tuple[str, ...]:
-    """Settings that go beside the others under their own name, as DSPy's field for them would not do.
+    """Settings that go with the others under their own name, as DSPy's field for them would not do.
 
     OpenAI's format has none for ``top_k``; that for ``max_tokens`` becomes ``max_completion_tokens``.
     """

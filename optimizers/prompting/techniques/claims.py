@@ -14,7 +14,7 @@ def claims(
 ) -> Iterator[tuple[dict[str, Any], str, bool]]:
     """Each demo with a label claimed for it, and whether the claim is right.
 
-    Right and wrong claims take turns for the examples of each label, and labels begin
+    Right and wrong claims alternate for the examples of each label, and labels begin
     differently, so neither a label nor a place in the order gives the answer away. Every
     label is claimed wrongly about as often as any other.
 

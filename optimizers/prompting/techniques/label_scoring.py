@@ -48,7 +48,7 @@ def run(predict: Calls, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
     The calibration is asked again in every rollout, so that what one costs does not depend on
     which ran before it; a prefix cache makes it short. Where labels begin with the same token,
-    first tokens do not tell them apart, and the model's own choice among the labels stands.
+    first tokens do not tell them apart, and the model's own choice among the labels is kept.
 
     Raises:
         AdapterParseError: The reply does not keep the format.

@@ -106,9 +106,9 @@ class Technique:
         calls: Most calls one run makes, for the user's signature.
         longest_signature: The signature whose replies are longest, given the transformed one; that one itself
             where left out.
-        reasons: Whether replies hold free text beside the outputs.
+        reasons: Whether replies hold free text in addition to the outputs.
         sampling: What it asks of the temperature.
-        abilities: What the engine must be able to do beside converse.
+        abilities: What the engine must be able to do in addition to a conversation.
         renderings: Names of the renderings it works under; None for all.
     """
 

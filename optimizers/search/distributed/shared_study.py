@@ -106,7 +106,7 @@ def run_shared(
     helping: Helping,
     lease: float = LEASE,
 ) -> FrontierReport:
-    """Work on a study with whoever else does, until it is finished.
+    """Work on a study together with other processes, until it is finished.
 
     The process leads where no other one does, and takes the lead when the one that has it dies.
 

@@ -100,7 +100,7 @@ class Worker:
             raise self._problem
 
     def run(self, wanted: Sequence[Job], over_time: Callable[[], Exception | None]) -> None:
-        """Have rollouts run, by whoever takes them, and wait until they are written.
+        """Have rollouts run by any process, and wait until they are written.
 
         Args:
             wanted: The rollouts.

@@ -47,7 +47,7 @@ class PredictorSpace:
         pool: What was found for it.
         pools: What labelled demos are drawn from; empty where the train split has no labels for it.
         labels: Demos that "one per label" stands for.
-        ordered: Whether demos have labels, which may take turns.
+        ordered: Whether demos have labels, which may alternate.
         nearest_pool: Examples that demos for an input are looked up in.
         longest: Of each input field the longest value in the train split.
     """

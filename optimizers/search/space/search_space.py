@@ -90,7 +90,7 @@ class PredictorChoices:
         per_label: Demos per label.
         source: Where they come from; None without demos.
         draw: Seed of the strategy that draws them.
-        alternate: Whether their labels take turns.
+        alternate: Whether their labels alternate.
     """
 
     model: Model
@@ -110,11 +110,11 @@ class SearchSpace:
     Attributes:
         models: The models, in the order declared.
         predictors: Predictor name -> what may vary for it.
-        abilities: Model name -> what its engine takes beside a conversation.
+        abilities: Model name -> what its engine takes in addition to a conversation.
         mixed: Whether predictors of one candidate may have different models.
         allowed: Names of the techniques to choose from, where they are legal, direct always; None for all.
         strategies: The ways to choose labelled demos, ``nearest`` among them.
-        parts: Whether instructions are composed of parts, beside the ways to say the task.
+        parts: Whether instructions are composed of parts, in addition to the wordings of the task.
         sampling: Whether anything but greedy decoding is tried where a technique does not need it.
     """
 
@@ -227,7 +227,7 @@ class SearchSpace:
         return chosen if chosen in legal else "direct"
 
     def _further(self, model: Model, predictor: str) -> tuple[str, ...]:
-        """What there is beside direct under any rendering: techniques of one call, and several calls."""
+        """What there is apart from direct under any rendering: techniques of one call, and several calls."""
         key = (model.name, predictor)
         if key not in self._elaborate:
             every = [name for known in self.renderings(model) for name in self.legal(model, known, predictor)]
@@ -368,7 +368,7 @@ def search_space(task: LoadedTask, pools: Pools | None = None) -> SearchSpace:
 
     Args:
         task: The task.
-        pools: What was found beside what the program and the train split give.
+        pools: What was found in addition to what the program and the train split give.
     """
     predictors = {
         name: predictor_space(

@@ -20,7 +20,7 @@ LARGE, KEPT_BYTES, KEPT_ROWS = 64_000_000, 48_000_000, 20_000
 rows or a few thousand."""
 
 SAMPLED = (".csv", ".tsv", ".jsonl")
-"""Extensions of files whose rows stand one after the other."""
+"""Extensions of files whose rows follow each other."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sample:
     """Part of a file's rows.
 
     Attributes:
-        text: The file as if it held these rows alone, each on the line where it stands.
+        text: The file as if it held these rows alone, each on its own line.
         rows: Their numbers in the file, from 1.
         total: Rows of the file.
     """

@@ -37,7 +37,7 @@ class Rows:
 
     Attributes:
         rows: One mapping of column to value per row.
-        origin: Where each row stands, for messages: ``reviews.csv row 17 (line 20)``, the first
+        origin: The place of each row, for messages: ``reviews.csv row 17 (line 20)``, the first
             row below the header being row 1, and the line being the file's, where it has lines.
         split: Sizes that a data card asks for.
         notes: What a reader of the result must know about the data.

@@ -1,7 +1,7 @@
 """From rows to train, dev and test: checked, without duplicates, split by content.
 
 A row's part of the data depends on a hash of what it says or of the group it belongs to,
-not on where it stands, so that a split survives sorting the file and adding to it. Added
+not on its position, so that a split survives sorting the file and adding to it. Added
 near-duplicates may move those that they are like.
 """
 

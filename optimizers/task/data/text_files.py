@@ -33,7 +33,7 @@ def read_text(path: Path) -> str:
         raise DataError(f"The file cannot be read: {error.strerror}.", where=str(path)) from error
     if len(content) > MOST_BYTES:
         what = f"The file holds more than {MOST_BYTES // 1_000_000} MB, which a study has no use for."
-        fix = "write it as .csv or .jsonl, of which rows are drawn; some thousands of them are plenty"
+        fix = "write it as .csv or .jsonl, which are sampled; some thousands of rows are plenty"
         raise DataError(what, where=str(path), fix=fix)
     if b"\0" in content:
         raise binary_file(str(path))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import dspy
 
 Located = list[tuple[str, "dspy.Example"]]
-"""Examples, each with where it stands in the data."""
+"""Examples, each with its place in the data."""
 
 
 MOST_LABELS = 5
