@@ -657,7 +657,7 @@ def test_a_margin_that_the_test_set_cannot_show(project: Path) -> None:
     write_rows(project, balanced(700))
     (note,) = [one for one in checked(project, '"local/gemma-3-270m"', margin=0.01) if one.check == "data"]
     assert note.level == "warning"
-    assert "within the margin of 0.01" in note.found
+    assert "at the margin of 0.01" in note.found
     assert "wider margin" in note.fix
 
 

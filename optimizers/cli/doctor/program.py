@@ -27,7 +27,7 @@ NOTE_FIXES = {
     "with different outputs": "decide which output is right, and correct the others",
     "says nearly the same": "nothing to do; rows that differ more would all be used",
     "groups by": "add rows of more groups",
-    "the test set has": "add rows, or declare a wider margin",
+    "test rows, expect": "add rows, or declare a wider margin",
     "no row has the": "add rows with this label, or take it out of the signature",
     "has no row labelled": "add rows with this label, or take it out of the signature",
     "asked for": "add rows, or ask for fewer in the data card",

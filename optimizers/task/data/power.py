@@ -50,16 +50,16 @@ def size_note(n: int, margin: float | None) -> str | None:
     short = margin is not None and seen > margin
     if n >= FEW_TEST_ROWS and not short:
         return None
-    odds = "80% power, one-sided 5%, candidates that disagree on one row in five"
-    can = f"the test set has {n} rows: it shows differences of about {seen:.2f} and more"
+    odds = "(80% power, one-sided 5%, two prompts that differ on one row in five)"
+    can = f"with {n} test rows, expect to see gaps of about {seen:.2f} and more"
     if margin is None:
-        return f"{can}, and cannot tell smaller ones from luck ({odds})"
+        return f"{can}; smaller ones look like chance {odds}"
     if not short:
-        return f"{can}, which is enough for the margin of {margin:g}, but not smaller ones ({odds})"
-    cannot = f"but hardly that a candidate is within the margin of {margin:g}"
+        return f"{can}; that is enough for the margin of {margin:g} {odds}"
     if margin == 0:
-        return f"{can}, {cannot}, which no number of rows shows of equals ({odds})"
-    return f"{can}, {cannot}, which takes about {_two_digits(rows_needed(margin)):,} rows ({odds})"
+        return f"{can}; no number of rows proves a match of equals at a margin of 0 {odds}"
+    needed = f"to prove a match at the margin of {margin:g} reliably, you need about"
+    return f"{can}; {needed} {_two_digits(rows_needed(margin)):,} rows {odds}"
 
 
 def group_note(groups: int, column: str) -> str | None:

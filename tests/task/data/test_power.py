@@ -26,11 +26,11 @@ def test_the_rows_needed_show_the_margin_and_fewer_do_not(margin: float) -> None
 @pytest.mark.parametrize(
     ("rows", "margin", "said"),
     [
-        (100, None, "differences of about 0.11 and more, and cannot tell smaller ones from luck"),
-        (100, 0.02, "hardly that a candidate is within the margin of 0.02, which takes about 3,100 rows"),
-        (1000, 0.02, "hardly that a candidate is within the margin of 0.02, which takes about 3,100 rows"),
-        (100, 0.5, "which is enough for the margin of 0.5"),
-        (100, 0.0, "within the margin of 0, which no number of rows shows of equals"),
+        (100, None, "gaps of about 0.11 and more; smaller ones look like chance"),
+        (100, 0.02, "to prove a match at the margin of 0.02 reliably, you need about 3,100 rows"),
+        (1000, 0.02, "to prove a match at the margin of 0.02 reliably, you need about 3,100 rows"),
+        (100, 0.5, "that is enough for the margin of 0.5"),
+        (100, 0.0, "no number of rows proves a match of equals at a margin of 0"),
     ],
 )
 def test_the_note_says_what_this_many_rows_can_show_and_what_not(
@@ -38,7 +38,7 @@ def test_the_note_says_what_this_many_rows_can_show_and_what_not(
 ) -> None:
     note = size_note(rows, margin)
     assert note is not None
-    assert f"the test set has {rows} rows" in note
+    assert f"with {rows} test rows" in note
     assert said in note
 
 

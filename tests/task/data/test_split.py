@@ -416,7 +416,7 @@ def test_a_small_test_set_comes_with_what_it_can_show() -> None:
 def test_a_test_set_too_small_for_the_margin_is_noted() -> None:
     assert split(texts(1000), margin=0.1).notes == ()
     [note] = split(texts(1000), margin=0.02).notes
-    assert "within the margin of 0.02" in note
+    assert "at the margin of 0.02" in note
 
 
 def test_columns_beyond_the_signature_stay_for_the_metric() -> None:
