@@ -21,11 +21,11 @@ from optimizers.task.task import LoadedTask
 BEGAN = datetime(2026, 1, 2, 3, 4, 5)
 
 
-@pytest.fixture
 def named(row: TrialRow) -> dict[str, Any]:
     return {str(parameter): value for parameter, value in row.choices.items()}
 
 
+@pytest.fixture
 def space(task: LoadedTask) -> SearchSpace:
     return search_space(task)
 
