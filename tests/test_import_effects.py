@@ -30,8 +30,8 @@ def test_the_patch_of_a_study_is_undone_when_the_last_of_several_ends() -> None:
     from dspy.clients import execution
 
     price = execution._price_result
-    with unpriced_calls():
-        with unpriced_calls():
+    with unpriced_calls(lambda: True):
+        with unpriced_calls(lambda: True):
             assert execution._price_result is not price
         assert execution._price_result is not price
     assert execution._price_result is price

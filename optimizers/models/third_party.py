@@ -11,7 +11,7 @@ import importlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,23 +64,24 @@ def litellm_module() -> Any:
 
 
 @contextmanager
-def unpriced_calls() -> Iterator[None]:
+def unpriced_calls(is_metered: Callable[[], bool]) -> Iterator[None]:
     """Keep DSPy from pricing metered calls, which Parity prices itself, while the block runs.
 
     DSPy works out each call's route once more for it, and for a model that is not in its list of prices goes
     through the whole list twice: milliseconds in which no other thread runs. It has no switch for it. A later
     DSPy without this function is left as it is: then it only costs time. Blocks may overlap.
+
+    Args:
+        is_metered: Whether the calling thread is inside a metered call; other calls are priced as always.
     """
     from dspy.clients import execution
-
-    from optimizers.models.lm import is_in_metered_call
 
     with _patching:
         if not _patched:
             price = getattr(execution, "_price_result", None)
             if price is not None:
                 execution._price_result = lambda *given, **named: (
-                    None if is_in_metered_call() else price(*given, **named)
+                    None if is_metered() else price(*given, **named)
                 )
         else:
             price = _patched[0]

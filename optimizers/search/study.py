@@ -11,6 +11,7 @@ from optimizers.evaluation.budget_gate import BudgetGate
 from optimizers.evaluation.measure import Measurer
 from optimizers.evaluation.spend import LocalSpend, SpendTracker
 from optimizers.models.llama import llama_engine
+from optimizers.models.lm import is_in_metered_call
 from optimizers.models.third_party import unpriced_calls
 from optimizers.records.budget import Budget, Use
 from optimizers.records.folder import StudyFolder
@@ -176,7 +177,7 @@ def open_study(
     return StudyContext(*parts, space_of=space_of, grow_at=grow_at)
 
 
-@unpriced_calls()
+@unpriced_calls(is_in_metered_call)
 @uncollected()
 def _run_phases(study: StudyContext) -> FrontierReport:
     """Search, decide what is tested, open the sealed test, run perturbed examples, report."""
