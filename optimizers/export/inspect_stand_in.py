@@ -49,7 +49,7 @@ def sent(number):
     return TASK["dataset"][number].named["input"]
 
 
-def sent_beside(nothing):
+def parameters(nothing):
     config = dict(TASK["config"].named)
     extra, stop = config.pop("extra_body") or {{}}, config.pop("stop_seqs", None)
     known = {{**config, **extra, **({{}} if stop is None else {{"stop": stop}})}}

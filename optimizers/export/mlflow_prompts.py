@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.errors import ExportError
 from optimizers.export.prompt_parts import Place, PromptParts, known_inputs, parts_of
+from optimizers.export.single_request import ELSEWHERE
 from optimizers.export.targets.prompty import ONE_LINE, RESERVED
 from optimizers.prompting.renderings.constraints import output_schema
 from optimizers.prompting.renderings.fields import format_value
@@ -29,7 +30,6 @@ from optimizers.prompting.renderings.fields import format_value
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
 
-OTHERWISE = "export to openai, python or dspy"
 MOST_CHARACTERS = 100_000
 """The longest template that the registry takes, messages as JSON."""
 
@@ -93,14 +93,14 @@ def _prompt(exported: Exported, parts: PromptParts) -> RegistryPrompt:
     odd = sorted((_OWN_ARGUMENTS | RESERVED) & set(parts.signature.input_fields))
     if odd:
         raise ExportError(
-            "MLflow has this name for its own use.", where=f"{parts.name}: {odd[0]}", fix=OTHERWISE
+            "MLflow has this name for its own use.", where=f"{parts.name}: {odd[0]}", fix=ELSEWHERE
         )
     template = _template(exported, parts)
     if len(template if isinstance(template, str) else json.dumps(template)) > MOST_CHARACTERS:
         raise ExportError(
             f"MLflow keeps prompts of at most {MOST_CHARACTERS:,} characters.",
             where=parts.name,
-            fix=OTHERWISE,
+            fix=ELSEWHERE,
         )
     declared = parts.parameters.get("response_format", {})
     return RegistryPrompt(
@@ -135,7 +135,7 @@ def _template(exported: Exported, parts: PromptParts) -> Template:
     raise ExportError(
         f"MLflow's templates cannot carry this prompt{_suspect(parts)}.",
         where=f"{parts.name}: {str(wrong)[:200]}",
-        fix=OTHERWISE,
+        fix=ELSEWHERE,
     )
 
 

@@ -32,15 +32,9 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from optimizers.errors import ExportError
-from optimizers.export.prompt_parts import (
-    Place,
-    PromptParts,
-    as_by_openai,
-    parts_of,
-    shown,
-    verify_rendered,
-)
-from optimizers.prompting.renderings.completion import output_lines
+from optimizers.export.files import as_json, write_files
+from optimizers.export.prompt_parts import Place, PromptParts, parts_of, shown, verify_rendered
+from optimizers.export.single_request import check_protocol, only_request, shown_reply
 from optimizers.prompting.renderings.constraints import output_schema
 from optimizers.prompting.renderings.fields import (
     closed_values,
@@ -76,31 +70,15 @@ def write_promptfoo(exported: Exported, folder: Path) -> list[Path]:
         ExportError: The program has several predictors, or makes several calls; promptfoo would send
             other messages or reach the model otherwise; nothing is written.
     """
-    prompts = parts_of(exported)
-    if len(prompts) > 1:
-        raise ExportError(
-            "promptfoo tests one prompt, and what goes between the steps of this program is its code.",
-            where=", ".join(prompt.name for prompt in prompts),
-            fix="export to openai, python or dspy",
-        )
-    (parts,) = prompts
+    parts: PromptParts = only_request(parts_of(exported), "promptfoo tests one prompt")
     templates = [_template(parts, turn.parts) for turn in parts.turns]
     _verify_templates(exported, parts, templates)
-    tests = _tests(exported, parts)
     name, prompt = "prompt.j2", templates[0]
     if not parts.raw:
         turns = zip(parts.turns, templates, strict=True)
-        messages = [{"role": turn.role, "content": template} for turn, template in turns]
-        name, prompt = "prompt.json", _as_json(messages)
+        name, prompt = "prompt.json", as_json([{"role": turn.role, "content": text} for turn, text in turns])
     config = yaml.safe_dump(_config(exported, parts, name), sort_keys=False, allow_unicode=True)
-    contents = {CONFIG: config, name: prompt, TESTS: _as_json(tests)}
-    for file, text in contents.items():
-        (folder / file).write_bytes(text.encode())
-    return [folder / file for file in contents]
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return write_files(folder, {CONFIG: config, name: prompt, TESTS: as_json(_tests(exported, parts))})
 
 
 def _template(parts: PromptParts, pieces: tuple[str | Place, ...]) -> str:
@@ -177,7 +155,7 @@ def _plain(text: str) -> str:
 def _provider(parts: PromptParts) -> dict[str, Any]:
     model, sent = parts.model, dict(parts.parameters)
     name = model.name.partition("/")[2]
-    as_by_openai(model, "promptfoo")
+    check_protocol(model, "promptfoo")
     found = json.dumps([sent, model.api_base, output_schema(parts.signature)], ensure_ascii=False)
     if any(opener in found for opener in _OPENERS) or "file://" in found:
         raise ExportError(
@@ -301,16 +279,10 @@ def _verify_checks(parts: PromptParts, example: dspy.Example, checks: list[dict[
             continue
         pattern, gold = next(patterns), format_value(example[name], info.annotation)
         for value in closed:
-            taken = re.search(pattern, _reply(parts, outputs | {name: value})) is not None
+            taken = (
+                re.search(pattern, shown_reply(parts.adapter, signature, outputs | {name: value})) is not None
+            )
             if taken != (" ".join(value.split()).casefold() == " ".join(gold.split()).casefold()):
                 raise ExportError(
                     "promptfoo would not tell the labels of this output apart.", where=f"{name}: {value!r}"
                 )
-
-
-def _reply(parts: PromptParts, outputs: Mapping[str, Any]) -> str:
-    """A reply as a demo would show it."""
-    asked = dict.fromkeys(parts.signature.input_fields, "x")
-    messages = parts.adapter.format(parts.signature, [{**asked, **outputs}], asked)
-    said = [message["content"] for message in messages if message["role"] == "assistant"]
-    return said[-1] if said else "\n".join(output_lines(parts.signature, dict(outputs)))

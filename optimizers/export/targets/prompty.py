@@ -32,7 +32,9 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from optimizers.errors import ExportError
-from optimizers.export.prompt_parts import Place, PromptParts, as_by_openai, parts_of, verify_rendered
+from optimizers.export.files import write_files
+from optimizers.export.prompt_parts import Place, PromptParts, parts_of, verify_rendered
+from optimizers.export.single_request import ELSEWHERE, check_protocol
 from optimizers.export.standalone import as_sent
 from optimizers.prompting.renderings.constraints import output_schema
 from optimizers.prompting.renderings.fields import format_value, one_line
@@ -40,7 +42,6 @@ from optimizers.prompting.renderings.fields import format_value, one_line
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
 
-OTHERWISE = "export to openai, python or dspy"
 OPTIONS = {
     "temperature": "temperature",
     "top_p": "topP",
@@ -73,13 +74,8 @@ def write_prompty(exported: Exported, folder: Path) -> list[Path]:
         ExportError: A file would not give the messages that were measured, or one request is not all
             that was measured; nothing is written.
     """
-    contents = {parts.file: _content(exported, parts) for parts in parts_of(exported)}
-    written = []
-    for name, content in contents.items():
-        path = folder / f"{name}.prompty"
-        path.write_bytes(content.encode())
-        written.append(path)
-    return written
+    contents = {f"{parts.file}.prompty": _content(exported, parts) for parts in parts_of(exported)}
+    return write_files(folder, contents)
 
 
 def read_prompty(content: str) -> tuple[dict[str, Any], str]:
@@ -113,23 +109,23 @@ def render_prompty(body: str, inputs: Mapping[str, Any]) -> list[dict[str, str]]
 
 def _content(exported: Exported, parts: PromptParts) -> str:
     if parts.raw:
-        raise ExportError("Prompty has no text to continue.", where=parts.name, fix=OTHERWISE)
+        raise ExportError("Prompty has no text to continue.", where=parts.name, fix=ELSEWHERE)
     if not parts.lines:
         raise ExportError(
             f"The rendering {parts.adapter.name} keeps line breaks of inputs, and Prompty would take an "
             "input's line such as `user:` for the start of a message.",
             where=parts.name,
-            fix=OTHERWISE,
+            fix=ELSEWHERE,
         )
     odd = sorted(RESERVED & set(parts.signature.input_fields))
     if odd:
-        raise ExportError("Jinja has words for its own use.", where=f"{parts.name}: {odd[0]}", fix=OTHERWISE)
+        raise ExportError("Jinja has words for its own use.", where=f"{parts.name}: {odd[0]}", fix=ELSEWHERE)
     body = "".join(f"{turn.role}:\n{''.join(map(_template, turn.parts))}\n\n" for turn in parts.turns)
     front = _front(exported, parts)
     content = f"---\n{_yaml(front)}---\n{body}"
     again, rest = read_prompty(content)
     if again != front:
-        raise ExportError("The front matter would not be read as it is.", where=parts.name, fix=OTHERWISE)
+        raise ExportError("The front matter would not be read as it is.", where=parts.name, fix=ELSEWHERE)
 
     def rendered(inputs: Mapping[str, Any]) -> list[dict[str, str]]:
         try:
@@ -155,7 +151,7 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
     name = sent.pop("model")
     options = {OPTIONS[key]: sent.pop(key) for key in list(sent) if key in OPTIONS}
     connection = {"kind": "key", "apiKey": "${env:OPENAI_API_KEY}"}
-    as_by_openai(model, "Prompty")
+    check_protocol(model, "Prompty")
     if model.is_local or model.api_base:
         connection["endpoint"] = "${env:OPENAI_BASE_URL}"
     measured = {"study": manifest.name, "candidate": exported.point.candidate.id, "model": model.name}
@@ -181,7 +177,7 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
     }
     if _refers(checked) or _refers([name]):
         raise ExportError(
-            "Prompty would replace a value that begins with `${`.", where=parts.name, fix=OTHERWISE
+            "Prompty would replace a value that begins with `${`.", where=parts.name, fix=ELSEWHERE
         )
     return front
 
