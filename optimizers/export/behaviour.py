@@ -1,4 +1,4 @@
-"""What a loaded program does, as plain data: to tell whether two that were loaded apart behave alike."""
+"""What a loaded program does, as plain data, to compare programs that were loaded in two processes."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,32 @@ RECORD = ".parity-exports.json"
 """In a folder of exports: each file written there -> the sha256 of its content."""
 
 LONGEST = 80
+"""Characters of a file name, so that file systems take it with its number and extension."""
 
 
 def file_names(names: Sequence[str]) -> list[str]:
     """Predictors' names as file names without extension, all different."""
+    return unique([re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST] for name in names])
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, those that repeat an earlier one numbered. Letter case does not make a difference."""
     made: list[str] = []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST]
-        numbered = (f"{plain}_{number}" for number in range(2, len(names) + 2))
+        numbered = (f"{name}_{number}" for number in range(2, len(names) + 2))
         # File systems of Windows and macOS ignore letter case.
         taken = {one.casefold() for one in made}
-        made.append(next(each for each in (plain, *numbered) if each.casefold() not in taken))
+        made.append(next(each for each in (name, *numbered) if each.casefold() not in taken))
     return made
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys aside."""
+    if isinstance(value, str):
+        yield value
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in held:
+        yield from texts_in(one)
 
 
 def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:

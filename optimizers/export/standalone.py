@@ -112,7 +112,7 @@ def read_sections(reply: str, outputs: Mapping[str, Any], defaults: Mapping[str,
 
 
 def from_plain_text(text: str, form: Mapping[str, Any], where: str) -> Any:
-    """A text, a number, or a closed value whatever its letter case."""
+    """A text, a number, or a closed value in any letter case."""
     kind = form["type"]
     if kind in ("choice", "boolean"):
         return chosen(text, form, where)
@@ -258,7 +258,7 @@ def scalar(value: Any, kind: str, *, strict: bool) -> Any:
 
 
 def as_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters for a client of OpenAI's kind: what its methods do not name goes in ``extra_body``."""
+    """Parameters for an OpenAI-compatible client: what its methods do not name goes in ``extra_body``."""
     named = (
         "model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
         "response_format", "frequency_penalty", "presence_penalty", "reasoning_effort",

@@ -23,7 +23,6 @@ from dspy.adapters.utils import serialize_for_json
 
 from optimizers.errors import ExportError
 from optimizers.export.files import write_files
-from optimizers.export.inspect_stand_in import STAND_IN
 from optimizers.export.module_check import compare, measured_reading, verify
 from optimizers.export.replies import replies_to_read
 from optimizers.export.single_request import ELSEWHERE, check_protocol, only_request
@@ -101,14 +100,76 @@ def {name}() -> Task:
     return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=as_the_data_says(), config=config())
 '''
 
+STAND_IN = """
+import asyncio
+import sys
+import types
+
+
+class Held:
+    def __init__(self, *given, **named):
+        self.given, self.named = given, named
+
+
+def through(*given, **named):
+    return given[0] if given and callable(given[0]) else through
+
+
+def of(role):
+    return lambda content: {{"role": role, "content": content}}
+
+
+MODULES = {{
+    "inspect_ai": {{"Task": Held, "task": through}},
+    "inspect_ai.dataset": {{"MemoryDataset": list, "Sample": Held}},
+    "inspect_ai.model": {{
+        "ChatMessageAssistant": of("assistant"),
+        "ChatMessageSystem": of("system"),
+        "ChatMessageUser": of("user"),
+        "GenerateConfig": Held,
+    }},
+    "inspect_ai.scorer": {{
+        "CORRECT": "C", "INCORRECT": "I", "Score": Held, "accuracy": Held, "scorer": through, "stderr": Held,
+    }},
+    "inspect_ai.solver": {{"generate": Held}},
+}}
+for name, held in MODULES.items():
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__dict__.update(held)
+
+exported = {{"__name__": "exported"}}
+exec(compile({source}, "exported", "exec"), exported)
+TASKS = [value for name, value in exported.items() if name.endswith("_dev") and callable(value)]
+TASK = TASKS[0]().named
+
+
+def sent(number):
+    return TASK["dataset"][number].named["input"]
+
+
+def parameters(nothing):
+    config = dict(TASK["config"].named)
+    extra, stop = config.pop("extra_body") or {{}}, config.pop("stop_seqs", None)
+    known = {{**config, **extra, **({{}} if stop is None else {{"stop": stop}})}}
+    return {{name: known[name] for name in exported["PARAMETERS"] if name in known}}
+
+
+def scored(given):
+    number, reply = given
+    state = types.SimpleNamespace(output=types.SimpleNamespace(completion=reply))
+    target = types.SimpleNamespace(text=TASK["dataset"][number].named["target"])
+    return asyncio.run(TASK["scorer"](state, target)).named["value"] == "C"
+"""
+"""Runs a task on stand-ins for Inspect's classes; its functions tell what the task would do."""
+
 
 def write_inspect(exported: Exported, folder: Path) -> list[Path]:
     """Write ``TASK_eval.py``.
 
     Raises:
         ExportError: The program has several predictors, or makes several calls, or continues text; no dev
-            example has a label; or Inspect would send or score otherwise than is said above. Nothing is
-            written.
+            example has a label; or Inspect would send or score otherwise than described
+            above. Nothing is written.
     """
     step: Step = only_request(steps_of(exported), "An Inspect task has one prompt")
     if step.raw:
@@ -172,14 +233,14 @@ def _how_to(exported: Exported, step: Step, file: str, scored: list[str]) -> lis
         how = f"inspect eval {file} --model openai/{name} -M responses_api=false"
     metric = one_line(exported.task.metric_name)
     exact = metric == f"exact_match({', '.join(scored)})"
-    said = "the metric of the study" if exact else f"a stand-in for {metric}"
+    metric = "the metric of the study" if exact else f"a stand-in for {metric}"
     return [
         "",
         "It is also a task of Inspect over dev examples, on which the prompt was chosen:",
         "",
         f"    {how}",
         "",
-        f"Correct is a reply with {', '.join(scored)} as labelled: {said}.",
+        f"Correct is a reply with {', '.join(scored)} as labelled: {metric}.",
     ]
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from optimizers.errors import ExportError
-from optimizers.export.files import as_json, write_files
+from optimizers.export.files import as_json, texts_in, write_files
 from optimizers.export.single_request import SingleRequest, single_requests
 from optimizers.export.standalone import as_sent
 from optimizers.export.targets.openai_requests import template_of
@@ -84,17 +84,10 @@ def _entry(name: str, request: SingleRequest) -> dict[str, Any]:
         params["api_key"] = KEY
     params |= as_sent(sent)
     found = [value for key, value in params.items() if key != "api_key" and value != ADDRESS]
-    if _names_a_variable(found):
+    if any(text.startswith("os.environ/") for text in texts_in(found)):
         raise ExportError("LiteLLM would take a value for a variable's name.", where=request.name)
     return {
         "model_name": name,
         "litellm_params": params,
         "model_info": {"mode": "completion" if request.raw else "chat"},
     }
-
-
-def _names_a_variable(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.startswith("os.environ/")
-    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(map(_names_a_variable, held))

@@ -2,23 +2,23 @@
 
 Formats: promptfoo.dev/docs/configuration/reference (the file), .../prompts (chat messages as JSON),
 .../expected-outputs (assertions) and .../providers/openai (``apiBaseUrl``, ``omitDefaults``,
-``passthrough``). What they leave open is as in promptfoo 0.123:
+``passthrough``). Where they are silent, as in promptfoo 0.123:
 
 - A JSON prompt is read first, then each text in it is rendered as a Nunjucks template, without
   escaping. A text prompt is rendered whole; ``.j2`` files are taken as they are, where ``.txt`` files
   are trimmed and cut at lines of three dashes.
-- A variable that is a text is rendered itself, loses a last line break, and is a path where it begins
-  with ``file://``. One that is an object is left alone, so inputs are ``inputs.FIELD``.
+- A text variable is rendered too, loses its last line break, and is read as a path where it begins
+  with ``file://``. An object is left alone, so inputs are ``inputs.FIELD``.
 - Parameters under ``passthrough`` are sent as they are.
 
 Tests are dev examples, never of the sealed test set. An output with closed values (Literal, enum, bool)
-must be the labelled one as the rendering reads it: in plain lines letter case, quotes and a full stop do
-not count. That is the task's metric where the metric is an exact match over such outputs. Other outputs get a
-fallback, which is not the metric: ``contains`` the labelled text, or JSON of the right form.
+must be the labelled one as the rendering reads it: in plain lines letter case, quotes and a full stop make
+no difference. That is the task's metric where the metric is an exact match over such outputs. Other outputs
+get a fallback, which is not the metric: ``contains`` the labelled text, or JSON of the right form.
 
-A model that runs inside the process is asked at ``OPENAI_BASE_URL``, by default
-``http://127.0.0.1:8080/v1``, where a server of OpenAI's kind is expected. ``openai:completion`` sends
-``best_of: 1``, no penalties, and ``top_p: 1`` where none was measured; those change nothing.
+A model that ran inside the process is asked at ``OPENAI_BASE_URL``, by default
+``http://127.0.0.1:8080/v1``, where an OpenAI-compatible server is expected. ``openai:completion``
+sends ``best_of: 1``, no penalties, and ``top_p: 1`` where none was measured; those change nothing.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def _template(parts: PromptParts, pieces: tuple[str | Place, ...]) -> str:
 
 
 def _fixed(text: str) -> str:
-    """A text that renders to itself: no brace of it opens a tag, with what follows either.
+    """A template that renders to this text: none of its braces opens a tag.
 
-    Nunjucks also refuses the end of a comment where none has begun.
+    Nunjucks also refuses the end of a comment that was not opened.
     """
     return re.sub(r"\{(?=[{%#]|\Z)|#(?=\})", lambda found: f'{{{{ "{found[0]}" }}}}', text)
 
@@ -103,7 +103,7 @@ def _tag(place: Place, *, lines: bool) -> str:
 
 
 def _verify_templates(exported: Exported, parts: PromptParts, templates: list[str]) -> None:
-    """Render as Nunjucks does what is emitted here; a tag that was not emitted is an error."""
+    """Render the tags that are written here as Nunjucks does; any other tag is an error."""
     places = [piece for turn in parts.turns for piece in turn.parts if isinstance(piece, Place)]
 
     def rendered(inputs: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -148,7 +148,7 @@ def _config(exported: Exported, parts: PromptParts, prompt: str) -> dict[str, An
 
 
 def _plain(text: str) -> str:
-    """A text for people, which is no template."""
+    """A text for people, without what would be a template."""
     return re.sub(r"\{(?=[{%#])", "{ ", one_line(text))
 
 
@@ -166,7 +166,7 @@ def _provider(parts: PromptParts) -> dict[str, Any]:
     del sent["model"]
     config: dict[str, Any] = {"omitDefaults": True, "passthrough": sent}
     if parts.raw:
-        config["stop"] = sent.pop("stop", [])  # promptfoo has stops of its own where there are none
+        config["stop"] = sent.pop("stop", [])  # otherwise promptfoo sends its own stops
         for own in ("max_tokens", "temperature", "top_p"):
             if own in sent:
                 config[own] = sent.pop(own)
@@ -178,7 +178,7 @@ def _provider(parts: PromptParts) -> dict[str, Any]:
 
 
 def _tests(exported: Exported, parts: PromptParts) -> list[dict[str, Any]]:
-    """Dev examples, those whose content hashes lowest, with what their replies must be."""
+    """Dev examples, those with the lowest content hashes, with checks of their replies."""
     fields = list(parts.signature.input_fields)
     tests: list[dict[str, Any]] = []
     for example in sorted(exported.task.dataset.dev, key=example_id):
@@ -232,7 +232,7 @@ def _check(parts: PromptParts, name: str, annotation: Any, gold: Any) -> dict[st
 
 
 def _pattern(parts: PromptParts, name: str, text: str) -> str:
-    """Where a reply says a closed value, for Python and JavaScript alike; there is no brace in it."""
+    """Finds a closed value in a reply, in Python and in JavaScript; the pattern holds no brace."""
     words = r"\s+".join(map(_any_case, text.split()))
     value = rf"""["'`]?{words}["'`]?\.?["'`]?"""
     if parts.adapter.name == "dspy_chat":  # which takes no other spelling, except of true and false
@@ -252,7 +252,7 @@ def _any_case(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text as a regular expression without signs that mean anything to it or to Nunjucks."""
+    """A text as a regular expression without characters that are special in it or in Nunjucks."""
     return "".join(
         char
         if char.isalnum() or ord(char) > 0xFFFF
@@ -264,10 +264,10 @@ def _escaped(text: str) -> str:
 
 
 def _verify_checks(parts: PromptParts, example: dspy.Example, checks: list[dict[str, Any]]) -> None:
-    """Ask the regular expressions for well-formed replies with every closed value.
+    """Try the regular expressions on well-formed replies with every closed value.
 
     Raises:
-        ExportError: One takes a wrong value, or refuses the right one.
+        ExportError: One accepts a wrong value, or rejects the right one.
     """
     signature, patterns = parts.signature, iter([c["value"] for c in checks if "as labelled" in c["metric"]])
     if parts.adapter.name == "json_object":

@@ -24,7 +24,7 @@ from jinja2 import Environment
 
 from optimizers.errors import ExportError
 from optimizers.export import standalone
-from optimizers.export.files import write_files
+from optimizers.export.files import unique, write_files
 from optimizers.export.forms import default_value, form_of
 from optimizers.export.module_check import verify
 from optimizers.export.point import TO_DSPY, Exported
@@ -274,13 +274,8 @@ def steps_of(exported: Exported) -> list[Step]:
 def _suffixes(names: Sequence[str]) -> list[str]:
     if len(names) == 1:
         return [""]
-    made: list[str] = []
-    for name in names:
-        plain = "_" + (re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "step")
-        # Two names may differ only in what an identifier cannot hold.
-        numbered = (f"{plain}_{number}" for number in range(2, len(names) + 2))
-        made.append(next(each for each in (plain, *numbered) if each not in made))
-    return made
+    plain = [re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "step" for name in names]
+    return [f"_{name}" for name in unique(plain)]
 
 
 def _step(request: SingleRequest, suffix: str) -> Step:
@@ -346,7 +341,7 @@ def _reading_constants(request: SingleRequest, shape: Shape) -> dict[str, Any]:
 def _unread(shape: Shape, kind: str) -> str | None:
     """Why a module cannot read an output under a rendering, if it cannot."""
     if shape.read is standalone.read_sections and kind in (*PARTS, "any"):
-        return "DSPy mends JSON with a library, which a module of the standard library alone cannot do."
+        return "DSPy mends JSON with a library, which is not in the standard library."
     if shape.read is standalone.read_lines and kind == "any":
         return "A value of any type in plain text may be read in several ways."
     return None
