@@ -53,8 +53,8 @@ def export_point(
         The files written.
 
     Raises:
-        UsageError: There is no such target, or a file of the user's is where one of the export would go.
-        UserError: There is no such point.
+        UsageError: The target is unknown, or a file of the user's is where one of the export would go.
+        UserError: The study lacks the point.
         ExportError: The export does not behave as the compiled program; nothing is written.
     """
     write = writer(target, where="--to")
@@ -64,22 +64,22 @@ def export_point(
 
 
 def writer(target: str, *, where: str) -> Callable[[Exported, Path], list[Path]]:
-    """What exports to a target, into a folder that it makes when missing.
+    """The function that exports to a target. It makes the folder when missing.
 
     Args:
         target: One of :data:`TARGETS`.
         where: What the person calls this setting.
 
     Raises:
-        UsageError: There is no such target.
+        UsageError: The target is unknown.
     """
     if target not in TARGETS:
         fix = f"one of {', '.join(TARGETS)}"
         raise UsageError(f"There is no export target {target!r}.", where=where, fix=fix)
 
     def write(exported: Exported, folder: Path) -> list[Path]:
-        with TemporaryDirectory() as apart:
-            written = TARGETS[target](replace(exported, out=folder), Path(apart))
+        with TemporaryDirectory() as work:
+            written = TARGETS[target](replace(exported, out=folder), Path(work))
             return install_files(written, folder, exported.folder.exports if exported.folder else None)
 
     return write

@@ -1,4 +1,4 @@
-"""What a loaded program does, as plain data: to tell whether two that were loaded apart behave alike."""
+"""What a loaded program does, as plain data, to compare programs that were loaded in two processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from dspy.adapters.utils import serialize_for_json
 from dspy.utils.exceptions import AdapterParseError
 
-from optimizers.export.forms import ODD_TEXTS
+from optimizers.export.replies import ODD_TEXTS
+from optimizers.export.single_request import shown_reply
 from optimizers.prompting.compile import adapter_of, demos_of
 from optimizers.prompting.renderings.completion import output_lines
 from optimizers.prompting.renderings.fields import closed_values, without_none
@@ -70,10 +71,8 @@ def _replies(adapter: dspy.Adapter, signature: type[dspy.Signature]) -> Iterator
         name: closed_values(without_none(info.annotation)[0]) or ("x", "3", "[]", '{"a": 1}')
         for name, info in signature.output_fields.items()
     }
-    inputs = dict.fromkeys(signature.input_fields, "x")
     for index in range(max(map(len, closed.values()))):
         outputs = {name: values[index % len(values)] for name, values in closed.items()}
         yield "\n".join(output_lines(signature, outputs))
-        shown = adapter.format(signature, [{**inputs, **outputs}], dict(inputs))
-        yield from (message["content"] for message in shown if message["role"] == "assistant")
+        yield shown_reply(adapter, signature, outputs)
     yield from ODD_TEXTS

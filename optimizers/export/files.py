@@ -1,12 +1,13 @@
-"""Where an export's files go: next to the user's own, which are never overwritten."""
+"""Names and places of an export's files. A file of the user's is never overwritten."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from optimizers.errors import UsageError
 
@@ -14,34 +15,61 @@ RECORD = ".parity-exports.json"
 """In a folder of exports: each file written there -> the sha256 of its content."""
 
 LONGEST = 80
+"""Characters of a file name, so that file systems take it with its number and extension."""
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """Predictors' names as those of files, without an extension, no two alike."""
+    """Predictors' names as file names without extension, all different."""
+    return unique([re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST] for name in names])
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, those that repeat an earlier one numbered. Letter case does not make a difference."""
     made: list[str] = []
     for name in names:
-        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST]
-        numbered = (f"{plain}_{number}" for number in range(2, len(names) + 2))
-        # File systems of Windows and macOS know no letter case.
+        numbered = (f"{name}_{number}" for number in range(2, len(names) + 2))
+        # File systems of Windows and macOS ignore letter case.
         taken = {one.casefold() for one in made}
-        made.append(next(each for each in (plain, *numbered) if each.casefold() not in taken))
+        made.append(next(each for each in (name, *numbered) if each.casefold() not in taken))
     return made
 
 
+def texts_in(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys aside."""
+    if isinstance(value, str):
+        yield value
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in held:
+        yield from texts_in(one)
+
+
+def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
+    """Write files with exactly these contents: name in the folder -> text (as UTF-8) or bytes."""
+    paths = [folder / name for name in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return paths
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON for people to read: indented, other scripts left as they are."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def install_files(files: Sequence[Path], folder: Path, own: Path | None = None) -> list[Path]:
-    """Move an export's files into a folder, over those of earlier exports only.
+    """Copy an export's files into a folder; only files of earlier exports are overwritten.
 
     Args:
-        files: The files, which are elsewhere.
+        files: The files, in another folder.
         folder: Where they go; made when missing.
-        own: A folder with nothing but exports in it, where all may be written over.
+        own: A folder that holds nothing but exports, where every file may be overwritten.
 
     Returns:
-        The files where they are now.
+        The files in their new place.
 
     Raises:
-        UsageError: A file there is not from an export, or has been changed since, or the folder cannot be
-            written; nothing is.
+        UsageError: A file there is not from an export or was changed since, or the folder cannot be
+            written. Then nothing is written.
     """
     record = folder / RECORD
     try:
@@ -52,7 +80,7 @@ def install_files(files: Sequence[Path], folder: Path, own: Path | None = None) 
         for path, content in contents.items():
             if not ours and _is_foreign(path, {known.get(path.name), _hash(content)}):
                 raise UsageError(
-                    "There is a file of yours, or an export that was changed since, where this one would go.",
+                    "A file of yours, or an export that was changed since, is where this one would go.",
                     where=str(path),
                     fix="name another folder with --out, or move the file away",
                 )
@@ -71,7 +99,7 @@ def install_files(files: Sequence[Path], folder: Path, own: Path | None = None) 
 
 
 def _is_foreign(path: Path, exported: Collection[str | None]) -> bool:
-    """Whether a path is taken by something whose content is none of these."""
+    """Whether something else is at a path: content with none of these hashes."""
     return path.is_symlink() or (path.exists() and _hash(path.read_bytes()) not in exported)
 
 

@@ -1,4 +1,4 @@
-"""The card of fine-tuning files: where their rows come from, what was left out, and what to see to."""
+"""The card of fine-tuning files: where their rows come from, what was left out, what to check first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from optimizers.export.finetune_rows import RIGHT
 
 BYTES_PER_TOKEN = 4
-"""Rough, for English; other scripts take more tokens."""
+"""A rough figure for English; other scripts take more tokens."""
 
 
 class FileCard(BaseModel):
@@ -32,12 +32,12 @@ class PredictorCard(BaseModel):
         predictor: Its name in the program.
         format: ``messages`` or ``prompt-completion``.
         rendering: How prompts are written and replies are read.
-        instruction: In every prompt.
-        demos_dropped: Demos that the candidate shows and these prompts do not.
+        instruction: The instruction in every prompt.
+        demos_dropped: Demos of the candidate that these prompts leave out.
         stop: Texts that end a reply where the candidate was measured.
         note: What else differs from the candidate as measured, or "".
         train: The file to train on.
-        validation: The file to watch, with no prompt of ``train``.
+        validation: The file to validate on; it shares no prompt with ``train``.
         sources: ``gold``, or ``teacher MODEL`` -> rows.
         dropped: Why rows were left out -> how many.
     """
@@ -64,13 +64,14 @@ class FinetuneCard(BaseModel):
         study: The study.
         task: The task.
         candidate: Id of the candidate.
-        metric: What passed the replies, with ``threshold`` the least score.
+        metric: The metric that passed the replies.
+        threshold: The least score that passes.
         train_examples: Examples of the train split.
-        kept_back: Of those, left out because dev or test has the same or nearly the same.
+        kept_back: How many of them are left out, because dev or test has the same or nearly the same.
         predictors: Each predictor's files.
-        tokens: Of all files: their bytes by four, an estimate.
-        data_licence: What the data card says; None where there is none.
-        cautions: What to see to before training.
+        tokens: In all files, estimated as a quarter of their bytes.
+        data_licence: From the data card; None where there is none.
+        cautions: What to check before training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,34 +95,34 @@ def readme(card: FinetuneCard) -> str:
     lines = [
         f"# {card.task}: fine-tuning data",
         "",
-        f"From study `{card.study}`, candidate `{card.candidate}`. Every reply reads back as outputs that "
-        f"the metric `{card.metric}` scores {card.threshold:g}. Rows come from {card.train_examples} train "
-        f"examples; {card.kept_back} of them are left out, as dev or test has the same or nearly the same. "
-        f"All files hold about {card.tokens:,} tokens, estimated at {BYTES_PER_TOKEN} bytes each.",
+        f"From study `{card.study}`, candidate `{card.candidate}`. Every reply parses into outputs that "
+        f"the metric `{card.metric}` scores {card.threshold:g}. The rows come from {card.train_examples} "
+        f"train examples. {card.kept_back} of these are left out, because dev or test has the same or nearly "
+        f"the same. The files hold about {card.tokens:,} tokens (estimated: {BYTES_PER_TOKEN} bytes each).",
     ]
     for one in card.predictors:
         lines += ["", f"## {one.predictor}", "", "| file | rows | labels | tokens, estimated | sha256 |"]
         lines.append("|---|---|---|---|---|")
         for file in (one.train, one.validation):
-            labels = _told(file.labels) or "open"
+            labels = _counted(file.labels) or "open"
             lines.append(f"| `{file.name}` | {file.rows} | {labels} | {file.tokens:,} | `{file.sha256}` |")
         lines += [
             "",
             f"- Format: {one.format}, written by the rendering `{one.rendering}`.",
-            "- The instruction is in every prompt. Demos are not, as training takes their place: "
-            f"{one.demos_dropped} dropped. Serve the tuned model with the same instruction and rendering.",
-            f"- Sources: {_told(one.sources)}",
-            f"- Dropped: {_told(one.dropped) or 'none'}",
+            f"- Every prompt has the instruction and no demos ({one.demos_dropped} dropped): training "
+            "replaces them. Serve the tuned model with the same instruction and rendering.",
+            f"- Sources: {_counted(one.sources)}",
+            f"- Dropped: {_counted(one.dropped) or 'none'}",
         ]
-        lines += [f"- Replies were measured to end at {json.dumps(one.stop)} too."] if one.stop else []
+        lines += [f"- Stop texts when it was measured: {json.dumps(one.stop)}."] if one.stop else []
         lines += [f"- {one.note[:1].upper()}{one.note[1:]}."] if one.note else []
         if one.format == "messages":
-            lines.append("- TRL learns the prompts too unless told `assistant_only_loss=True`.")
+            lines.append("- TRL also trains on the prompts, unless you set `assistant_only_loss=True`.")
     lines += ["", "## Before training", "", *(f"- {caution}" for caution in card.cautions)]
     lines.append(f"- Licence of the data: {card.data_licence or 'not known'}")
     lines.append("- Measure the tuned model on dev and test, which are not in these files.")
     return "\n".join(lines) + "\n"
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _counted(counts: Mapping[str, int]) -> str:
     return "; ".join(f"{name}: {count}" for name, count in counts.items())

@@ -1,4 +1,4 @@
-"""Rows to fine-tune one predictor on: prompts as the candidate asks them, replies that are right."""
+"""Rows to fine-tune one predictor on: the candidate's prompts, with correct replies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optimizers.task.task import LoadedTask
 
 RIGHT = 1.0
-"""Least score of a reply that is learnt; that of a run which gives demos too."""
+"""Least score of a reply to learn from, as for runs that give demos."""
 
 GOLD = "gold"
 UNLABELLED = "the data lacks some of the predictor's inputs or outputs"
@@ -38,9 +38,8 @@ UNSCORED = "a label that the metric cannot score without running the program"
 JUDGED = "a label that the metric asks a model about, which an export does not do"
 EMPTY = "an empty prompt or reply"
 
-FOR_WANT_OF_A_RUN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What a metric raises on a prediction that no program made, where it reads what only a run leaves."""
-
+NEEDS_A_RUN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a metric raises on a prediction without a run, where it reads what only a run leaves behind."""
 
 Turns = tuple[tuple[str, str], ...]
 """A prompt as (role, text); text to continue is one user turn."""
@@ -82,7 +81,7 @@ class _NoCalls:
 
 @dataclass(frozen=True)
 class Author:
-    """Writes rows of one predictor as the candidate asks it, each reply checked by reading it back."""
+    """Writes rows of one predictor under the candidate's prompt, and parses each reply to check it."""
 
     task: LoadedTask
     name: str
@@ -90,7 +89,7 @@ class Author:
     adapter: Rendering
 
     def gold(self, identity: str, unit: str, example: dspy.Example) -> Row | str:
-        """A row with the data's labels for a reply, or why there is none."""
+        """A row whose reply is the data's labels, or why there is none."""
         if any(field not in example for field in self.signature.fields):
             return UNLABELLED
         inputs = {field: example[field] for field in self.signature.input_fields}
@@ -98,7 +97,7 @@ class Author:
         if isinstance(found, str):
             return found
         row, values = found
-        return self._amiss(example, values) or row
+        return self._why_wrong(example, values) or row
 
     def taught(self, unit: str, run: Run) -> Iterator[Row | str]:
         """The rows, or why there is none, of a predictor's calls in a run that passed."""
@@ -115,7 +114,7 @@ class Author:
                 continue
             row, values = found
             read = {field: json_value(values[field], info.annotation) for field, info in outputs.items()}
-            # The metric passed these very values, so the record of the run stands for this reply.
+            # The metric passed exactly these values, so this reply needs no new score.
             yield row if _plain(read) == _plain(wrote) else UNREADABLE
 
     def prompt(self, inputs: Mapping[str, Any]) -> Prompt:
@@ -158,11 +157,11 @@ class Author:
         messages = self.adapter.format(self.signature, [{**inputs, **outputs}], dict(inputs))
         return next((turn["content"] for turn in messages if turn["role"] == "assistant"), "")
 
-    def _amiss(self, example: dspy.Example, values: Mapping[str, Any]) -> str | None:
-        """Why the metric does not pass outputs, those of other predictors being as labelled.
+    def _why_wrong(self, example: dspy.Example, values: Mapping[str, Any]) -> str | None:
+        """Why the metric does not pass outputs; outputs of other predictors are as labelled.
 
         Raises:
-            MetricError: It raises what no value of the prediction explains.
+            MetricError: The metric fails, and not because the prediction lacks a run.
         """
         given = example.inputs().toDict()
         labelled = {field: value for field, value in example.items() if field not in given}
@@ -170,15 +169,15 @@ class Author:
         with metered(_NoCalls()) as meter:
             try:
                 found = None if float(self.task.metric(example, prediction)) >= RIGHT else NOT_PASSED
-            except FOR_WANT_OF_A_RUN as error:
+            except NEEDS_A_RUN as error:
                 found = f"{UNSCORED} ({type(error).__name__})"
             except Exception as error:
-                # What a refused call raises may come here as anything.
+                # The metric may turn a refused call into any exception.
                 if not meter.stopped:
                     raise MetricError(
                         f"The metric raises {type(error).__name__}: {error}",
                         where=f"train example {example.toDict()}"[:200],
-                        fix="mend it, or export another target",
+                        fix="fix the metric, or export to another target",
                     ) from error
         return JUDGED if meter.stopped else found
 

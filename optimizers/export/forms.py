@@ -1,12 +1,12 @@
-"""Forms: what an exported module knows of an output's type, and values to try it on.
+"""Forms of types: what an exported module knows of an output's type.
 
-See :mod:`optimizers.export.standalone` for what a form is.
+:mod:`optimizers.export.standalone` says what a form is.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dspy.adapters.utils import serialize_for_json
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from optimizers.prompting.renderings.fields import text_of
 
 PLAIN = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "any": "any"}
-"""Types of pydantic's core that a form knows by another name."""
+"""Types of pydantic's core schema -> their names in a form."""
 
 KNOWN = {
     "literal": {"expected"},
@@ -28,8 +28,7 @@ KNOWN = {
     "model-field": {"schema", "frozen"},
     "default": {"schema", "default", "default_factory", "default_factory_takes_data"},
 }
-"""What a form carries of each type. Anything else, such as a bound or a validator, it would lose."""
-
+"""What a form keeps of each type. It would lose anything else, such as a bound or a validator."""
 
 ANY = {"type": "any"}
 
@@ -129,73 +128,3 @@ def _plain(member: Any) -> Any:
     if value is not None and not isinstance(value, (str, int, float)):
         raise ValueError(f"{member!r} is no text or number")
     return value
-
-
-ODD_TEXTS = (
-    "", "  ", "none", "null", "None", "true", "TRUE", "yes", "(True)", "3", "-0", "+3", "3.0", "1e3", "1e999",
-    "1,000", "3 apples", "nan", "nonsense", '"3"', "'3'", "[1]", "{}", '{"a": 1}',
-    "it's\nso", "I am: sure", "**3**",
-)  # fmt: skip
-"""What models write where another value is expected."""
-
-ODD_VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    0,
-    3,
-    -3.0,
-    2.5,
-    1e30,
-    "",
-    "3",
-    "3.0",
-    "yes",
-    "x",
-    [],
-    ["3", None],
-    {},
-    {"a": 1},
-)
-"""The same in JSON."""
-
-AWKWARD_VALUES: dict[str, list[Any]] = {
-    "string": ['It {is} "so" \\ 日本', "two\nlines"],
-    "integer": [-12, 0],
-    "number": [0.25, 3.0],
-    "boolean": [True, False],
-    "any": [[1], "x"],
-}
-"""Values of the types that are not closed, by the type's name in a form."""
-
-
-def values_of(form: Mapping[str, Any]) -> list[Any]:
-    """Some JSON values of a form: every closed one, and awkward ones of the others."""
-    values: list[Any]
-    if form["type"] == "choice":
-        values = [value for _, value in form["choices"]]
-    elif form["type"] == "list":
-        values = [[], values_of(form["items"])]
-    elif form["type"] == "map":
-        values = [{}, {"a key": values_of(form["values"])[0]}]
-    elif form["type"] == "record":
-        tried = {name: values_of(field) for name, field in form["fields"].items()}
-        most = max(map(len, tried.values()), default=1)
-        values = [{name: each[i % len(each)] for name, each in tried.items()} for i in range(min(most, 4))]
-    else:
-        values = AWKWARD_VALUES[form["type"]]
-    return [*values, None] if form.get("optional") else values
-
-
-def odd_values(form: Mapping[str, Any]) -> Iterator[Any]:
-    """JSON values that are nearly of a form, or not at all."""
-    yield from ODD_VALUES
-    whole: Any = next((value for value in reversed(values_of(form)) if value is not None), None)
-    if form["type"] == "list":
-        yield from ([odd] for odd in odd_values(form["items"]))
-    elif form["type"] == "map":
-        yield from ({"key": odd} for odd in odd_values(form["values"]))
-    elif form["type"] == "record":
-        yield whole | {"more": 1}
-        for name, field in form["fields"].items():
-            yield {key: value for key, value in whole.items() if key != name}
-            yield from (whole | {name: odd} for odd in odd_values(field))

@@ -1,15 +1,15 @@
-"""A compiled program as a self-contained MLflow model, checked before anyone registers it.
+"""A compiled program as a self-contained MLflow model, checked before it is registered.
 
 The model is code and JSON, no pickle: MLflow's ``dspy`` flavour would keep DSPy's settings as one, and
 would lose what a technique adds. It holds
 
 - ``artifacts/program``: the ``dspy`` export, the user's program file and the modules of its project that it
-  imports, in the folders they were in;
-- ``code/optimizers``: this package as it measured, so that serving it needs no index that has this version;
+  imports, in the same folders;
+- ``code/optimizers``: this package as it measured, so that serving needs no package index with this version;
 - ``mlflow_served.py``, which MLflow runs, and ``requirements.txt``: what those import, at the versions here.
 
-Weights do not travel: an embedded model finds or pulls them where it is served; those at a path must be
-there.
+Weights are not included. An embedded model finds or downloads them where it is served; weights at a path
+must be there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SERVED = Path(__file__).with_name("mlflow_served.py")
 SECONDS = 300
 """Most time that another process may take to load the model."""
 
-MARK = "# Says that imports count from this folder.\n"
+MARK = "# Imports start at this folder.\n"
 
 _LOAD = """
 import json, sys
@@ -55,7 +55,7 @@ with open(sys.argv[3], "w", encoding="utf-8") as file:
 
 
 def save_model(exported: Exported, folder: Path) -> Path:
-    """Write the model's folder, and check that another process which has only that behaves as measured.
+    """Write the model's folder, and check in another process that it alone behaves as measured.
 
     Args:
         exported: What to write.
@@ -113,7 +113,7 @@ def answers_of(exported: Exported) -> dict[str, Any]:
 
 
 def _signature(exported: Exported, outputs: dict[str, Any]) -> ModelSignature:
-    """Inputs by what the data holds: MLflow would turn a value of another type into the column's."""
+    """Input types by the data: MLflow would convert a value of another type to the column's."""
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 

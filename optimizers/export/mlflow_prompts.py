@@ -4,12 +4,12 @@ A template is in MLflow's own form, ``{{ field }}``, where that gives what was m
 Jinja template, which MLflow renders too: MLflow takes a template for Jinja where a message has both ``{%``
 and ``%}`` (``mlflow.entities.model_registry.PromptVersion.format``). Its own form
 
-- replaces one variable after the other, so that an input which says ``{{ other }}`` would be filled in again;
-- takes every ``{{ word }}`` for a variable, also in a demo;
+- replaces one variable after the other, so that an input with ``{{ other }}`` in it would be filled in again;
+- takes every ``{{ word }}`` for a variable, in demos too;
 - cannot turn the line breaks of an input into spaces, as the renderings of plain lines do.
 
-Every input is in a Jinja template as ``{{ field }}`` as well, because MLflow lists its variables by that.
-Inputs reach a template as texts: a list or record as compact JSON.
+A Jinja template names every input as ``{{ field }}`` too, because MLflow finds its variables by that form.
+Inputs reach a template as texts; a list or record as compact JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizers.errors import ExportError
 from optimizers.export.prompt_parts import Place, PromptParts, known_inputs, parts_of
+from optimizers.export.single_request import ELSEWHERE
 from optimizers.export.targets.prompty import ONE_LINE, RESERVED
 from optimizers.prompting.renderings.constraints import output_schema
 from optimizers.prompting.renderings.fields import format_value
@@ -29,7 +30,6 @@ from optimizers.prompting.renderings.fields import format_value
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
 
-OTHERWISE = "export to openai, python or dspy"
 MOST_CHARACTERS = 100_000
 """The longest template that the registry takes, messages as JSON."""
 
@@ -56,7 +56,7 @@ class RegistryPrompt:
         predictor: The predictor's name.
         file: The same as part of a name that MLflow takes.
         template: Messages; a text where the prompt is text to continue.
-        response_format: JSON schema that replies are held to; None where none is sent.
+        response_format: JSON schema that replies must match; None where none is sent.
         config: Model, sampling, and under ``request`` all that is sent with the messages.
         outputs: JSON schema of the outputs, however they are written.
     """
@@ -84,7 +84,7 @@ def format_as_mlflow(template: Template, inputs: Mapping[str, Any]) -> list[dict
     from mlflow.entities.model_registry import PromptVersion
 
     texts: dict[str, Any] = {name: format_value(value) for name, value in inputs.items()}
-    version = PromptVersion("prompt", 1, template)  # type: ignore[abstract]  # of what it never needs
+    version = PromptVersion("prompt", 1, template)  # type: ignore[abstract]  # unused parts
     made: Any = version.format(**texts)
     return [{"role": "user", "content": made}] if isinstance(made, str) else made
 
@@ -92,15 +92,13 @@ def format_as_mlflow(template: Template, inputs: Mapping[str, Any]) -> list[dict
 def _prompt(exported: Exported, parts: PromptParts) -> RegistryPrompt:
     odd = sorted((_OWN_ARGUMENTS | RESERVED) & set(parts.signature.input_fields))
     if odd:
-        raise ExportError(
-            "MLflow has this name for its own use.", where=f"{parts.name}: {odd[0]}", fix=OTHERWISE
-        )
+        raise ExportError("MLflow reserves this name.", where=f"{parts.name}: {odd[0]}", fix=ELSEWHERE)
     template = _template(exported, parts)
     if len(template if isinstance(template, str) else json.dumps(template)) > MOST_CHARACTERS:
         raise ExportError(
             f"MLflow keeps prompts of at most {MOST_CHARACTERS:,} characters.",
             where=parts.name,
-            fix=OTHERWISE,
+            fix=ELSEWHERE,
         )
     declared = parts.parameters.get("response_format", {})
     return RegistryPrompt(
@@ -118,7 +116,7 @@ def _config(parts: PromptParts) -> dict[str, Any]:
     sent = parts.parameters
     config: dict[str, Any] = {"provider": provider, "model_name": name}
     config |= {own: sent[key] for key, own in KNOWN.items() if key in sent}
-    # Apart, because MLflow refuses some that are measured, such as a top_k of 0, which is off.
+    # Separate, because MLflow refuses some measured values, such as a top_k of 0 (off).
     config["request"] = dict(sent)
     return config | ({"api_base": parts.model.api_base} if parts.model.api_base else {})
 
@@ -135,7 +133,7 @@ def _template(exported: Exported, parts: PromptParts) -> Template:
     raise ExportError(
         f"MLflow's templates cannot carry this prompt{_suspect(parts)}.",
         where=f"{parts.name}: {str(wrong)[:200]}",
-        fix=OTHERWISE,
+        fix=ELSEWHERE,
     )
 
 
@@ -161,7 +159,7 @@ def _suspect(parts: PromptParts) -> str:
         for piece in turn.parts:
             found = re.search(r"\{[{%#].{0,40}", piece) if isinstance(piece, str) else None
             if found:
-                return f", which says {found[0]!r}"
+                return f", which contains {found[0]!r}"
     return ""
 
 
@@ -181,14 +179,14 @@ def _plain(piece: str | Place, lines: bool) -> str:
 
 
 def jinja_of(piece: str | Place, lines: bool) -> str:
-    """A piece of a prompt as Jinja that renders to it, whatever it says.
+    """A piece of a prompt as Jinja that renders to it, whatever it contains.
 
     Args:
         piece: A fixed text, or the place of an input.
         lines: Whether line breaks in inputs become spaces, and space around them goes.
     """
     if isinstance(piece, str):
-        # Jinja makes all line ends alike and drops the last one. What is written for one opens by braces.
+        # Jinja turns all line ends into one kind and drops the last one. Braces open what replaces them.
         return re.sub(
             r"\{(?=[{%#\r]|\n?\Z)|\r|\n\Z", lambda found: f"{{{{ {json.dumps(found[0])} }}}}", piece
         )

@@ -1,7 +1,7 @@
-"""What MLflow runs to serve an exported program. It is copied into the model, and is imported nowhere.
+"""What MLflow runs to serve an exported program. It is copied into the model and imported nowhere.
 
 See "models from code" in MLflow's documentation: MLflow runs this file and takes what it sets as the model,
-so that nothing has to be unpickled. The package is part of the model.
+so that nothing has to be unpickled. The package is next to it in the model.
 """
 
 import logging
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class ServedProgram(PythonModel):
     """An exported program behind MLflow's interface: a row of inputs in, a record of outputs out.
 
-    A reply that does not keep the format gives a record of nulls, as it was a wrong answer when it was
-    measured, and no failure. Whatever else goes wrong is raised.
+    A reply that does not keep the format gives a record of nulls: when measured, it was a wrong answer and
+    no failure. Any other error is raised.
 
     Attributes:
         program: The loaded program; None until MLflow has loaded its files.
@@ -33,7 +33,7 @@ class ServedProgram(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the program from the model's own files."""
-        # Off line, LiteLLM would wait for its list of prices.
+        # Without a network, LiteLLM would wait for its list of prices.
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         self.program = load_program(context.artifacts["program"])
         self._outputs = tuple(context.model_config["outputs"])
@@ -44,7 +44,7 @@ class ServedProgram(PythonModel):
 
     def _answer(self, row: dict[str, Any]) -> dict[str, Any]:
         assert self.program is not None
-        # pandas has no other way to say that a cell is empty.
+        # pandas has no other mark of an empty cell.
         inputs = {name: None if value != value else value for name, value in row.items()}
         try:
             prediction = self.program(**inputs)

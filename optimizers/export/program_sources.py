@@ -1,7 +1,7 @@
-"""What of a project a program file needs to run elsewhere: its modules, and the packages it imports.
+"""What a program file needs to run elsewhere: modules of its project, and the packages they import.
 
-Imports are read off the text (PEP 302 names, as in ``import a.b`` and ``from a.b import c``), so a module
-that is imported by a name made at run time is not found; nor are files that a program reads.
+Imports are read from the source (``import a.b`` and ``from a.b import c``). A module that is imported by a
+name made at run time is not found, and neither are files that a program reads.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def sources_of(program: Path, project: Path) -> ProgramSources:
 
 
 def pinned_requirements(packages: Iterable[str]) -> list[str]:
-    """What must be installed to run programs here that import some packages, at the versions they have here.
+    """Requirements to run a program that imports some packages, at the versions installed here.
 
     Args:
         packages: Names that are imported.
 
     Returns:
-        ``NAME==VERSION`` for what this package depends on and what provides those names.
+        ``NAME==VERSION`` for the dependencies of this package and the providers of those names.
     """
     wanted = {need.name for need in map(Requirement, requires(DISTRIBUTION) or ()) if _holds(need)}
     providers = packages_distributions()

@@ -1,33 +1,26 @@
 """A compiled prompt as fixed text and the places of its inputs, for targets with template languages.
 
-Splitting is safer than writing placeholders into a text: what is fixed can be escaped whole, whatever
-it says.
+Splitting is safer than writing placeholders into a text: fixed text can be escaped whole, whatever it
+contains.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import dspy
-
 from optimizers.errors import ExportError
-from optimizers.export.point import TO_DSPY, one_reply_each, samples
-from optimizers.export.targets.openai_requests import parameters_of, why_not
-from optimizers.models.keys import OPENAI_KIND
-from optimizers.prompting.compile import adapter_of
+from optimizers.export.point import TO_DSPY, samples
+from optimizers.export.single_request import SingleRequest, single_requests
 from optimizers.prompting.renderings.fields import format_value, one_line
-from optimizers.prompting.renderings.rendering import abilities
 
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
-    from optimizers.models.model import Model
-    from optimizers.prompting.renderings.rendering import Rendering
 
 _MARK = re.compile("\ue000([0-9]+)\ue001")
-"""Characters of private use, so that the place of an input is found whatever the rest says."""
+"""Characters of private use, so that the place of an input is found whatever the rest contains."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,8 @@ class Place:
     """The place of an input.
 
     Attributes:
-        field: Its name.
-        led: Whether a space precedes it that goes where its text is empty.
+        field: The input's name.
+        led: Whether a space comes before it, which is left out where its text is empty.
     """
 
     field: str
@@ -52,39 +45,16 @@ class PromptTurn:
 
 
 @dataclass(frozen=True)
-class PromptParts:
-    """What one predictor sends.
+class PromptParts(SingleRequest):
+    """What one predictor sends, its messages split.
 
     Attributes:
-        name: The predictor's.
-        file: That name as a file's.
-        signature: What it answers.
-        adapter: Its rendering.
-        demos: What it shows.
-        model: Serves it.
         turns: The messages.
-        raw: Whether the one message is text to continue.
-        lines: Whether line breaks in inputs become spaces, and space around them goes.
-        parameters: What is sent with the messages, by OpenAI's names.
+        lines: Whether line breaks in inputs become spaces, and space around inputs is removed.
     """
 
-    name: str
-    file: str
-    signature: type[dspy.Signature]
-    adapter: Rendering
-    demos: Sequence[Mapping[str, Any]]
-    model: Model
     turns: tuple[PromptTurn, ...]
-    raw: bool
     lines: bool
-    parameters: Mapping[str, Any]
-
-    def measured(self, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The messages that the compiled program sends."""
-        made: list[dict[str, str]] = self.adapter.format(
-            self.signature, [dict(demo) for demo in self.demos], dict(inputs)
-        )
-        return made
 
 
 def parts_of(exported: Exported) -> list[PromptParts]:
@@ -94,8 +64,7 @@ def parts_of(exported: Exported) -> list[PromptParts]:
         ExportError: One request is not all that was measured of a predictor, or its inputs have no
             places of their own in the prompt.
     """
-    one_reply_each(exported)
-    return [_parts(exported, *named) for named in exported.compiled.module.named_predictors()]
+    return [_parts(exported, request) for request in single_requests(exported)]
 
 
 def shown(parts: PromptParts, inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -104,12 +73,14 @@ def shown(parts: PromptParts, inputs: Mapping[str, Any]) -> dict[str, str]:
     return {name: one_line(text) for name, text in texts.items()} if parts.lines else texts
 
 
-def known_inputs(exported: Exported, parts: PromptParts) -> list[dict[str, Any]]:
-    """Real and awkward inputs to verify on; where one is None its line is left out, which no template can."""
-    return [values for values in samples(exported, parts.signature) if None not in values.values()]
+def known_inputs(exported: Exported, request: SingleRequest) -> list[dict[str, Any]]:
+    """Real and awkward inputs to verify on, without None: its line is left out, which no template can do."""
+    return [values for values in samples(exported, request.signature) if None not in values.values()]
 
 
-def verify_rendered(exported: Exported, parts: PromptParts, rendered: Any) -> None:
+def verify_rendered(
+    exported: Exported, parts: PromptParts, rendered: Callable[[dict[str, Any]], list[dict[str, str]]]
+) -> None:
     """Compare what a target's template gives with what the compiled program sends.
 
     Args:
@@ -121,8 +92,7 @@ def verify_rendered(exported: Exported, parts: PromptParts, rendered: Any) -> No
         ExportError: They differ.
     """
     for inputs in known_inputs(exported, parts):
-        found = rendered(inputs)
-        if found != parts.measured(inputs):
+        if rendered(inputs) != parts.measured(inputs):
             raise ExportError(
                 "The template would not give the messages that were measured.",
                 where=f"{parts.name}: {str(inputs)[:200]}",
@@ -130,51 +100,17 @@ def verify_rendered(exported: Exported, parts: PromptParts, rendered: Any) -> No
             )
 
 
-def as_by_openai(model: Model, tool: str) -> None:
-    """See to it that a tool reaches a model as OpenAI's are reached.
-
-    Raises:
-        ExportError: The tool reaches it by another protocol than was measured.
-    """
-    provider = model.name.partition("/")[0]
-    own_address = model.api_base is not None and provider in OPENAI_KIND
-    if not (model.is_local or own_address or provider == "openai"):
-        raise ExportError(
-            f"{tool} reaches models of {provider} by another protocol than was measured.",
-            where=model.name,
-            fix="serve it behind the litellm export and measure it there, or export to openai",
-        )
-
-
-def _parts(exported: Exported, name: str, predictor: dspy.Predict) -> PromptParts:
-    if why := why_not(predictor):
-        raise ExportError(why, where=name, fix=TO_DSPY)
-    adapter, signature = adapter_of(predictor, exported.compiled.adapter()), predictor.signature
-    if any(info.annotation is dspy.History for info in signature.input_fields.values()):
-        raise ExportError("A template cannot hold a conversation's history.", where=name, fix=TO_DSPY)
-    fields, demos = list(signature.input_fields), [dict(demo) for demo in predictor.demos]
-    prompt = adapter.prompt(signature, demos, dict.fromkeys(fields, ""))
-    model, sampling = exported.serving(name)
-    marked = {field: f"\ue000{number}\ue001" for number, field in enumerate(fields)}
-    messages = adapter.format(signature, demos, marked)
-    parameters = parameters_of(model, sampling, prompt, abilities(predictor.lm))
+def _parts(exported: Exported, request: SingleRequest) -> PromptParts:
+    fields, known = list(request.signature.input_fields), known_inputs(exported, request)
+    marked = request.measured({field: f"\ue000{number}\ue001" for number, field in enumerate(fields)})
     for lines in (False, True):
-        turns = tuple(PromptTurn(m["role"], _split(m["content"], fields, lines)) for m in messages)
-        parts = PromptParts(
-            name,
-            exported.file(name),
-            signature,
-            adapter,
-            demos,
-            model,
-            turns,
-            raw=prompt.raw,
-            lines=lines,
-            parameters=parameters,
-        )
-        if all(_filled(parts, values) == parts.measured(values) for values in known_inputs(exported, parts)):
+        turns = tuple(PromptTurn(m["role"], _split(m["content"], fields, lines)) for m in marked)
+        parts = PromptParts(**vars(request), turns=turns, lines=lines)
+        if all(_filled(parts, values) == parts.measured(values) for values in known):
             return parts
-    raise ExportError("A template cannot give the messages that were measured.", where=name, fix=TO_DSPY)
+    raise ExportError(
+        "A template cannot give the messages that were measured.", where=request.name, fix=TO_DSPY
+    )
 
 
 def _split(content: str, fields: Sequence[str], lines: bool) -> tuple[str | Place, ...]:

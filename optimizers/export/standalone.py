@@ -1,7 +1,7 @@
-"""What exported Python modules are made of: literals, and functions copied into them unchanged.
+"""The functions of exported Python modules, which are copied there as they are.
 
-So the functions in :data:`FUNCTIONS` use the standard library of Python 3.10 and each other, nothing
-else, and take what they know of a program as arguments. A *form* says what a value is, as plain data::
+They use the standard library of Python 3.10 and each other, nothing else, and take what they need to know
+of a program as arguments. A *form* describes a type as plain data::
 
     {"type": "string" | "integer" | "number" | "boolean" | "any"}
     {"type": "choice", "choices": [[text, value], ...], "names": [[name, value], ...]}  (names: of an enum)
@@ -9,35 +9,25 @@ else, and take what they know of a program as arguments. A *form* says what a va
     {"type": "map", "values": form}
     {"type": "record", "fields": {name: form}, "defaults": {name: value}, "closed": bool}
 
-each with ``"optional": True`` where the value may be None. :mod:`optimizers.export.forms` makes it of a type.
+each with ``"optional": True`` where the value may be None. :mod:`optimizers.export.forms` makes them.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from optimizers.errors import ExportError
 from optimizers.prompting.renderings.completion import sections_of
-from optimizers.prompting.renderings.fields import (
-    compact_json,
-    folded,
-    label,
-    one_line,
-    spellings,
-    text_of,
-    unquoted,
-)
+from optimizers.prompting.renderings.fields import folded, label, one_line, spellings, text_of
 
 
 def given(inputs: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
-    """The inputs, every one of which must be given."""
+    """The inputs, all of which are required."""
     if set(inputs) != set(names):
         raise ValueError(f"The inputs are {', '.join(names)}, and not {', '.join(map(str, inputs))}.")
     return inputs
@@ -45,14 +35,12 @@ def given(inputs: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
 
 def as_lines(inputs: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """A ``Label: value`` line for each input that has a value, its line breaks turned into spaces."""
-    known = [name for name in names if inputs[name] is not None]
-    return [f"{label(name)}: {one_line(text_of(inputs[name]))}".rstrip() for name in known]
+    return [f"{label(n)}: {one_line(text_of(inputs[n]))}".rstrip() for n in names if inputs[n] is not None]
 
 
 def as_labelled(inputs: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """A ``Label: value`` text for each input that has a value, its line breaks kept."""
-    known = [name for name in names if inputs[name] is not None]
-    return [f"{label(name)}: {text_of(inputs[name])}" for name in known]
+    return [f"{label(name)}: {text_of(inputs[name])}" for name in names if inputs[name] is not None]
 
 
 def as_sections(inputs: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str]:
@@ -68,7 +56,7 @@ def as_sections(inputs: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str
 
 
 def completed(values: Mapping[str, Any], outputs: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
-    """The outputs in order, those that the reply lacks filled in where they have a default."""
+    """The outputs in order. Those missing from the reply get their default."""
     missing = [name for name in outputs if name not in values and name not in defaults]
     if missing:
         raise ValueError(f"The reply lacks {', '.join(missing)}.")
@@ -82,9 +70,7 @@ def read_lines(
     ends: Sequence[str],
     read_value: Callable[..., Any],
 ) -> Any:
-    """The outputs of a reply in ``Label: value`` lines, the first label of which may be left out."""
-    if not reply.strip():
-        raise ValueError("The reply is empty.")
+    """The outputs of a reply in ``Label: value`` lines. The first label may be left out."""
     texts = sections_of(list(outputs), reply.strip())
     last = next(reversed(texts))
     for end in ends:
@@ -101,8 +87,6 @@ def read_lines(
 
 def read_object(reply: str, outputs: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
     """The outputs of a reply that is one JSON object, in a code fence or not."""
-    if not reply.strip():
-        raise ValueError("The reply is empty.")
     fenced = re.fullmatch(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", reply.strip(), re.DOTALL)
     found = from_json(fenced.group(1) if fenced else reply.strip())
     if not isinstance(found, dict) or not found.keys() <= outputs.keys():
@@ -113,8 +97,6 @@ def read_object(reply: str, outputs: Mapping[str, Any], defaults: Mapping[str, A
 
 def read_sections(reply: str, outputs: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
     """The outputs of a reply in sections under ``[[ ## name ## ]]`` headings."""
-    if not reply.strip():
-        raise ValueError("The reply is empty.")
     sections: list[tuple[str, list[str]]] = [("", [])]
     for line in reply.splitlines():
         heading = re.match(r"\[\[ ## (\w+) ## \]\]", line.strip())
@@ -130,7 +112,7 @@ def read_sections(reply: str, outputs: Mapping[str, Any], defaults: Mapping[str,
 
 
 def from_plain_text(text: str, form: Mapping[str, Any], where: str) -> Any:
-    """A text, a number, or a closed value whatever its letter case."""
+    """A text, a number, or a closed value in any letter case."""
     kind = form["type"]
     if kind in ("choice", "boolean"):
         return chosen(text, form, where)
@@ -276,7 +258,7 @@ def scalar(value: Any, kind: str, *, strict: bool) -> Any:
 
 
 def as_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters for a client of OpenAI's kind: what its methods do not name goes in ``extra_body``."""
+    """Parameters for an OpenAI-compatible client: what its methods do not name goes in ``extra_body``."""
     named = (
         "model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed",
         "response_format", "frequency_penalty", "presence_penalty", "reasoning_effort",
@@ -284,92 +266,3 @@ def as_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
     extra = {name: value for name, value in parameters.items() if name not in named}
     known = {name: value for name, value in parameters.items() if name in named}
     return {**known, "extra_body": extra} if extra else known
-
-
-FUNCTIONS: tuple[Callable[..., Any], ...] = (
-    given, as_lines, as_labelled, as_sections, text_of, label, one_line, compact_json,
-    read_lines, read_object, read_sections, sections_of, from_text, from_plain_text, chosen,
-    spellings, unquoted, folded, from_section, from_json, checked, scalar, completed, as_sent,
-)  # fmt: skip
-"""All that may be copied, in the order they are read best."""
-
-MODULES = ("ast", "copy", "json", "re")
-NAMES = {
-    "Callable": "collections.abc",
-    "Iterable": "collections.abc",
-    "Mapping": "collections.abc",
-    "Sequence": "collections.abc",
-    "suppress": "contextlib",
-    "Any": "typing",
-}
-"""What functions use: modules, and names out of modules."""
-
-
-def source_of(roots: Iterable[str]) -> tuple[list[str], str]:
-    """Source of some functions and of all they call.
-
-    Args:
-        roots: Names of functions in :data:`FUNCTIONS`, and of what else is used.
-
-    Returns:
-        The import lines they need, and the functions' source.
-    """
-    by_name = {function.__name__: inspect.getsource(function) for function in FUNCTIONS}
-    used, waiting = set(), list(roots)
-    while waiting:
-        name = waiting.pop()
-        if name not in used:
-            used.add(name)
-            tree = ast.parse(by_name.get(name, ""))
-            waiting += [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    imports = [f"import {name}" for name in MODULES if name in used]
-    for module in dict.fromkeys(NAMES.values()):
-        taken = [name for name, home in NAMES.items() if home == module and name in used]
-        imports += [f"from {module} import {', '.join(taken)}"] if taken else []
-    return imports, "\n\n".join(source for name, source in by_name.items() if name in used)
-
-
-WIDTH, SHORT = 90, 40
-"""Characters of a literal on one line at most, and of one that stays whole whatever it holds."""
-
-
-def literal_text(text: str) -> str:
-    """A text of several lines as a triple-quoted literal, whatever it holds."""
-    escaped = "".join(
-        f"\\{char}" if char in '\\"' else char if char.isprintable() or char == "\n" else repr(char)[1:-1]
-        for char in text
-    )
-    return f'"""{escaped}"""'
-
-
-def literal(value: Any, indent: int = 0) -> str:
-    """A JSON value as a Python literal, a text of several lines on as many.
-
-    Raises:
-        ExportError: It holds a value that has no literal, such as NaN.
-    """
-    written = _literal(value, indent)
-    try:
-        same = ast.literal_eval(written) == value
-    except (ValueError, SyntaxError):
-        same = False
-    if not same:
-        raise ExportError("A value cannot be written as a Python literal.", where=written[:200])
-    return written
-
-
-def _literal(value: Any, indent: int) -> str:
-    whole, inner = repr(value), " " * (indent + 4)
-    if isinstance(value, str):
-        lines = value.splitlines(keepends=True)
-        if len(lines) < 2 or len(whole) < SHORT:
-            return whole
-        return "(\n" + "".join(f"{inner}{line!r}\n" for line in lines) + " " * indent + ")"
-    if not isinstance(value, (dict, list)) or len(whole) + indent < WIDTH:
-        return whole
-    if isinstance(value, dict):
-        parts = [f"{key!r}: {_literal(held, indent + 4)}" for key, held in value.items()]
-    else:
-        parts = [_literal(held, indent + 4) for held in value]
-    left, right = "{}" if isinstance(value, dict) else "[]"
-    return f"{left}\n" + "".join(f"{inner}{part},\n" for part in parts) + " " * indent + right

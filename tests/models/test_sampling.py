@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.errors import ModelError
-from optimizers.export.targets.openai_requests import parameters_of
+from optimizers.export.single_request import parameters_of
 from optimizers.models.from_lm import model_of
 from optimizers.models.llama import _body, llama_engine
 from optimizers.models.lm import bounds, language_model

@@ -1,8 +1,7 @@
-"""Export to DSPy: the program's own JSON, and what that JSON leaves out.
+"""Export to DSPy: the program's own JSON, and a manifest of what that JSON leaves out.
 
-DSPy's ``save`` keeps signatures, demos and the language model, but neither the adapter nor
-what a technique adds: fields, and calls around the call. The manifest names those, and
-:func:`load_program` puts all of it back together.
+DSPy's ``save`` keeps signatures, demos and the language model. It leaves out the adapter, and the fields
+and further calls of a technique. The manifest names those, and :func:`load_program` restores all of it.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class ExportedProgram(dspy.Module):  # type: ignore[misc]
             return self.program(*args, **inputs)
 
     async def aforward(self, *args: Any, **inputs: Any) -> Any:
-        """As calling, with ``await``: the program runs on a thread of its own, as it was measured."""
+        """As a call, with ``await``: the program runs on a thread of its own, as when it was measured."""
         return await asyncio.to_thread(type(self).forward, self, *args, **inputs)
 
 
@@ -124,7 +123,7 @@ def load_program(folder: str | Path, program: dspy.Module | None = None) -> Expo
     program.load(str(place / PROGRAM), allow_unsafe_lm_state=True)
     for name, predictor in program.named_predictors():
         serving = manifest.candidate.serving(name)
-        # The process's own engine, rather than a second copy of the weights per saved predictor.
+        # The process's own engine, not a second copy of the weights per saved predictor.
         predictor.lm = language_model(models[serving.model], serving.sampling, measured=False)
     serve_apart(program)
     return ExportedProgram(program, rendering(manifest.candidate.rendering))
@@ -144,4 +143,6 @@ def _verify(exported: Exported, loaded: ExportedProgram) -> None:
         if getattr(restored, "technique", None) is not getattr(predictor, "technique", None):
             raise ExportError("The loaded program would not make the calls of its technique.", where=name)
         if restored.lm.kwargs != predictor.lm.kwargs:
-            raise ExportError("The loaded program would sample otherwise than the measured one.", where=name)
+            raise ExportError(
+                "The loaded program would sample differently from the measured one.", where=name
+            )

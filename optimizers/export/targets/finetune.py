@@ -1,13 +1,13 @@
-"""Export to fine-tuning files: the train examples as the candidate asks them, with replies that are right.
+"""Export to fine-tuning files: the candidate's prompts for the train examples, with correct replies.
 
-A row is one call of one predictor under the candidate's instruction and rendering, without demos:
-what demos show, a tuned model has learnt. Replies are the data's labels; where the data does not
-label all that a predictor writes (reasoning, a step inside a pipeline) they are what models wrote in
-runs on train that the metric passed: rejection sampling, as STaR (Zelikman et al., NeurIPS 2022) and
-RFT (Yuan et al. 2023, arXiv 2308.01825) take it. Nothing of dev or test is in the files.
+A row is one call of one predictor under the candidate's instruction and rendering, without demos: a
+tuned model has learnt what they show. Replies are the data's labels. Where the data does not label all
+that a predictor writes (reasoning, a step inside a pipeline), replies are what models wrote in runs on
+train that the metric passed. This is rejection sampling, as in STaR (Zelikman et al., NeurIPS 2022) and
+RFT (Yuan et al. 2023, arXiv 2308.01825). The files hold nothing of dev or test.
 
-Renderings with messages give ``{"messages": [...]}``, a system message if there is one, then one user
-and one assistant turn. That is what these take:
+Renderings of chat messages give ``{"messages": [...]}``: a system message if there is one, then one user
+and one assistant turn. These take that format:
 
 - OpenAI: at least 10 rows (supervised fine-tuning guide); no unknown key or role, no empty content,
   an assistant turn (cookbook, ``Chat_finetuning_data_prep``).
@@ -16,8 +16,8 @@ and one assistant turn. That is what these take:
   models want user and assistant to alternate).
 - TRL's conversational language modelling (``docs/source/dataset_formats``).
 
-OpenAI and Mistral take a ``weight`` of 0 or 1 on assistant turns, to leave some of several out.
-With one turn there is nothing to leave out, so none is written.
+OpenAI and Mistral take a ``weight`` of 0 or 1 on assistant turns, to leave some of several out. A row has
+one such turn, so no weight is written.
 
 Text to continue gives ``{"prompt": ..., "completion": ...}``, TRL's standard prompt-completion and
 OpenAI's older format: exactly two keys, nothing empty, the completion begins with a space
@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from optimizers.errors import ExportError
+from optimizers.export.files import write_files
 from optimizers.export.finetune_card import BYTES_PER_TOKEN, FileCard, FinetuneCard, PredictorCard, readme
 from optimizers.export.finetune_rows import GOLD, JUDGED, PARTIAL, RIGHT, UNLABELLED, Author, Row, Run
 from optimizers.prompting.compile import PromptedPredict, adapter_of
@@ -55,12 +56,12 @@ if TYPE_CHECKING:
     from optimizers.task.task import LoadedTask
 
 FEWEST = 10
-"""Rows that training needs (OpenAI refuses fewer), and as many to validate on."""
+"""Least rows to train on (OpenAI refuses fewer), and to validate on."""
 
 VALIDATION_SHARE = 0.1
 
 SPLITS_LINES = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-"""Line ends to some readers of lines, though not to JSON."""
+"""Characters that some line readers, but not JSON, take for line ends."""
 
 FAILED = "a teacher's run that the metric did not pass"
 OTHER_METRIC = "a teacher's run scored by a metric that has changed since"
@@ -75,9 +76,9 @@ class _Pool:
     """The train examples that may be learnt from.
 
     Attributes:
-        examples: Those, by id.
+        examples: The examples by id.
         units: Example id -> its group, or the text that leads its near-duplicates.
-        sealed: What is measured on, now or when the study ran.
+        sealed: Examples of dev and test, of now and of when the study ran.
     """
 
     examples: Mapping[str, dspy.Example]
@@ -89,16 +90,16 @@ def write_finetune(exported: Exported, folder: Path) -> list[Path]:
     """Write ``train.jsonl`` and ``validation.jsonl``, and a card of both as ``card.json`` and ``README.md``.
 
     A program of several predictors gets ``PREDICTOR.train.jsonl`` and ``PREDICTOR.validation.jsonl``
-    for each. Validation is the tenth of the rows, ten at least, whose content hashes lowest.
+    for each. Validation is the tenth of the rows with the lowest content hashes, at least ten rows.
 
     Raises:
         ExportError: A text holds NUL or half a character, or a predictor has fewer than ten rows
-            left to train on next to those of validation; nothing is written.
+            to train on in addition to those of validation. Nothing is written.
     """
     recorded, runs = _recorded(exported)
     pool = _pool(exported, recorded)
     predictors = list(exported.compiled.module.named_predictors())
-    files: dict[str, bytes] = {}
+    files: dict[str, str | bytes] = {}
     cards = []
     for name, predictor in predictors:
         prefix = "" if len(predictors) == 1 else exported.file(name) + "."
@@ -106,15 +107,13 @@ def write_finetune(exported: Exported, folder: Path) -> list[Path]:
         cards.append(found)
         files |= written
     card = _card(exported, pool, cards)
-    files["card.json"] = (card.model_dump_json(indent=2) + "\n").encode()
-    files["README.md"] = readme(card).encode()
-    for filename, content in files.items():
-        (folder / filename).write_bytes(content)
-    return [folder / filename for filename in files]
+    files["card.json"] = card.model_dump_json(indent=2) + "\n"
+    files["README.md"] = readme(card)
+    return write_files(folder, files)
 
 
 def _recorded(exported: Exported) -> tuple[list[ExampleRow], list[Run]]:
-    """What the study measured on, and its runs on train, those of the reference model first."""
+    """The examples that the study measured on, and its runs on train, those of the reference model first."""
     folder = exported.folder
     if folder is None or not folder.ledger.is_file():
         return [], []
@@ -130,7 +129,7 @@ def _recorded(exported: Exported) -> tuple[list[ExampleRow], list[Run]]:
 
 
 def _pool(exported: Exported, recorded: Sequence[ExampleRow]) -> _Pool:
-    """The train examples that neither dev nor test says, now or when the study ran, or nearly says."""
+    """The train examples that are not in dev or test, nor nearly, now or when the study ran."""
     dataset = exported.task.dataset
     known = [dspy.Example({**row.inputs, **row.gold}).with_inputs(*row.inputs) for row in recorded]
     sealed = [*dataset.dev, *dataset.test, *known]
@@ -168,14 +167,14 @@ def _predictor_files(
         f"{prefix}{part}.jsonl": _lines(found, raw=prompt.raw)
         for part, found in (("train", train), ("validation", validation))
     }
-    told = exported.point.candidate.predictors[name]
+    prompted = exported.point.candidate.predictors[name]
     (first, trained), (second, watched) = files.items()
     card = PredictorCard(
         predictor=name,
         format="prompt-completion" if prompt.raw else "messages",
         rendering=adapter.name,
         instruction=predictor.signature.instructions.strip(),
-        demos_dropped=told.nearest.count if told.nearest is not None else len(told.demos),
+        demos_dropped=prompted.nearest.count if prompted.nearest is not None else len(prompted.demos),
         stop=prompt.stop,
         note=_note(predictor),
         train=_file_card(first, trained, train),
@@ -189,7 +188,7 @@ def _predictor_files(
 def _rows(
     author: Author, pool: _Pool, runs: Sequence[Run], *, scored_alike: bool
 ) -> tuple[list[Row], Counter[str]]:
-    """A predictor's rows, none twice, and what was dropped: gold where it passes, else what was taught."""
+    """A predictor's rows without repeats, and what was dropped: labels that pass, else teachers' replies."""
     tried: list[Row | str] = []
     labelled = set()
     for identity, example in sorted(pool.examples.items()):
@@ -209,7 +208,7 @@ def _rows(
             tried.append(FAILED)
         else:
             tried += author.taught(pool.units[identity], run)
-    # Examples that differ may come to the same prompt at a later step.
+    # At a later step, different examples may have the same prompt.
     measured = {author.turns_for(example) for example in pool.sealed}
     rows: dict[tuple[Any, str], Row] = {}
     dropped: Counter[str] = Counter()
@@ -224,7 +223,7 @@ def _rows(
 
 
 def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Train and validation, which share no prompt, near-duplicate or group."""
+    """Train and validation rows, which share no prompt, near-duplicate or group."""
     units: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         units[row.unit].append(row)
@@ -239,7 +238,7 @@ def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def _lines(rows: Sequence[Row], *, raw: bool) -> bytes:
-    """Rows as JSON lines, in an order of their own that mixes labels."""
+    """Rows as JSON lines, ordered by hash so that labels are mixed."""
     lines = []
     for row in rows:
         turns = [{"role": role, "content": text} for role, text in (*row.prompt, ("assistant", row.reply))]
@@ -260,9 +259,9 @@ def _too_few(name: str, count: int, dropped: Mapping[str, int]) -> ExportError:
         fix += ", or export a point whose technique writes only what the data labels"
     reasons = "; ".join(f"{why}: {number}" for why, number in sorted(dropped.items()))
     return ExportError(
-        f"There are {count} rows to learn from, too few to train on {FEWEST} and validate on {FEWEST} "
-        "that are not alike.",
-        where=f"{name}, dropped are {reasons}" if reasons else name,
+        f"There are {count} rows to learn from. Training takes {FEWEST}, and validation {FEWEST} that are "
+        "not alike.",
+        where=f"{name}; dropped: {reasons}" if reasons else name,
         fix=fix,
     )
 
@@ -272,15 +271,17 @@ def _note(predictor: dspy.Predict) -> str:
     if not isinstance(predictor, PromptedPredict) or predictor.technique.run is None:
         return ""
     calls = predictor.technique.calls(predictor.signature)
-    return f"measured with {predictor.technique.name}, up to {calls} calls an answer; a row is one plain call"
+    return (
+        f"measured with {predictor.technique.name}, up to {calls} calls per answer; a row is one plain call"
+    )
 
 
 def _card(exported: Exported, pool: _Pool, cards: Sequence[PredictorCard]) -> FinetuneCard:
     licence, train = _data_licence(exported.task), len(exported.task.dataset.train)
     teachers = sorted({source for card in cards for source in card.sources} - {GOLD})
     cautions = [
-        f"Replies of {name.removeprefix('teacher ')} are among the rows: check that its terms allow "
-        "training on them."
+        f"Some rows hold replies of {name.removeprefix('teacher ')}: check that its terms allow training "
+        "on them."
         for name in teachers
     ]
     if licence is None:
@@ -300,7 +301,7 @@ def _card(exported: Exported, pool: _Pool, cards: Sequence[PredictorCard]) -> Fi
 
 
 def _data_licence(task: LoadedTask) -> str | None:
-    """What the data card says, where the program file names one."""
+    """The licence and notice in the data card, where the program file names one."""
     path = Path(task.path)
     data = declared_task(path).data if path.is_file() else None
     if not isinstance(data, (str, Path)) or Path(data).suffix.lower() != ".toml":

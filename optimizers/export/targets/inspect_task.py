@@ -1,13 +1,13 @@
 """Export to Inspect: the measured prompt as a task file over dev examples, for ``inspect eval``.
 
-Formats: inspect.aisi.org.uk/tasks, .../datasets and .../scorers; what they leave open is as in inspect_ai
-0.3.285. The file is the module of the ``python`` export with a task at its end, and needs nothing of
-Parity: messages are made and replies are read by the functions that are checked there. They become one
-chat message each. What ``GenerateConfig`` has no name for is sent in ``extra_body``.
+Formats: inspect.aisi.org.uk/tasks, .../datasets and .../scorers; the rest as in inspect_ai 0.3.285. The
+file is the module of the ``python`` export with a task at its end, and needs nothing of Parity: the
+module's functions make the messages and read the replies. Parameters that ``GenerateConfig`` has no name
+for are sent in ``extra_body``.
 
 Samples are dev examples, never of the sealed test set. A reply is correct if every output that the data
-labels is as labelled, letter case and white space aside. That is the task's metric where it is an
-``exact_match`` of these outputs, and else stands in for it.
+labels is as labelled, letter case and white space aside. That is the task's metric where the metric is an
+``exact_match`` of these outputs; otherwise it is a stand-in for the metric.
 
 The task is run on stand-ins for Inspect's classes before it is written.
 """
@@ -15,20 +15,18 @@ The task is run on stand-ins for Inspect's classes before it is written.
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dspy.adapters.utils import serialize_for_json
-from dspy.utils.exceptions import AdapterParseError
 
 from optimizers.errors import ExportError
-from optimizers.export.inspect_stand_in import STAND_IN
-from optimizers.export.module_check import replies_to_read, run_apart, verify
-from optimizers.export.prompt_parts import as_by_openai
-from optimizers.export.standalone import literal
-from optimizers.export.targets.python_module import Step, module_name, module_source, steps_of
+from optimizers.export.files import write_files
+from optimizers.export.module_check import compare, measured_reading, verify
+from optimizers.export.replies import replies_to_read
+from optimizers.export.single_request import ELSEWHERE, check_protocol, only_request
+from optimizers.export.targets.python_module import Step, literal, module_name, module_source, steps_of
 from optimizers.prompting.renderings.fields import one_line
 from optimizers.task.data.split import example_id
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from optimizers.export.point import Exported
 
 MOST_SAMPLES, MOST_SCORED = 50, 40
-ELSEWHERE = "export to openai, python or dspy"
 
 TASK = '''
 # The task: the samples, sent as measured and scored by the labels.
@@ -103,44 +100,92 @@ def {name}() -> Task:
     return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=as_the_data_says(), config=config())
 '''
 
+STAND_IN = """
+import asyncio
+import sys
+import types
+
+
+class Held:
+    def __init__(self, *given, **named):
+        self.given, self.named = given, named
+
+
+def through(*given, **named):
+    return given[0] if given and callable(given[0]) else through
+
+
+def of(role):
+    return lambda content: {{"role": role, "content": content}}
+
+
+MODULES = {{
+    "inspect_ai": {{"Task": Held, "task": through}},
+    "inspect_ai.dataset": {{"MemoryDataset": list, "Sample": Held}},
+    "inspect_ai.model": {{
+        "ChatMessageAssistant": of("assistant"),
+        "ChatMessageSystem": of("system"),
+        "ChatMessageUser": of("user"),
+        "GenerateConfig": Held,
+    }},
+    "inspect_ai.scorer": {{
+        "CORRECT": "C", "INCORRECT": "I", "Score": Held, "accuracy": Held, "scorer": through, "stderr": Held,
+    }},
+    "inspect_ai.solver": {{"generate": Held}},
+}}
+for name, held in MODULES.items():
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__dict__.update(held)
+
+exported = {{"__name__": "exported"}}
+exec(compile({source}, "exported", "exec"), exported)
+TASKS = [value for name, value in exported.items() if name.endswith("_dev") and callable(value)]
+TASK = TASKS[0]().named
+
+
+def sent(number):
+    return TASK["dataset"][number].named["input"]
+
+
+def parameters(nothing):
+    config = dict(TASK["config"].named)
+    extra, stop = config.pop("extra_body") or {{}}, config.pop("stop_seqs", None)
+    known = {{**config, **extra, **({{}} if stop is None else {{"stop": stop}})}}
+    return {{name: known[name] for name in exported["PARAMETERS"] if name in known}}
+
+
+def scored(given):
+    number, reply = given
+    state = types.SimpleNamespace(output=types.SimpleNamespace(completion=reply))
+    target = types.SimpleNamespace(text=TASK["dataset"][number].named["target"])
+    return asyncio.run(TASK["scorer"](state, target)).named["value"] == "C"
+"""
+"""Runs a task on stand-ins for Inspect's classes; its functions tell what the task would do."""
+
 
 def write_inspect(exported: Exported, folder: Path) -> list[Path]:
     """Write ``TASK_eval.py``.
 
     Raises:
         ExportError: The program has several predictors, or makes several calls, or continues text; no dev
-            example has a label; or Inspect would send or score otherwise than is said above. Nothing is
-            written.
+            example has a label; or Inspect would send or score otherwise than described
+            above. Nothing is written.
     """
-    steps = steps_of(exported)
-    if len(steps) > 1:
-        raise ExportError(
-            "An Inspect task has one prompt, and what goes between the steps of this program is its code.",
-            where=", ".join(step.name for step in steps),
-            fix=ELSEWHERE,
-        )
-    (step,) = steps
+    step: Step = only_request(steps_of(exported), "An Inspect task has one prompt")
     if step.raw:
         raise ExportError("Inspect has no text to continue.", where=step.name, fix=ELSEWHERE)
-    model, _ = exported.serving(step.name)
-    as_by_openai(model, "Inspect")
-    samples = _samples(exported, step)
-    labelled = [name for name in step.signature.output_fields if name in samples[0]["labels"]]
+    check_protocol(step.model, "Inspect")
+    samples, name = _samples(exported, step), module_name(exported.manifest.task)
+    labelled = [output for output in step.signature.output_fields if output in samples[0]["labels"]]
     scored = _compared(exported, labelled)
-    file = f"{module_name(exported.manifest.task)}_eval.py"
-    module = module_source(exported, steps, more=_how_to(exported, step, file, scored))
-    verify(exported, steps, module)
-    task = TASK.format(
-        samples=literal(samples),
-        scored=literal(scored),
-        same=inspect.getsource(same),
-        name=f"{module_name(exported.manifest.task)}_dev",
+    about = _how_to(exported, step, f"{name}_eval.py", scored)
+    module = module_source(exported, [step], more=about, uses=["json"])
+    verify(exported, [step], module)
+    source = module + TASK.format(
+        samples=literal(samples), scored=literal(scored), same=inspect.getsource(same), name=f"{name}_dev"
     )
-    source = _with_json(module) + task
     _verify_task(exported, step, source, samples, scored)
-    path = folder / file
-    path.write_text(source, encoding="utf-8", newline="\n")
-    return [path]
+    return write_files(folder, {f"{name}_eval.py": source})
 
 
 def same(value: Any) -> Any:
@@ -152,12 +197,6 @@ def same(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None else " ".join(str(value).split()).casefold()
-
-
-def _with_json(module: str) -> str:
-    """The module with what the task needs of the standard library, if it lacks it."""
-    line = "from __future__ import annotations\n\n"
-    return module if "\nimport json\n" in module else module.replace(line, f"{line}import json\n", 1)
 
 
 def _samples(exported: Exported, step: Step) -> list[dict[str, Any]]:
@@ -185,8 +224,7 @@ def _compared(exported: Exported, labelled: list[str]) -> list[str]:
 
 
 def _how_to(exported: Exported, step: Step, file: str, scored: list[str]) -> list[str]:
-    model, _ = exported.serving(step.name)
-    name = one_line(step.constants["PARAMETERS"]["model"])
+    model, name = step.model, one_line(step.parameters["model"])
     if model.is_local or model.api_base:
         address = model.api_base or "http://127.0.0.1:8080/v1"
         served = f"--model openai-api/parity/{name} --model-base-url {one_line(address)}"
@@ -195,53 +233,38 @@ def _how_to(exported: Exported, step: Step, file: str, scored: list[str]) -> lis
         how = f"inspect eval {file} --model openai/{name} -M responses_api=false"
     metric = one_line(exported.task.metric_name)
     exact = metric == f"exact_match({', '.join(scored)})"
-    said = "the metric of the study" if exact else f"a stand-in for {metric}"
+    metric = "the metric of the study" if exact else f"a stand-in for {metric}"
     return [
         "",
         "It is also a task of Inspect over dev examples, on which the prompt was chosen:",
         "",
         f"    {how}",
         "",
-        f"Correct is a reply with {', '.join(scored)} as labelled: {said}.",
+        f"Correct is a reply with {', '.join(scored)} as labelled: {metric}.",
     ]
 
 
 def _verify_task(
     exported: Exported, step: Step, source: str, samples: list[dict[str, Any]], scored: list[str]
 ) -> None:
-    """Load the task on stand-ins for Inspect, and see what it would send and how it scores."""
+    """Load the task on stand-ins for Inspect, and compare what it would send and how it scores."""
     examples = {example_id(example): example for example in exported.task.dataset.dev}
-    asked: list[tuple[str, Any, Any]] = [("sent_beside", None, _beside(step))]
+    parameters = {name: value for name, value in step.parameters.items() if name != "model"}
+    questions: list[tuple[str, Any, Any]] = [("parameters", None, parameters)]
     for number, sample in enumerate(samples):
         example = examples[sample["id"]]
-        values = {name: example[name] for name in step.signature.input_fields}
-        demos = [dict(demo) for demo in step.demos]
-        asked.append(("sent", number, step.adapter.format(step.signature, demos, values)))
-    replies = replies_to_read(exported, step)[:MOST_SCORED]
+        messages = step.measured({name: example[name] for name in step.signature.input_fields})
+        questions.append(("sent", number, messages))
+    replies = replies_to_read(exported, step, step.constants["OUTPUTS"])[:MOST_SCORED]
     for number, reply in enumerate(replies):
-        labels = samples[number % len(samples)]["labels"]
-        asked.append(("scored", [number % len(samples), reply], _right(step, reply, labels, scored)))
-    answers = run_apart(STAND_IN.format(source=literal(source)), [(what, given) for what, given, _ in asked])
-    for (what, given, wanted), answer in zip(asked, answers, strict=True):
-        if json.dumps(answer.get("value")) != json.dumps(wanted):
-            raise ExportError(
-                f"The task would not do what was measured: {what} is {str(answer)[:200]}, not "
-                f"{str(wanted)[:200]}.",
-                where=f"{step.name}: {str(given)[:200]}",
-                fix=ELSEWHERE,
-            )
-
-
-def _beside(step: Step) -> dict[str, Any]:
-    """What the measured calls were sent with messages and model."""
-    return {name: value for name, value in step.constants["PARAMETERS"].items() if name != "model"}
+        at = number % len(samples)
+        questions.append(("scored", [at, reply], _right(step, reply, samples[at]["labels"], scored)))
+    compare("task", STAND_IN.format(source=repr(source)), questions, fix=ELSEWHERE)
 
 
 def _right(step: Step, reply: str, labels: Mapping[str, Any], scored: list[str]) -> bool:
     """Whether a reply is right, as the compiled program reads it."""
-    try:
-        read: dict[str, Any] = step.adapter.parse(step.signature, reply)
-    except AdapterParseError:
-        return False
-    found = {name: serialize_for_json(read[name]) for name in scored if name in labels}
-    return all(same(found[name]) == same(labels[name]) for name in found)
+    read = measured_reading(step, reply)
+    return read is not None and all(
+        same(read[name]) == same(labels[name]) for name in scored if name in labels
+    )

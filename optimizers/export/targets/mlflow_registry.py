@@ -1,10 +1,10 @@
 """Export to MLflow: the prompts in its prompt registry, the program as a registered model that it serves.
 
-Both go to the store that studies are recorded in, under the alias ``champion``, which moves to the new
-versions when all of them are there. A study's prompt that no template can hold (demos chosen for each input,
-techniques of several calls) stays out of the prompt registry, and the model carries it all the same.
+Both go to the store that studies are recorded in. The alias ``champion`` moves to the new versions when all
+of them are registered. A prompt that no template can hold (demos chosen for each input, techniques of several
+calls) is not in the prompt registry; the model has it all the same.
 
-The model is named as the task, its prompts ``TASK.PREDICTOR``: the registry keeps both in one list of names.
+The model has the task's name, its prompts ``TASK.PREDICTOR``: the registry keeps both in one list of names.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Registration(BaseModel):
 
 
 def write_mlflow(exported: Exported, folder: Path) -> list[Path]:
-    """Register prompts and model, and write ``mlflow.json``, which says what they are called.
+    """Register prompts and model, and write ``mlflow.json`` with their names.
 
     Raises:
         ExportError: The program has no file that could travel, or the model would not behave as measured;
@@ -96,7 +96,7 @@ def write_mlflow(exported: Exported, folder: Path) -> list[Path]:
     """
     if exported.folder is None or IN_CODE in exported.manifest.program:
         raise ExportError(
-            "A program handed over in code has no file that MLflow could serve it from.",
+            "A program handed over in code has no file that MLflow could serve.",
             where=exported.manifest.program,
             fix="write it into a program file that declares a task, or export to dspy",
         )

@@ -2,23 +2,23 @@
 
 Formats: promptfoo.dev/docs/configuration/reference (the file), .../prompts (chat messages as JSON),
 .../expected-outputs (assertions) and .../providers/openai (``apiBaseUrl``, ``omitDefaults``,
-``passthrough``). What they leave open is as in promptfoo 0.123:
+``passthrough``). Where they are silent, as in promptfoo 0.123:
 
 - A JSON prompt is read first, then each text in it is rendered as a Nunjucks template, without
   escaping. A text prompt is rendered whole; ``.j2`` files are taken as they are, where ``.txt`` files
   are trimmed and cut at lines of three dashes.
-- A variable that is a text is rendered itself, loses a last line break, and is a path where it begins
-  with ``file://``. One that is an object is left alone, so inputs are ``inputs.FIELD``.
+- A text variable is rendered too, loses its last line break, and is read as a path where it begins
+  with ``file://``. An object is left alone, so inputs are ``inputs.FIELD``.
 - Parameters under ``passthrough`` are sent as they are.
 
 Tests are dev examples, never of the sealed test set. An output with closed values (Literal, enum, bool)
-must be the labelled one as the rendering reads it: in plain lines letter case, quotes and a full stop do
-not count. That is the task's metric where the metric is an exact match over such outputs. Other outputs get a
-fallback, which is not the metric: ``contains`` the labelled text, or JSON of the right form.
+must be the labelled one as the rendering reads it: in plain lines letter case, quotes and a full stop make
+no difference. That is the task's metric where the metric is an exact match over such outputs. Other outputs
+get a fallback, which is not the metric: ``contains`` the labelled text, or JSON of the right form.
 
-A model that runs inside the process is asked at ``OPENAI_BASE_URL``, by default
-``http://127.0.0.1:8080/v1``, where a server of OpenAI's kind is expected. ``openai:completion`` sends
-``best_of: 1``, no penalties, and ``top_p: 1`` where none was measured; those change nothing.
+A model that ran inside the process is asked at ``OPENAI_BASE_URL``, by default
+``http://127.0.0.1:8080/v1``, where an OpenAI-compatible server is expected. ``openai:completion``
+sends ``best_of: 1``, no penalties, and ``top_p: 1`` where none was measured; those change nothing.
 """
 
 from __future__ import annotations
@@ -32,15 +32,9 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 
 from optimizers.errors import ExportError
-from optimizers.export.prompt_parts import (
-    Place,
-    PromptParts,
-    as_by_openai,
-    parts_of,
-    shown,
-    verify_rendered,
-)
-from optimizers.prompting.renderings.completion import output_lines
+from optimizers.export.files import as_json, write_files
+from optimizers.export.prompt_parts import Place, PromptParts, parts_of, shown, verify_rendered
+from optimizers.export.single_request import check_protocol, only_request, shown_reply
 from optimizers.prompting.renderings.constraints import output_schema
 from optimizers.prompting.renderings.fields import (
     closed_values,
@@ -76,31 +70,15 @@ def write_promptfoo(exported: Exported, folder: Path) -> list[Path]:
         ExportError: The program has several predictors, or makes several calls; promptfoo would send
             other messages or reach the model otherwise; nothing is written.
     """
-    prompts = parts_of(exported)
-    if len(prompts) > 1:
-        raise ExportError(
-            "promptfoo tests one prompt, and what goes between the steps of this program is its code.",
-            where=", ".join(prompt.name for prompt in prompts),
-            fix="export to openai, python or dspy",
-        )
-    (parts,) = prompts
+    parts: PromptParts = only_request(parts_of(exported), "promptfoo tests one prompt")
     templates = [_template(parts, turn.parts) for turn in parts.turns]
     _verify_templates(exported, parts, templates)
-    tests = _tests(exported, parts)
     name, prompt = "prompt.j2", templates[0]
     if not parts.raw:
         turns = zip(parts.turns, templates, strict=True)
-        messages = [{"role": turn.role, "content": template} for turn, template in turns]
-        name, prompt = "prompt.json", _as_json(messages)
+        name, prompt = "prompt.json", as_json([{"role": turn.role, "content": text} for turn, text in turns])
     config = yaml.safe_dump(_config(exported, parts, name), sort_keys=False, allow_unicode=True)
-    contents = {CONFIG: config, name: prompt, TESTS: _as_json(tests)}
-    for file, text in contents.items():
-        (folder / file).write_bytes(text.encode())
-    return [folder / file for file in contents]
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return write_files(folder, {CONFIG: config, name: prompt, TESTS: as_json(_tests(exported, parts))})
 
 
 def _template(parts: PromptParts, pieces: tuple[str | Place, ...]) -> str:
@@ -110,9 +88,9 @@ def _template(parts: PromptParts, pieces: tuple[str | Place, ...]) -> str:
 
 
 def _fixed(text: str) -> str:
-    """A text that renders to itself: no brace of it opens a tag, with what follows either.
+    """A template that renders to this text: none of its braces opens a tag.
 
-    Nunjucks also refuses the end of a comment where none has begun.
+    Nunjucks also refuses the end of a comment that was not opened.
     """
     return re.sub(r"\{(?=[{%#]|\Z)|#(?=\})", lambda found: f'{{{{ "{found[0]}" }}}}', text)
 
@@ -125,7 +103,7 @@ def _tag(place: Place, *, lines: bool) -> str:
 
 
 def _verify_templates(exported: Exported, parts: PromptParts, templates: list[str]) -> None:
-    """Render as Nunjucks does what is emitted here; a tag that was not emitted is an error."""
+    """Render the tags that are written here as Nunjucks does; any other tag is an error."""
     places = [piece for turn in parts.turns for piece in turn.parts if isinstance(piece, Place)]
 
     def rendered(inputs: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -170,14 +148,14 @@ def _config(exported: Exported, parts: PromptParts, prompt: str) -> dict[str, An
 
 
 def _plain(text: str) -> str:
-    """A text for people, which is no template."""
+    """A text for people, without what would be a template."""
     return re.sub(r"\{(?=[{%#])", "{ ", one_line(text))
 
 
 def _provider(parts: PromptParts) -> dict[str, Any]:
     model, sent = parts.model, dict(parts.parameters)
     name = model.name.partition("/")[2]
-    as_by_openai(model, "promptfoo")
+    check_protocol(model, "promptfoo")
     found = json.dumps([sent, model.api_base, output_schema(parts.signature)], ensure_ascii=False)
     if any(opener in found for opener in _OPENERS) or "file://" in found:
         raise ExportError(
@@ -188,7 +166,7 @@ def _provider(parts: PromptParts) -> dict[str, Any]:
     del sent["model"]
     config: dict[str, Any] = {"omitDefaults": True, "passthrough": sent}
     if parts.raw:
-        config["stop"] = sent.pop("stop", [])  # promptfoo has stops of its own where there are none
+        config["stop"] = sent.pop("stop", [])  # otherwise promptfoo sends its own stops
         for own in ("max_tokens", "temperature", "top_p"):
             if own in sent:
                 config[own] = sent.pop(own)
@@ -200,7 +178,7 @@ def _provider(parts: PromptParts) -> dict[str, Any]:
 
 
 def _tests(exported: Exported, parts: PromptParts) -> list[dict[str, Any]]:
-    """Dev examples, those whose content hashes lowest, with what their replies must be."""
+    """Dev examples, those with the lowest content hashes, with checks of their replies."""
     fields = list(parts.signature.input_fields)
     tests: list[dict[str, Any]] = []
     for example in sorted(exported.task.dataset.dev, key=example_id):
@@ -254,7 +232,7 @@ def _check(parts: PromptParts, name: str, annotation: Any, gold: Any) -> dict[st
 
 
 def _pattern(parts: PromptParts, name: str, text: str) -> str:
-    """Where a reply says a closed value, for Python and JavaScript alike; there is no brace in it."""
+    """Finds a closed value in a reply, in Python and in JavaScript; the pattern holds no brace."""
     words = r"\s+".join(map(_any_case, text.split()))
     value = rf"""["'`]?{words}["'`]?\.?["'`]?"""
     if parts.adapter.name == "dspy_chat":  # which takes no other spelling, except of true and false
@@ -274,7 +252,7 @@ def _any_case(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text as a regular expression without signs that mean anything to it or to Nunjucks."""
+    """A text as a regular expression without characters that are special in it or in Nunjucks."""
     return "".join(
         char
         if char.isalnum() or ord(char) > 0xFFFF
@@ -286,10 +264,10 @@ def _escaped(text: str) -> str:
 
 
 def _verify_checks(parts: PromptParts, example: dspy.Example, checks: list[dict[str, Any]]) -> None:
-    """Ask the regular expressions for well-formed replies with every closed value.
+    """Try the regular expressions on well-formed replies with every closed value.
 
     Raises:
-        ExportError: One takes a wrong value, or refuses the right one.
+        ExportError: One accepts a wrong value, or rejects the right one.
     """
     signature, patterns = parts.signature, iter([c["value"] for c in checks if "as labelled" in c["metric"]])
     if parts.adapter.name == "json_object":
@@ -301,16 +279,10 @@ def _verify_checks(parts: PromptParts, example: dspy.Example, checks: list[dict[
             continue
         pattern, gold = next(patterns), format_value(example[name], info.annotation)
         for value in closed:
-            taken = re.search(pattern, _reply(parts, outputs | {name: value})) is not None
+            taken = (
+                re.search(pattern, shown_reply(parts.adapter, signature, outputs | {name: value})) is not None
+            )
             if taken != (" ".join(value.split()).casefold() == " ".join(gold.split()).casefold()):
                 raise ExportError(
                     "promptfoo would not tell the labels of this output apart.", where=f"{name}: {value!r}"
                 )
-
-
-def _reply(parts: PromptParts, outputs: Mapping[str, Any]) -> str:
-    """A reply as a demo would show it."""
-    asked = dict.fromkeys(parts.signature.input_fields, "x")
-    messages = parts.adapter.format(parts.signature, [{**asked, **outputs}], asked)
-    said = [message["content"] for message in messages if message["role"] == "assistant"]
-    return said[-1] if said else "\n".join(output_lines(parts.signature, dict(outputs)))

@@ -1,22 +1,22 @@
 """Export to Prompty: one ``.prompty`` file per predictor, front matter and a Jinja body with role markers.
 
 Format: prompty.ai (Prompty 2: ``model.id``, ``provider``, ``apiType``, ``connection``, ``options``). Files
-of Prompty 1 (``model.api``, ``configuration``, ``parameters``) cannot be these too: either version refuses
-or ignores the other's keys. What follows is as in the Python package ``prompty`` 2.1:
+cannot be for Prompty 1 (``model.api``, ``configuration``, ``parameters``) too: each version refuses or
+ignores the other's keys. In the Python package ``prompty`` 2.1:
 
-- The front matter ends at the next three dashes or pluses, anywhere, so none may be in it.
+- The front matter ends at the next three dashes or pluses, even inside a value, so it may hold none.
   A value ``${env:NAME}`` or ``${file:NAME}`` is replaced, so no other value may look like one.
-- The body is rendered by Jinja and then cut into messages at lines such as ``user:``. Line breaks around
-  a message go, and all of Python's line ends become the same one.
+- Jinja renders the body, which is then cut into messages at lines such as ``user:``. Line breaks around
+  a message are lost, and every line end of Python becomes the same one.
 - ``options.additionalProperties`` become arguments of OpenAI's client, which refuses those that it has no
   name for, such as a grammar: these are in ``extra_body``.
-- ``outputs`` would be sent as a response format; what is not measured is not sent, so they are told in
-  ``metadata``, and a response format that was measured is in ``options.additionalProperties``.
+- ``outputs`` would be sent as a response format. Nothing is sent that was not measured, so outputs are
+  in ``metadata``, and a measured response format is in ``options.additionalProperties``.
 
-So a rendering that keeps line breaks of inputs is refused, as an input could begin a message of its own,
-and so is text to continue, which Prompty has no kind for. The key is ``OPENAI_API_KEY`` of the environment.
-A model with an address of its own, or one that runs inside the process, is asked at ``OPENAI_BASE_URL``:
-Prompty sends no key to an address that a file names.
+So this target refuses a rendering that keeps line breaks of inputs, where an input could begin a message,
+and text to continue, which Prompty does not have. The key is ``OPENAI_API_KEY`` of the environment.
+A model with its own address, or one that ran inside the process, is asked at ``OPENAI_BASE_URL``: Prompty
+sends no key to an address that a file names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from optimizers.errors import ExportError
-from optimizers.export.prompt_parts import Place, PromptParts, as_by_openai, parts_of, verify_rendered
+from optimizers.export.files import texts_in, write_files
+from optimizers.export.prompt_parts import Place, PromptParts, parts_of, verify_rendered
+from optimizers.export.single_request import ELSEWHERE, check_protocol
 from optimizers.export.standalone import as_sent
 from optimizers.prompting.renderings.constraints import output_schema
 from optimizers.prompting.renderings.fields import format_value, one_line
@@ -40,7 +42,6 @@ from optimizers.prompting.renderings.fields import format_value, one_line
 if TYPE_CHECKING:
     from optimizers.export.point import Exported
 
-OTHERWISE = "export to openai, python or dspy"
 OPTIONS = {
     "temperature": "temperature",
     "top_p": "topP",
@@ -54,13 +55,13 @@ OPTIONS = {
 """OpenAI's names -> those that Prompty sends as these; the rest is passed on to OpenAI's client."""
 
 EXAMPLES = 20
-"""Train examples among which one is looked for that a file may show."""
+"""Train examples searched for one that a file can show."""
 
 ROLES = ("system", "user", "assistant", "developer")
 _MARKER = re.compile(rf"\s*#?\s*({'|'.join(ROLES)})(\[.*\])?\s*:\s*", re.IGNORECASE)
 _FRONT = re.compile(r"\A---(.*?)(?:---|\+\+\+)\s*(.+)\Z", re.DOTALL)
 RESERVED = frozenset({"true", "false", "none", "self", "loop", "super", "caller", "varargs", "kwargs", "not"})
-"""Names that Jinja has for its own use."""
+"""Names that Jinja reserves."""
 
 ONE_LINE = r'.replace("\r", "\n").split("\n") | map("trim") | select | join(" ")'
 """What makes one line of a text in Jinja, as :func:`optimizers.prompting.renderings.fields.one_line` does."""
@@ -73,20 +74,15 @@ def write_prompty(exported: Exported, folder: Path) -> list[Path]:
         ExportError: A file would not give the messages that were measured, or one request is not all
             that was measured; nothing is written.
     """
-    contents = {parts.file: _content(exported, parts) for parts in parts_of(exported)}
-    written = []
-    for name, content in contents.items():
-        path = folder / f"{name}.prompty"
-        path.write_bytes(content.encode())
-        written.append(path)
-    return written
+    contents = {f"{parts.file}.prompty": _content(exported, parts) for parts in parts_of(exported)}
+    return write_files(folder, contents)
 
 
 def read_prompty(content: str) -> tuple[dict[str, Any], str]:
-    """Front matter and body of a file, as runtimes take them apart.
+    """Front matter and body of a file, as runtimes separate them.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: The file has no front matter, or no body.
     """
     found = _FRONT.match(content)
     if found is None:
@@ -113,23 +109,23 @@ def render_prompty(body: str, inputs: Mapping[str, Any]) -> list[dict[str, str]]
 
 def _content(exported: Exported, parts: PromptParts) -> str:
     if parts.raw:
-        raise ExportError("Prompty has no text to continue.", where=parts.name, fix=OTHERWISE)
+        raise ExportError("Prompty has no text to continue.", where=parts.name, fix=ELSEWHERE)
     if not parts.lines:
         raise ExportError(
             f"The rendering {parts.adapter.name} keeps line breaks of inputs, and Prompty would take an "
             "input's line such as `user:` for the start of a message.",
             where=parts.name,
-            fix=OTHERWISE,
+            fix=ELSEWHERE,
         )
     odd = sorted(RESERVED & set(parts.signature.input_fields))
     if odd:
-        raise ExportError("Jinja has words for its own use.", where=f"{parts.name}: {odd[0]}", fix=OTHERWISE)
+        raise ExportError("Jinja reserves this name.", where=f"{parts.name}: {odd[0]}", fix=ELSEWHERE)
     body = "".join(f"{turn.role}:\n{''.join(map(_template, turn.parts))}\n\n" for turn in parts.turns)
     front = _front(exported, parts)
     content = f"---\n{_yaml(front)}---\n{body}"
     again, rest = read_prompty(content)
     if again != front:
-        raise ExportError("The front matter would not be read as it is.", where=parts.name, fix=OTHERWISE)
+        raise ExportError("The front matter would not be read as it is.", where=parts.name, fix=ELSEWHERE)
 
     def rendered(inputs: Mapping[str, Any]) -> list[dict[str, str]]:
         try:
@@ -155,7 +151,7 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
     name = sent.pop("model")
     options = {OPTIONS[key]: sent.pop(key) for key in list(sent) if key in OPTIONS}
     connection = {"kind": "key", "apiKey": "${env:OPENAI_API_KEY}"}
-    as_by_openai(model, "Prompty")
+    check_protocol(model, "Prompty")
     if model.is_local or model.api_base:
         connection["endpoint"] = "${env:OPENAI_BASE_URL}"
     measured = {"study": manifest.name, "candidate": exported.point.candidate.id, "model": model.name}
@@ -181,7 +177,7 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
     }
     if _refers(checked) or _refers([name]):
         raise ExportError(
-            "Prompty would replace a value that begins with `${`.", where=parts.name, fix=OTHERWISE
+            "Prompty would replace a value that begins with `${`.", where=parts.name, fix=ELSEWHERE
         )
     return front
 
@@ -189,7 +185,7 @@ def _front(exported: Exported, parts: PromptParts) -> dict[str, Any]:
 def _inputs(exported: Exported, parts: PromptParts) -> list[dict[str, Any]]:
     """The input fields, each with its text in the first real example that Prompty takes as it is."""
     fields = parts.signature.input_fields
-    # A later step has inputs that no data says: those have no example.
+    # A later step has inputs that are not in the data, and so no example.
     real = (one for one in exported.task.dataset.train if all(one.get(name) is not None for name in fields))
     texts = ({name: format_value(one[name]) for name in fields} for one in islice(real, EXAMPLES))
     sample = next((each for each in texts if not _refers(each)), {})
@@ -202,15 +198,12 @@ def _inputs(exported: Exported, parts: PromptParts) -> list[dict[str, Any]]:
 
 
 def _refers(value: Any) -> bool:
-    """Whether a text in a value would be taken for a reference."""
-    if isinstance(value, str):
-        return value.strip().startswith("${")
-    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(map(_refers, held))
+    """Whether Prompty would take a text in a value for a reference."""
+    return any(text.strip().startswith("${") for text in texts_in(value))
 
 
 def _yaml(front: Mapping[str, Any]) -> str:
-    """As YAML that holds neither three dashes nor three pluses: those are escaped, in quotes."""
+    """As YAML without three dashes or three pluses in a row: these are escaped, in quotes."""
     plain: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=float("inf"))
     if "---" not in plain and "+++" not in plain:
         return plain

@@ -24,17 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from optimizers.errors import ExportError
 from optimizers.export.forms import form_of
 from optimizers.export.point import AWKWARD, Exported
-from optimizers.export.standalone import (
-    checked,
-    from_json,
-    from_plain_text,
-    from_section,
-    literal,
-    literal_text,
-)
+from optimizers.export.standalone import checked, from_json, from_plain_text, from_section
 from optimizers.export.targets import python_module
 from optimizers.export.targets.openai_requests import write_openai
-from optimizers.export.targets.python_module import module_name, write_python
+from optimizers.export.targets.python_module import literal, literal_text, module_name, write_python
 from optimizers.models.sampling import Sampling
 from optimizers.prompting.compile import compile_candidate
 from optimizers.prompting.renderings import RENDERINGS
