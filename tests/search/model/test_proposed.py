@@ -8,7 +8,7 @@ from fakes import LARGE, SMALL
 
 from optimizers.search.model.proposed import proposals
 from optimizers.search.space.initial_design import FixedChoices, few_shot_starts
-from optimizers.search.space.parameters import MODEL
+from optimizers.search.space.parts import MODEL
 from optimizers.search.space.search_space import search_space
 from optimizers.task.task import LoadedTask
 
