@@ -281,7 +281,7 @@ def test_a_base_model_continues_exactly_the_text(
     "name", ["openrouter/x", "ollama/x", "azure/x", "bedrock/x", "anthropic/x", "gemini/x"]
 )
 def test_a_provider_that_would_make_a_conversation_of_the_text_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="continues text as it stands"):
+    with pytest.raises(ModelError, match="continues text unchanged"):
         model(name, kind="base", price=(0.1, 0.2))
 
 
