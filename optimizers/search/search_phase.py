@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from optimizers.errors import BudgetError, BudgetSpent
+from optimizers.errors import BudgetError, BudgetSpent, StudyError
 from optimizers.prompting.proposals.pools import Pools, joined
 from optimizers.records.budget import USED
 from optimizers.records.folder import StudyFolder
+from optimizers.records.parameters import is_legacy
 from optimizers.records.rows import round_key
 from optimizers.search.blocks import blocks
 from optimizers.search.bootstrap_proposals import BootstrapProposals
@@ -127,10 +128,23 @@ class SearchPhase:
                 ) from None
 
     def replay(self) -> None:
-        """Repeat the recorded rounds and trials of earlier processes; track those that MLflow lacks."""
+        """Repeat the recorded rounds and trials of earlier processes; track those that MLflow lacks.
+
+        Raises:
+            StudyError: Version 0.1 began the study: its choices are names, not keys.
+        """
         study, known = self.study, self.study.ledger.candidates()
         while (record := study.ledger.get(round_key(self.search.round + 1))) is not None:
-            self._begin(Round.model_validate_json(record))
+            found = Round.model_validate_json(record)
+            # The first round always has starts, and is recorded before any trial.
+            if any(is_legacy(choices) for choices in found.starts):
+                raise StudyError(
+                    f"The unfinished study {study.manifest.name} was begun by version 0.1, whose choices "
+                    "cannot be searched.",
+                    where=str(study.folder.path),
+                    fix="start a new study with another --study name",
+                )
+            self._begin(found)
             for trial in [one for one in study.trials.rows if one.round == self.search.round]:
                 stats = self.search.replay(trial, known)
                 if trial.number >= study.trials.tracking.recorded:

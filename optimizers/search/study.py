@@ -17,7 +17,6 @@ from optimizers.records.budget import Budget, Use
 from optimizers.records.folder import StudyFolder
 from optimizers.records.json_values import json_value
 from optimizers.records.ledger import Ledger
-from optimizers.records.parameters import is_legacy
 from optimizers.records.report import FrontierReport
 from optimizers.records.rows import ExampleRow, Split, StudyManifest
 from optimizers.records.tracking.mlflow_log import StudyRun
@@ -165,12 +164,6 @@ def open_study(
     gate = BudgetGate(spend, manifest.budget)
     observations = ObservationStore(manifest.objectives, manifest.min_coverage)
     trials = TrialLog(ledger, optuna, tracking, observations, ledger.trials())
-    if any(is_legacy(trial.choices) for trial in trials.rows):
-        raise StudyError(
-            f"The unfinished study {manifest.name} was begun by version 0.1, whose choices cannot be read.",
-            where=str(folder.path),
-            fix="start a new study with another --study name",
-        )
     display = ProgressDisplay(watch, gate, observations, trials.rows, lambda: measurer.fresh)
     measurer = Measurer(task, ledger, gate, on_rollout=lambda rollout: display.tick(), worker=worker)
     parts = (task, manifest, folder, ledger, gate, measurer, observations, trials, display)

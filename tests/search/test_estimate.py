@@ -98,4 +98,4 @@ def test_the_budget_of_a_study_is_warned_of_once(
     for _ in range(2):
         folder = open_folder(task, tmp_path, "s", 0, Budget(calls=300))
         run_in_view(task, folder, interrupted="")
-    assert capsys.readouterr().err.count("warning: beside the sealed test") == 1
+    assert capsys.readouterr().err.count("warning: besides the sealed test") == 1

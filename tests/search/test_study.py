@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from optimizers.errors import BudgetError, EngineError, StudyError
 from optimizers.models.model import Price
 from optimizers.records.budget import USED, Budget
 from optimizers.records.ledger import Ledger
+from optimizers.records.parameters import choices_from_json
 from optimizers.records.report import FrontierReport
+from optimizers.records.rows import round_key
 from optimizers.search.manifest import open_folder
 from optimizers.search.optuna_trials import sqlite_address
 from optimizers.search.progress import Progress, Watcher
@@ -147,6 +150,27 @@ def test_a_study_cut_anywhere_goes_on_as_if_it_had_not_been(
     }
     # Every answered call became a rollout; the one that was cut ran again.
     assert sum(len(engine.requests) for engine in engines.values()) == len(keys(runs)) + 1
+
+
+@pytest.mark.parametrize("calls", [1, 391])
+def test_an_unfinished_study_of_version_0_1_is_refused_before_and_after_its_first_trial(
+    task: LoadedTask, runs: Path, engines: dict[str, FakeEngine], calls: int
+) -> None:
+    interrupt(engines, at=calls)
+    with pytest.raises(KeyboardInterrupt):
+        study(task, runs, trials=12)
+    with Ledger.open(runs / "s" / "ledger.db") as ledger:
+        assert bool(ledger.trials()) == (calls > 1)
+        found = json.loads(ledger.get(round_key(1)) or "")
+        found["starts"] = [
+            {str(parameter): value for parameter, value in choices_from_json(start).items()}
+            for start in found["starts"]
+        ]
+        ledger.replace(round_key(1), json.dumps(found))
+    requests = sum(len(engine.requests) for engine in engines.values())
+    with pytest.raises(StudyError, match=r"begun by version 0\.1"):
+        study(task, runs, trials=12)
+    assert sum(len(engine.requests) for engine in engines.values()) == requests
 
 
 def test_a_study_is_run_by_one_process_at_a_time(task: LoadedTask, runs: Path) -> None:
